@@ -1,0 +1,50 @@
+# Typegate: `make run` to type, `make test` to check everything.
+PYTHON ?= python3
+PY := .venv/bin/python
+ARGS ?=
+
+.PHONY: help run test setup lint types imports coverage bench clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+run: .venv/run  ## set up what is needed and serve on http://127.0.0.1:8080 (ARGS="--port 9000" to change)
+	.venv/bin/typegate serve $(ARGS)
+
+.venv/run: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Typegate needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...")'
+	test -x $(PY) || $(PYTHON) -m venv .venv || { command -v apt-get && apt-get install -y python3-venv && $(PYTHON) -m venv .venv; }
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+.venv/test: .venv/run tests/system-packages
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	tests/system-packages
+	touch $@
+
+setup: .venv/test  ## install everything that the tests need, system packages too
+
+lint: .venv/test
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: .venv/test
+	$(PY) -m mypy
+
+imports: .venv/test
+	.venv/bin/lint-imports
+
+coverage: .venv/test  ## scoring and session: every branch, by their own tests
+	$(PY) -m pytest -q -n 2 --cov=scoring --cov-report=term --cov-fail-under=100 tests/scoring
+	$(PY) -m pytest -q -n 2 --cov=session --cov-report=term --cov-fail-under=100 tests/session
+
+test: lint types imports coverage  ## set up what is needed and pass every check and test
+	$(PY) -m pytest -n 2 --dist loadfile --ignore=tests/scoring --ignore=tests/session
+
+bench: .venv/run  ## measure this machine: table and JSON in bench-out/
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(PY) -m loadtest.bench $(ARGS)
+
+clean:  ## remove what the build made (your data folder stays)
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* bench-out
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,27 @@
+"""What every test may lean on: the reference data's folder, and CI's rule that a skipped test is a failure."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE_DATA = Path(os.environ.get("TYPEGATE_REFERENCE_DATA", ROOT.parent / "shared"))
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """The folder with `vectors/` and `humans/`; a test that asks for it skips where it is absent."""
+    if not (REFERENCE_DATA / "vectors" / "scoring.json").exists():
+        pytest.skip(f"no reference data in {REFERENCE_DATA} (set TYPEGATE_REFERENCE_DATA)")
+    return REFERENCE_DATA
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> "object":
+    """With CI=true a skip is a failure, but for tests marked `reference`."""
+    report = yield
+    if report.skipped and os.environ.get("CI") == "true" and item.get_closest_marker("reference") is None:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and CI=true allows no skip here: {report.longrepr}"
+    return report
