@@ -1,0 +1,125 @@
+"""Server time bounds client time: how far a client's clock ran away from the server's during a test.
+
+A test is scored on the client's clock. The server checks that clock at each batch of keys: d = arrival - client time of
+the batch's last event. The least d of the first seconds is the base (the network at its best); d at the end less the
+base is the drift. A spike in between that recovers is lag of the network, never drift. After a resume path and server
+may be others, so the base is taken anew; the time between is for the session's own account (`slack`).
+"""
+
+from dataclasses import dataclass
+
+__all__ = ["Drift", "DriftLimits", "DriftReading"]
+
+
+@dataclass(frozen=True, slots=True)
+class DriftLimits:
+    """How far a client's clock may run away before a test is reviewed."""
+
+    base_window_ms: float = 5000.0
+    """The base is the least d of the batches that arrive within this time of the first (and of the first after a
+    resume)."""
+    ahead_ms: float = 250.0
+    """The client's clock may gain this much: it claims time that has not passed on the server."""
+    behind_ms: float = 500.0
+    """The client's clock may lose this much, beside the two allowances below."""
+    ping_cap_ms: float = 1500.0
+    """A slow network allows its own ping time more, but no more than this."""
+    behind_share: float = 0.01
+    """A clock that runs slow may lose this share of the time since the base was first set, more."""
+
+    def __post_init__(self) -> None:
+        """Refuse limits that would flag everybody or nobody."""
+        for name in ("base_window_ms", "ahead_ms", "behind_ms", "ping_cap_ms"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be a number of ms from 0 up")
+        if not 0 <= self.behind_share < 1:
+            raise ValueError(f"behind_share is {self.behind_share}; it must be from 0 to below 1")
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReading:
+    """What the clocks said at the end of a test, with the limits that held for it; all in ms."""
+
+    drift_ms: float
+    """d at the end less the base: positive where the client's clock fell behind, negative where it ran ahead."""
+    lag_ms: float
+    """The greatest d less the base: the worst spike of the network, for the record."""
+    ahead_limit_ms: float
+    """-drift_ms over this is a clock ahead."""
+    behind_limit_ms: float
+    """drift_ms over this is a clock behind."""
+
+    @property
+    def ahead(self) -> bool:
+        """True where the client claims more time than passed on the server."""
+        return -self.drift_ms > self.ahead_limit_ms
+
+    @property
+    def behind(self) -> bool:
+        """True where the client claims less time than passed on the server."""
+        return self.drift_ms > self.behind_limit_ms
+
+
+class Drift:
+    """The clock comparison of one live session: six numbers, O(1) a batch.
+
+    Feed it each batch once with `arrived`. Batches that a client sends again after a resume say nothing about the
+    clocks: feed none of them, and call `resumed` when they are in.
+    """
+
+    __slots__ = ("_base_ms", "_first_client_ms", "_last_client_ms", "_last_ms", "_until_ms", "_worst_ms")
+
+    def __init__(self) -> None:
+        self._base_ms: float | None = None
+        """Least d so far of the base window; None before the first batch and after a resume."""
+        self._until_ms = 0.0
+        """Server time at which the base window closes."""
+        self._first_client_ms = 0.0
+        self._last_client_ms = 0.0
+        self._last_ms = 0.0
+        """d of the last batch."""
+        self._worst_ms = 0.0
+        """Greatest d less base of the stretches before a resume, then of this one."""
+
+    def arrived(self, client_ms: float, *, now_ms: float, limits: DriftLimits | None = None) -> None:
+        """Take one batch: the client time of its last event and the server's monotonic clock at its arrival."""
+        d = now_ms - client_ms
+        base = self._base_ms
+        if base is None:
+            self._base_ms = d
+            self._until_ms = now_ms + (limits or DEFAULT_LIMITS).base_window_ms
+            self._first_client_ms = client_ms
+        elif d < base:
+            if now_ms <= self._until_ms:
+                # the batches before were this much later than they seemed: their spike counts from the new base
+                self._worst_ms += base - d
+                self._base_ms = d
+        elif d - base > self._worst_ms:
+            self._worst_ms = d - base
+        self._last_ms = d
+        self._last_client_ms = client_ms
+
+    def resumed(self) -> None:
+        """Forget the base: the batches after this came another way. What was typed again is not to be fed."""
+        self._base_ms = None
+
+    def reading(self, *, ping_ms: float = 0.0, limits: DriftLimits | None = None) -> DriftReading:
+        """Compare d at the end with the base. `ping_ms` is the connection's latest ping time, 0 where there is none."""
+        limits = limits or DEFAULT_LIMITS
+        base = self._base_ms
+        if base is None:  # no batch since the start or the resume: nothing to hold against anybody
+            drift = elapsed = 0.0
+        else:
+            drift = self._last_ms - base
+            elapsed = self._last_client_ms - self._first_client_ms
+        return DriftReading(
+            drift_ms=drift,
+            lag_ms=self._worst_ms,
+            ahead_limit_ms=limits.ahead_ms,
+            behind_limit_ms=limits.behind_ms
+            + min(ping_ms, limits.ping_cap_ms)
+            + max(elapsed, 0.0) * limits.behind_share,
+        )
+
+
+DEFAULT_LIMITS = DriftLimits()
