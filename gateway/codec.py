@@ -1,0 +1,76 @@
+"""Frames to messages and back: the two encodings of `typegate.v1`, and nothing of what a message means.
+
+A message is one map with a `t`. In msgpack MACs and digests are bytes; JSON has none, so there they are base64url
+without padding (RFC 4648 §5), and `session.messages.parse` takes either.
+"""
+
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+import orjson
+
+
+class Undecodable(ValueError):
+    """The payload is no message at all: not the encoding that was agreed on, or not one map. The peer's fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """One encoding of messages: `decode` raises `Undecodable`, `encode` takes what a `to_wire()` gives."""
+
+    subprotocol: str
+    """The name that the handshake agrees on."""
+
+    binary: bool
+    """Whether its frames are binary; a frame of the other kind is the peer's fault."""
+
+    decode: Callable[[bytes], dict[Any, Any]]
+    """Payload to map. Only the outermost type is checked here; `parse` checks the rest."""
+
+    encode: Callable[[dict[str, Any]], bytes]
+    """Map to payload."""
+
+
+def _base64url(value: object) -> str:
+    if isinstance(value, bytes):
+        return urlsafe_b64encode(value).rstrip(b"=").decode("ascii")
+    raise TypeError(f"{type(value).__name__} has no place in a message")
+
+
+def _decode_json(payload: bytes) -> dict[Any, Any]:
+    try:
+        message = orjson.loads(payload)
+    except (ValueError, RecursionError) as exc:
+        raise Undecodable(f"not JSON: {exc}") from None
+    if type(message) is not dict:
+        raise Undecodable("a message is one JSON object")
+    return message
+
+
+def _encode_json(message: dict[str, Any]) -> bytes:
+    return orjson.dumps(message, default=_base64url)
+
+
+def _decode_msgpack(payload: bytes) -> dict[Any, Any]:
+    try:
+        message = msgpack.unpackb(payload)
+    # msgpack reports bad input as ValueError and its kin, too deep nesting as StackError (a ValueError), and
+    # an unhashable key as TypeError
+    except (ValueError, TypeError, RecursionError) as exc:
+        raise Undecodable(f"not msgpack: {str(exc) or type(exc).__name__}") from None
+    if type(message) is not dict:
+        raise Undecodable("a message is one msgpack map")
+    return message
+
+
+# One packer for all connections (the loop is one thread): making one costs more than packing a tick.
+_pack: Callable[[dict[str, Any]], bytes] = msgpack.Packer(autoreset=True).pack
+
+JSON = Codec("typegate.v1.json", binary=False, decode=_decode_json, encode=_encode_json)
+MSGPACK = Codec("typegate.v1.msgpack", binary=True, decode=_decode_msgpack, encode=_pack)
+
+CODECS: dict[str, Codec] = {codec.subprotocol: codec for codec in (MSGPACK, JSON)}
+"""By subprotocol, the server's preference first."""

@@ -1,0 +1,149 @@
+"""Time for all connections of the process: a wheel for what may happen any time within a second, a heap for the rest.
+
+A timer per connection costs several microseconds each second, a task ten; a visit from a shared bucket well under one.
+So each member is visited once a second, at a phase of its own, and asks for an alarm where it must be on time.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import Protocol
+
+BUCKETS = 40
+"""Phases a second: every 25 ms the members of another bucket are visited."""
+
+PERIOD_S = 1.0
+"""Each member is visited this often."""
+
+TURN_S = 0.003
+"""Visits hold the loop no longer than this at once; the rest goes on after the loop's other work."""
+
+_WIDTH_S = PERIOD_S / BUCKETS
+_STRIDE = 32  # visits between two looks at the clock: 32 ticks take about 0.2 ms
+
+
+class Member(Protocol):
+    """What the wheel visits."""
+
+    phase: int
+    """The member's bucket; the wheel sets it."""
+
+    def beat(self, now_ms: float) -> None:
+        """Once a second, at `now_ms` of the loop's clock. Must not raise."""
+
+    def alarm(self, now_ms: float) -> None:
+        """At or after an instant asked for with `Wheel.ring`; the member looks what is due. Must not raise."""
+
+
+class Wheel:
+    """Visits each member once a second, and rings members at instants that they asked for.
+
+    Buckets follow each other in order. A stall, or visits that take longer than there is time, stretch the second for
+    everybody alike: nothing is caught up with, and no more than one bucket ever waits. Members may join and leave at
+    any time, in a visit too.
+    """
+
+    __slots__ = (
+        "_buckets",
+        "_clock",
+        "_current",
+        "_joined",
+        "_loop",
+        "_ringing",
+        "_rings",
+        "_serial",
+        "_timer",
+        "_turn_at",
+        "_waiting",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, clock: Callable[[], float] | None = None) -> None:
+        """`clock` is the loop's own, in seconds, unless a test brings another."""
+        self._loop = loop
+        self._clock = clock or loop.time
+        self._buckets: list[set[Member]] = [set() for _ in range(BUCKETS)]
+        self._joined = 0
+        self._current = 0
+        self._waiting: deque[Member] = deque()
+        self._turn_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings: list[tuple[float, int, Member]] = []
+        self._ringing: asyncio.TimerHandle | None = None
+        self._serial = 0
+
+    def start(self) -> None:
+        """Begin to turn."""
+        self._turn_at = self._clock() + _WIDTH_S
+        self._timer = self._loop.call_at(self._turn_at, self._turn)
+
+    def stop(self) -> None:
+        """Turn no more; alarms ring no more."""
+        for handle in (self._timer, self._ringing):
+            if handle is not None:
+                handle.cancel()
+        self._timer = self._ringing = None
+        self._waiting.clear()
+        self._rings.clear()
+
+    def join(self, member: Member) -> None:
+        """Visit `member` from now on. Members are dealt to the buckets in turn."""
+        member.phase = self._joined % BUCKETS
+        self._joined += 1
+        self._buckets[member.phase].add(member)
+
+    def leave(self, member: Member) -> None:
+        """Visit `member` no more; harmless where it never joined. An alarm that it asked for may still ring."""
+        self._buckets[member.phase].discard(member)
+
+    def ring(self, member: Member, at_ms: float) -> None:
+        """Call `member.alarm` at `at_ms` of the loop's clock.
+
+        Alarms cannot be taken back, so ask only for what is due within about a second (from `beat`): that bounds the
+        heap to what a second holds.
+        """
+        self._serial += 1
+        heappush(self._rings, (at_ms, self._serial, member))
+        if self._rings[0][1] == self._serial:
+            if self._ringing is not None:
+                self._ringing.cancel()
+            self._ringing = self._loop.call_at(at_ms / 1000, self._ring_due)
+
+    def _turn(self) -> None:
+        self._turn_at = max(self._turn_at + _WIDTH_S, self._clock())
+        self._timer = self._loop.call_at(self._turn_at, self._turn)
+        if not self._waiting:
+            self._current = (self._current + 1) % BUCKETS
+            self._waiting.extend(self._buckets[self._current])
+            self._visit()
+
+    def _visit(self) -> None:
+        clock, waiting, buckets = self._clock, self._waiting, self._buckets
+        now = clock()
+        until = now + TURN_S
+        now_ms = now * 1000
+        try:
+            while waiting:
+                for _ in range(min(_STRIDE, len(waiting))):
+                    member = waiting.popleft()
+                    if member in buckets[member.phase]:  # it may have left since the snapshot
+                        member.beat(now_ms)
+                if clock() >= until:
+                    break
+        finally:  # a fault in one visit is reported by the loop and costs the others nothing
+            if waiting:
+                self._loop.call_soon(self._visit)
+
+    def _ring_due(self) -> None:
+        rings = self._rings
+        self._ringing = None
+        now_ms = self._clock() * 1000
+        until = now_ms + TURN_S * 1000
+        try:
+            while rings and rings[0][0] <= now_ms + 1:  # the loop's timers are whole milliseconds
+                heappop(rings)[2].alarm(now_ms)
+                if self._clock() * 1000 >= until:
+                    break
+        finally:
+            if rings and self._ringing is None:
+                self._ringing = self._loop.call_at(max(rings[0][0] / 1000, self._clock()), self._ring_due)
