@@ -42,6 +42,11 @@ def host_name(name: str, value: str) -> None:
             ) from None
 
 
+def _node_name() -> str:
+    """The host's name, kept to what a node may be called."""
+    return re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9._-]", "", socket.gethostname())[:64] or "node"
+
+
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
     """Where the server listens and where it keeps what must outlive it."""
@@ -52,7 +57,7 @@ class ServerOptions:
     """Port of the page, the API and the WebSocket; 0 takes a free one."""
     data: Path = Path("data")
     """Folder of the spool, the store and the keys; made if absent. Keep it on a volume that outlives the process."""
-    node: str = field(default_factory=lambda: socket.gethostname()[:64] or "node")
+    node: str = field(default_factory=_node_name)
     """Name of this node in results and metrics; the host's name by default."""
     backlog: int = 4096
     """Connections that the kernel may hold until they are accepted."""
