@@ -1,0 +1,44 @@
+"""The catalogue of tests and word lists: what there is to type, every version of it for ever.
+
+`Catalogue` is the port, `EmbeddedCatalogue` its driver for one machine: the content that comes with Typegate, and what
+`import_file` added, in a SQLite file. Reads come from `catalogue.shelf`, without I/O. It never chooses a text (session
+does, by seed), and it never changes or removes a version.
+"""
+
+from persistence.catalogue.embedded import CatalogueOptions, EmbeddedCatalogue
+from persistence.catalogue.entries import (
+    DIFFICULTIES,
+    Added,
+    Difficulty,
+    Direction,
+    NewTest,
+    NewWordList,
+    Page,
+    Test,
+    WordList,
+)
+from persistence.catalogue.importing import BadRow, ImportOptions, ImportRefused, Report, import_file
+from persistence.catalogue.port import Catalogue, CatalogueError
+from persistence.catalogue.shelf import Shelf
+
+__all__ = [
+    "DIFFICULTIES",
+    "Added",
+    "BadRow",
+    "Catalogue",
+    "CatalogueError",
+    "CatalogueOptions",
+    "Difficulty",
+    "Direction",
+    "EmbeddedCatalogue",
+    "ImportOptions",
+    "ImportRefused",
+    "NewTest",
+    "NewWordList",
+    "Page",
+    "Report",
+    "Shelf",
+    "Test",
+    "WordList",
+    "import_file",
+]
