@@ -1,0 +1,11 @@
+"""What outlives the process: ports with their guarantees, and beside each its embedded default.
+
+- `folder` and `keys`: the data folder (layout, permissions, lock, free space) and the cluster's keys in it.
+- `stream`: the durable spool, and the stream that carries spooled results to where they are confirmed.
+- `results`: finished results: by id, by user, progress; the rule for copies of one session.
+- `cache`: bounded, expiring values with one loader a key; the recent results of a user.
+- `catalogue`, `content`: tests and word lists, immutable by id and version, and the built-in ones.
+
+Every port is an async context manager with `ping()`; its coroutines never block the event loop (disk work is done on
+threads of its own). Nothing is opened at import. There is no connection and no HTTP in here.
+"""

@@ -1,0 +1,11 @@
+"""A result's way from the session that finished to the place that confirms it: the spool, then a stream.
+
+`Spool` makes a result durable (`accepted`); a `Stream` carries spooled results on and reports each as `stored`. The
+in-process stream writes them to the result store. Neither decides anything about a result.
+"""
+
+from persistence.stream.inprocess import InProcessStream
+from persistence.stream.port import Stream, StreamFacts, StreamOptions
+from persistence.stream.spool import Spool, SpoolFacts, SpoolOptions
+
+__all__ = ["InProcessStream", "Spool", "SpoolFacts", "SpoolOptions", "Stream", "StreamFacts", "StreamOptions"]
