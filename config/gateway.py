@@ -17,7 +17,7 @@ __all__ = [
     "ConnectionOptions",
     "HttpOptions",
     "LogOptions",
-    "ServerOptions",
+    "NodeOptions",
     "StopOptions",
     "TlsOptions",
 ]
@@ -48,26 +48,17 @@ def _node_name() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class ServerOptions:
-    """Where the server listens and where it keeps what must outlive it."""
+class NodeOptions:
+    """What this node is called, and where it keeps what must outlive it."""
 
-    host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 or :: for all."""
-    port: int = 8080
-    """Port of the page, the API and the WebSocket; 0 takes a free one."""
     data: Path = Path("data")
     """Folder of the spool, the store and the keys; made if absent. Keep it on a volume that outlives the process."""
-    node: str = field(default_factory=_node_name)
+    name: str = field(default_factory=_node_name)
     """Name of this node in results and metrics; the host's name by default."""
-    backlog: int = 4096
-    """Connections that the kernel may hold until they are accepted."""
 
     def __post_init__(self) -> None:
-        host_name("host", self.host)
-        between("port", self.port, 0, 65535)
-        between("backlog", self.backlog, 1, 65535)
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.node):
-            raise ValueError(f"node is {self.node!r}; allowed are 1 to 64 letters, digits, '.', '_' and '-'")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name):
+            raise ValueError(f"name is {self.name!r}; allowed are 1 to 64 letters, digits, '.', '_' and '-'")
 
 
 @dataclass(frozen=True, slots=True)

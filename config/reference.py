@@ -24,7 +24,7 @@ HEAD = """\
 # The environment wins over this file (TYPEGATE_SERVER_PORT=9000 for [server] port), flags win over both.
 # `typegate check` says what is wrong with the settings, all at once.
 """
-EXAMPLES: Mapping[str, str] = {"server.node": '"node-1"'}
+EXAMPLES: Mapping[str, str] = {"node.name": '"node-1"'}
 """What stands for a default that differs from machine to machine."""
 
 
@@ -54,6 +54,8 @@ def render() -> str:
         parts.append(f"\n# {(inspect.getdoc(type(options)) or '').splitlines()[0]}\n[{section}]\n")
         meaning = meanings(type(options))
         for field in dataclasses.fields(options):
+            if dataclasses.is_dataclass(getattr(options, field.name)):
+                continue  # a section of its own
             lines = textwrap.wrap(" ".join(meaning[field.name].split()), 117)
             parts += [f"# {line}\n" for line in lines]
             value = EXAMPLES.get(f"{section}.{field.name}") or _toml(getattr(options, field.name))

@@ -22,13 +22,14 @@ from typing import Any, NamedTuple
 from pydantic import Field, PrivateAttr, TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from config.edge import EdgeOptions, WireOptions
 from config.gateway import (
     AdminOptions,
     AuthOptions,
     ConnectionOptions,
     HttpOptions,
     LogOptions,
-    ServerOptions,
+    NodeOptions,
     StopOptions,
     TlsOptions,
 )
@@ -81,8 +82,12 @@ class Settings(BaseSettings):
         frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter="_", env_nested_max_split=1
     )
 
-    server: ServerOptions = Field(default_factory=ServerOptions)
-    """Where it listens and keeps its data."""
+    server: EdgeOptions = Field(default_factory=EdgeOptions)
+    """Where it listens, and what a connection may do before and beside its WebSocket."""
+    wire: WireOptions = Field(default_factory=WireOptions)
+    """The limits of one WebSocket."""
+    node: NodeOptions = Field(default_factory=NodeOptions)
+    """Its name and its data folder."""
     admin: AdminOptions = Field(default_factory=AdminOptions)
     """The operators' port."""
     tls: TlsOptions = Field(default_factory=TlsOptions)
@@ -100,6 +105,11 @@ class Settings(BaseSettings):
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
     _notes: list[str] = PrivateAttr(default_factory=list)
+
+    @property
+    def edge(self) -> EdgeOptions:
+        """The edge's options, with the wire's within."""
+        return dataclasses.replace(self.server, wire=self.wire)
 
     @classmethod
     def settings_customise_sources(
@@ -307,7 +317,12 @@ def _default(section: str) -> Any:
 
 
 def _names(section: str) -> list[str]:
-    return [field.name for field in dataclasses.fields(_default(section))]
+    """The section's settings; options nested in options are a section of their own."""
+    return [
+        field.name
+        for field in dataclasses.fields(_default(section))
+        if not dataclasses.is_dataclass(getattr(_default(section), field.name))
+    ]
 
 
 def _types(section: str) -> dict[str, Any]:
