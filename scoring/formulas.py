@@ -1,0 +1,121 @@
+"""The figures of a typing test, each with its definition and source. Plain functions of numbers, times in ms or s as named.
+
+Sources: [SM] R. W. Soukoreff and I. S. MacKenzie, "Metrics for text entry research: an evaluation of MSD and KSPC, and
+a new unified error metric", CHI 2003. The speed, accuracy and consistency figures are those that popular typing tests
+show; their rounding is that of a browser (half up), never Python's (half to even).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import fsum, isqrt, sqrt, tanh
+
+from rapidfuzz.distance import Levenshtein
+
+__all__ = [
+    "WORD_CHARS",
+    "ErrorRates",
+    "accuracy",
+    "error_rates",
+    "evenness",
+    "kogasa",
+    "mean_and_sd",
+    "round2",
+    "sd_of_sums",
+    "speed",
+    "whole",
+]
+
+WORD_CHARS = 5
+"""A "word" of words per minute: five characters, spaces included (the field's convention since typewriter contests)."""
+
+_ULP = 2.0**-52
+
+
+def round2(x: float) -> float:
+    """Round to two digits, half up, as a browser does: floor((x + 2^-52)·100 + 0.5) / 100."""
+    return ((x + _ULP) * 100 + 0.5) // 1 / 100
+
+
+def whole(x: float) -> int:
+    """Round to a whole number, half up: floor(x + 0.5)."""
+    return int((x + 0.5) // 1)
+
+
+def speed(chars: float, seconds: float) -> float:
+    """Words per minute of `chars` characters in `seconds`, not rounded; 0 where no time has passed."""
+    return chars / WORD_CHARS / (seconds / 60) if seconds > 0 else 0.0
+
+
+def accuracy(correct: int, wrong: int) -> float:
+    """Correct inserts per hundred inserts, rounded to two digits; 0 without any. A corrected error still counts."""
+    inserts = correct + wrong
+    return round2(100 * correct / inserts) if inserts else 0.0
+
+
+def kogasa(variation: float) -> float:
+    """100·(1 − tanh(c + c³/3 + c⁵/5)) for a coefficient of variation c: 100 is perfectly even, 0 not at all."""
+    c = min(variation, 1e3)  # tanh is 1 long before; the fifth power of a wild c must not overflow
+    return 100 * (1 - tanh(c + c**3 / 3 + c**5 / 5))
+
+
+def mean_and_sd(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and *population* standard deviation; (0, 0) of nothing."""
+    if not values:
+        return 0.0, 0.0
+    mean = fsum(values) / len(values)
+    return mean, sqrt(fsum((value - mean) ** 2 for value in values) / len(values))
+
+
+def sd_of_sums(n: int, total: float, squares: float) -> float:
+    """Population standard deviation from count, sum and sum of squares.
+
+    Exact for whole numbers, of any size; for fractional ones good to about 1e-8 of the mean.
+    """
+    if n == 0:
+        return 0.0
+    spread = n * squares - total * total  # n²·variance; whole numbers stay whole here, so nothing cancels
+    if spread <= 0:
+        return 0.0
+    if isinstance(spread, int) and spread > 2**1000:
+        return isqrt(spread) / n
+    return sqrt(spread) / n
+
+
+def evenness(mean: float, sd: float) -> float:
+    """Consistency of a list from its mean and population standard deviation, two digits; 0 where the mean is 0."""
+    return round2(kogasa(sd / mean)) if mean else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRates:
+    """Error rates of [SM], as fractions (not per cent)."""
+
+    msd: float
+    """Minimum string distance: edit distance of presented and transcribed text / the longer one's length."""
+    kspc: float
+    """Keystrokes per character: keys typed, deletes too / characters transcribed."""
+    total: float
+    """(INF + IF) / (C + INF + IF)."""
+    corrected: float
+    """IF / (C + INF + IF): wrong characters that were taken back."""
+    not_corrected: float
+    """INF / (C + INF + IF): wrong characters that were left."""
+
+
+def error_rates(
+    presented: Sequence[str], transcribed: Sequence[str], keys: int, *, correct: int, left: int, fixed: int
+) -> ErrorRates:
+    """Soukoreff's and MacKenzie's rates, both texts as sequences of characters (or clusters).
+
+    `keys` is the length of the input stream; `correct` C, `left` INF (wrong and left), `fixed` IF (wrong and fixed).
+    Each rate is 0 where its divisor is 0. The edit distance takes O(len²/64): keep it off the event loop.
+    """
+    longer = max(len(presented), len(transcribed))
+    attempts = correct + left + fixed
+    return ErrorRates(
+        msd=Levenshtein.distance(presented, transcribed) / longer if longer else 0.0,
+        kspc=keys / len(transcribed) if transcribed else 0.0,
+        total=(left + fixed) / attempts if attempts else 0.0,
+        corrected=fixed / attempts if attempts else 0.0,
+        not_corrected=left / attempts if attempts else 0.0,
+    )
