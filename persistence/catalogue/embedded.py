@@ -1,14 +1,13 @@
 """The embedded catalogue: Typegate's own content, and imported rows in a SQLite file beside the other data.
 
-Everything is read into memory when it opens (bounded by `CatalogueOptions`). Another process that imports commits to the
-same file; `refresh` asks SQLite's `data_version`, which moves when another connection has committed, and only then reads
-again. The gateway calls it every few seconds.
+Everything is read into memory when it opens (bounded by `CatalogueOptions`). Another process that imports commits to
+the same file; `refresh` asks SQLite's `data_version`, which moves when another connection has committed, and only then
+reads again. The gateway calls it every few seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,14 +17,11 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from persistence.catalogue.builtin import built_in_tests, built_in_word_lists
-from persistence.catalogue.entries import (
-    Added,
-    NewTest,
-    NewWordList,
-)
+from persistence.catalogue.entries import Added, NewTest, NewWordList, Test, WordList
 from persistence.catalogue.port import CatalogueError
 from persistence.catalogue.rows import CatalogueFile
 from persistence.catalogue.shelf import Shelf
+from persistence.catalogue.versions import plan
 
 T = TypeVar("T")
 
@@ -51,7 +47,7 @@ class CatalogueOptions:
 
 
 class EmbeddedCatalogue:
-    """`Catalogue` on one machine. `path` is the SQLite file (made when missing); None serves the built-in content alone.
+    """`Catalogue` on one machine. `path` is its SQLite file (made when missing); None serves what is built in alone.
 
     The file's work happens in one thread of the catalogue's own.
     """
@@ -104,27 +100,30 @@ class EmbeddedCatalogue:
     def _open(self) -> None:
         if self._path is not None:
             self._file = CatalogueFile(self._path, busy_ms=self._options.busy_ms)
-        self._shelf = self._read()
+        self._read()
 
-    def _read(self) -> Shelf:
-        tests = list(built_in_tests())
-        word_lists = list(built_in_word_lists())
-        if self._file is not None:
-            tests += self._file.tests(limit=self._options.max_tests)
-            word_lists += self._file.word_lists(limit=self._options.max_word_lists)
-        self._check(
-            len(tests),
-            len(word_lists),
-            sum(len(test.text.encode()) for test in tests)
-            + sum(len(word.encode()) for words in word_lists for word in words.words),
+    def _read(self) -> None:
+        """Make the shelf anew, from everything."""
+        if self._file is None:
+            self._shelf = self._shelf_of(built_in_tests(), built_in_word_lists())
+        else:
+            with self._file.reading():
+                self._shelf = self._shelf_of_file(self._file)
+
+    def _shelf_of_file(self, file: CatalogueFile) -> Shelf:
+        """What is built in and what the file holds; inside a transaction."""
+        tests, word_lists = file.contents(
+            max_tests=self._options.max_tests, max_word_lists=self._options.max_word_lists
         )
-        return Shelf(tests, word_lists)
+        return self._shelf_of([*built_in_tests(), *tests], [*built_in_word_lists(), *word_lists])
 
-    def _check(self, tests: int, word_lists: int, size_bytes: int) -> None:
-        """Raise where the catalogue would be over a limit."""
+    def _shelf_of(self, tests: Sequence[Test], word_lists: Sequence[WordList]) -> Shelf:
+        """A shelf with these; raises where it would be over a limit."""
+        size_bytes = sum(len(test.text.encode()) for test in tests)
+        size_bytes += sum(len(" ".join(words.words).encode()) for words in word_lists)
         for what, found, name in (
-            ("versions of tests", tests, "max_tests"),
-            ("versions of word lists", word_lists, "max_word_lists"),
+            ("versions of tests", len(tests), "max_tests"),
+            ("versions of word lists", len(word_lists), "max_word_lists"),
             ("bytes of text", size_bytes, "max_bytes"),
         ):
             allowed: int = getattr(self._options, name)
@@ -132,21 +131,31 @@ class EmbeddedCatalogue:
                 raise CatalogueError(
                     f"the catalogue would hold {found:,} {what}; at most {allowed:,} are allowed (catalogue.{name})"
                 )
+        return Shelf(tests, word_lists)
 
     def _refresh(self) -> bool:
         if self._file is None or not self._file.changed():
             return False
-        self._shelf = self._read()
+        self._read()
         return True
 
     def _add(self, tests: Sequence[NewTest], word_lists: Sequence[NewWordList], created_at_ms: int) -> Added:
         if self._file is None:
             raise CatalogueError("this catalogue has no file, so nothing can be added to it")
-        raise CatalogueError("being built")
+        with self._file.writing():
+            if self._file.changed():  # nobody else writes from here on, so this is what there is
+                self._shelf = self._shelf_of_file(self._file)
+            planned = plan(self.shelf, tests, word_lists, id_of=self._file.id_of, created_at_ms=created_at_ms)
+            shelf = self._shelf_of(
+                [*self.shelf.versions(), *planned.tests], [*self.shelf.list_versions(), *planned.word_lists]
+            )
+            self._file.insert(planned.tests, planned.origins, planned.word_lists, created_at_ms)
+        self._shelf = shelf
+        return planned.added
 
     def _ping(self) -> None:
         if self._file is not None:
-            self._file.changed()
+            self._file.ping()
 
     def _close_file(self) -> None:
         if self._file is not None:

@@ -19,15 +19,15 @@ ASSIGNED_IDS = range(2_000_000_000, 3_000_000_000)
 """Ids that the catalogue gives to imported rows without one."""
 
 FIRST_IMPORTED_VERSION = 1001
-"""Where an import changes something built in, its versions count from here: Typegate's own later ones never meet them."""
+"""Where an import changes something built in, its versions start here, so that Typegate's own never meet them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Test:
     """One version of a passage to type.
 
-    `text` is prepared (NFC, single spaces); `words` counts its words; `language` is a BCP 47 tag; `category` a lower-case
-    word; `source` says where an imported text came from, None for our own.
+    `text` is prepared (NFC, single spaces); `words` counts its words; `language` is a BCP 47 tag; `category` a
+    lower-case word; `source` says where an imported text came from, None for our own.
     """
 
     __test__ = False  # not a class of tests, whatever pytest thinks of its name
@@ -70,8 +70,9 @@ class Page:
 class NewTest:
     """A test to add; the catalogue gives it its id and version.
 
-    `id`: the id the row gave itself (in `GIVEN_IDS`, or that of an existing test), or None. `origin`: without an id, what
-    makes two imports of a row the same row (`"monkeytype:english:17"`); None takes the language and the text for that.
+    `id`: the id the row gave itself (in `GIVEN_IDS`, or that of an existing test), or None. `origin`: without an id,
+    what makes two imports of a row the same row (`"monkeytype:english:17"`); None takes the language and the text for
+    that.
     """
 
     title: str

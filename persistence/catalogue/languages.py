@@ -1,4 +1,4 @@
-"""Languages as the catalogue knows them: tag, the name their speakers use, the name typing sites use, and the direction."""
+"""Languages as the catalogue knows them: tag, own name, the name in typing sites' files, and direction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from persistence.catalogue.entries import Direction
 
 
 class Language(NamedTuple):
-    """`tag`: BCP 47; `name`: what its speakers call it; `english`: its lower-case English name, as typing sites' files use."""
+    """`tag`: BCP 47; `name`: what its speakers call it; `english`: what typing sites' files call it."""
 
     tag: str
     name: str
@@ -98,7 +98,8 @@ _LANGUAGES = (
 _BY_TAG = {language.tag.lower(): language for language in _LANGUAGES}
 _BY_ENGLISH_NAME = {language.english: language for language in _LANGUAGES}
 
-# Languages that are written from right to left, by their usual script; and the scripts themselves, for tags that name one.
+# Languages that are written from right to left, by their usual script; and the scripts themselves, for tags that name
+# one.
 _RIGHT_TO_LEFT = frozenset({"ar", "arc", "ckb", "dv", "fa", "he", "ks", "ps", "sd", "syr", "ug", "ur", "yi"})
 _RIGHT_TO_LEFT_SCRIPTS = frozenset({"adlm", "arab", "hebr", "mand", "nkoo", "rohg", "samr", "syrc", "thaa"})
 
@@ -131,7 +132,7 @@ def language_tag(text: str) -> str | None:
 
 
 def tag_of_site_name(name: str, bcp47: str | None = None) -> str | None:
-    """The tag for what typing sites call a language: `german` is `de`, `english_1k` is `en-x-1k`, `code_python` `zxx-x-python`.
+    """The tag for a typing site's name: `german` is `de`, `english_1k` is `en-x-1k`, `code_python` `zxx-x-python`.
 
     What follows the language's name becomes a private subtag (RFC 5646 §2.2.7), so that `english` and `english_1k` stay
     two lists. `zxx` is the tag of no linguistic content. For a name that is unknown here `bcp47`, the file's own tag,
@@ -158,7 +159,9 @@ def _private(tag: str, name: str) -> str | None:
 
 
 def _without_marks(word: str) -> str:
-    return "".join(character for character in unicodedata.normalize("NFD", word) if not unicodedata.combining(character))
+    return "".join(
+        character for character in unicodedata.normalize("NFD", word) if not unicodedata.combining(character)
+    )
 
 
 def name_of(tag: str) -> str:

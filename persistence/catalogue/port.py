@@ -1,11 +1,11 @@
 """The catalogue's port: tests and word lists, immutable by (id, version), and the shelf from which a node reads them.
 
-A result names the versions of what was typed, and a result can be replayed for ever: so a version, once published, never
-changes and never goes away. Changing a test or a list makes a new version beside the old.
+A result names the versions of what was typed, and a result can be replayed for ever: so a version, once published,
+never changes and never goes away. Changing a test or a list makes a new version beside the old.
 
-Reads do no I/O: a catalogue holds a `Shelf`, an immutable picture of all versions with its indexes ready, and replaces it
-as a whole when `refresh` finds that another process (an import on the command line) has written. Who chooses a test and
-then reads it does both on one shelf, so that nothing moves between the two.
+Reads do no I/O: a catalogue holds a `Shelf`, an immutable picture of all versions with its indexes ready, and replaces
+it as a whole when `refresh` finds that another process (an import on the command line) has written. Who chooses a test
+and then reads it does both on one shelf, so that nothing moves between the two.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class CatalogueError(Exception):
 class Catalogue(Protocol):
     """Tests and word lists with all their versions.
 
-    Guarantees: a version that was once on the shelf stays readable, unchanged, for as long as the data is kept. An `add`
-    is one transaction: all of it or nothing, and afterwards this process's shelf has it; other processes see it after
-    their next `refresh`. Concurrent `add`s, of other processes too, happen one after the other.
+    Guarantees: a version that was once on the shelf stays readable, unchanged, for as long as the data is kept. An
+    `add` is one transaction: all of it or nothing, and afterwards this process's shelf has it; other processes see it
+    after their next `refresh`. Concurrent `add`s, of other processes too, happen one after the other.
 
     Entering opens what it needs; leaving closes it. The async methods never block the event loop.
     """

@@ -15,8 +15,8 @@ _Filter = tuple[str | None, str | None, str | None]  # category, difficulty, lan
 class Shelf:
     """Every version of every test and word list, indexed by category, difficulty and language.
 
-    A filter by language is RFC 4647's basic one: `"en"` takes `en` and `en-GB`. The sequences are in the order of ids and
-    depend on the contents alone, so that a seed picks the same test on every node. Everything is indexed when the shelf
+    A filter by language is RFC 4647's basic one: `"en"` takes `en` and `en-GB`. The sequences are in the order of ids
+    and depend on the contents alone, so that a seed picks the same test on every node. Everything is indexed when the shelf
     is made (off the event loop); each lookup is O(1), a page O(its length).
     """
 
@@ -85,6 +85,10 @@ class Shelf:
         chosen = ids[first : first + limit]
         more = first + limit < len(ids)
         return Page(tuple(self._current[test_id] for test_id in chosen), chosen[-1] if more and chosen else None)
+
+    def current(self) -> Iterable[Test]:
+        """The present version of every test, in the order of ids."""
+        return self._current.values()
 
     def versions(self) -> Iterable[Test]:
         """Every version of every test."""
