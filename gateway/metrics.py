@@ -1,15 +1,28 @@
 """What operators see: one registry, injected, its figures counted at the edge.
 
 The hot path adds to plain integers of `Counts` (20 ns each); a scrape reads them. Everything rarer goes through
-the methods of `Metrics`. Names and labels are DESIGN'd to stay: dashboards and alarms hang on them.
+the methods of `Metrics`, whose children for hot labels are bound once. Labels are closed vocabularies, so the number
+of series is bounded. Names stay as they are: dashboards and alarms hang on them.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-__all__ = ["Counts", "Metrics"]
+__all__ = ["CONTENT_TYPE", "Counts", "Metrics", "SpoolFigures"]
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""Prometheus' text format."""
+
+LAG_BUCKETS = (0.001, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+"""Around the 3 ms that nothing on the loop may exceed and the 50 ms that a typist's tick may take."""
+RESULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+"""Around the targets: accepted within 25 ms, stored within 50 ms, processed within 5 s (critical 10 s)."""
+HTTP_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.15, 0.5, 1.0, 2.0, 5.0)
 
 
 @dataclass(slots=True)
@@ -19,72 +32,203 @@ class Counts:
     frames_in: int = 0
     """Whole WebSocket data messages received."""
     bytes_in: int = 0
-    """Their payload bytes."""
+    """Payload bytes of WebSocket messages received."""
     frames_out: int = 0
     """Whole WebSocket data messages sent."""
     bytes_out: int = 0
-    """Their payload bytes."""
+    """Payload bytes of WebSocket messages sent."""
     events: int = 0
     """Keystroke events scored."""
     ticks: int = 0
     """Ticks sent."""
     ticks_dropped: int = 0
     """Ticks not sent because the reader was slow."""
+    starts: int = 0
+    """Tests started."""
+    resumes: int = 0
+    """Tests taken up again after a lost connection."""
+
+
+_COUNTS = {
+    "frames_in": ("typegate_ws_frames", {"direction": "in"}, "WebSocket data messages"),
+    "frames_out": ("typegate_ws_frames", {"direction": "out"}, "WebSocket data messages"),
+    "bytes_in": ("typegate_ws_bytes", {"direction": "in"}, "Payload bytes of WebSocket data messages"),
+    "bytes_out": ("typegate_ws_bytes", {"direction": "out"}, "Payload bytes of WebSocket data messages"),
+    "events": ("typegate_events_scored", {}, "Keystroke events scored"),
+    "ticks": ("typegate_ticks", {"outcome": "sent"}, "Ticks by what became of them"),
+    "ticks_dropped": ("typegate_ticks", {"outcome": "dropped"}, "Ticks by what became of them"),
+    "starts": ("typegate_tests_started", {}, "Tests started"),
+    "resumes": ("typegate_tests_resumed", {}, "Tests taken up again after a lost connection"),
+}
+assert set(_COUNTS) == {field.name for field in fields(Counts)}
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolFigures:
+    """What a scrape wants to know of the spool and the stream behind it."""
+
+    rows: int
+    """Results accepted and not yet stored."""
+    oldest_age_s: float
+    """Age of the oldest of them; 0 when there is none."""
+    refused: int = 0
+    """Of these, such as the store will never take."""
+    conflicts: int = 0
+    """Results since start that met another core of the same session in the store."""
 
 
 class Metrics:
-    """The process's figures; `render()` is the text that Prometheus reads."""
+    """The process's figures; `scrape()` is the text that Prometheus reads."""
 
     def __init__(self, *, node: str, process: str = "0", registry: CollectorRegistry | None = None) -> None:
         self.counts = Counts()
-        raise NotImplementedError
+        self.registry = registry = CollectorRegistry() if registry is None else registry
+        self._node = node
+        self._process = process
+        self._watched: list[Callable[[], Iterable[Metric]]] = []
+        self._closes = Counter("typegate_ws_closes", "Ended WebSockets by close code", ["code"], registry=registry)
+        self._errors = Counter("typegate_errors", "`error` messages sent, by code", ["code"], registry=registry)
+        self._handshakes = Counter(
+            "typegate_ws_handshakes", "Upgrade requests by outcome", ["outcome"], registry=registry
+        )
+        self._auths = Counter("typegate_auth", "Identifications", ["kind", "outcome"], registry=registry)
+        self._results = Counter(
+            "typegate_results_submitted", "Results handed to the spool", ["mode", "verdict"], registry=registry
+        )
+        self._accepted = Histogram(
+            "typegate_accepted_seconds",
+            "From a test's finish to its result being durable in the spool",
+            buckets=RESULT_BUCKETS,
+            registry=registry,
+        )
+        self._stored = Histogram(
+            "typegate_processing_seconds",
+            "From a test's finish to its result being a row of the store",
+            buckets=RESULT_BUCKETS,
+            registry=registry,
+        )
+        self._lag = Histogram(
+            "typegate_loop_lag_seconds", "How late the event loop wakes up", buckets=LAG_BUCKETS, registry=registry
+        )
+        self._lag_now = Gauge("typegate_loop_lag_last_seconds", "The last such lag", registry=registry)
+        self._http = Histogram(
+            "typegate_http_seconds",
+            "HTTP requests by route, method and class of status",
+            ["route", "method", "status"],
+            buckets=HTTP_BUCKETS,
+            registry=registry,
+        )
+        registry.register(_Totals(self.counts))
 
     def watch(
         self,
         *,
         connections: Callable[[], int] | None = None,
         sessions: Callable[[], Mapping[str, int]] | None = None,
-        spool: Callable[[], tuple[int, float]] | None = None,
+        spool: Callable[[], SpoolFigures] | None = None,
     ) -> None:
-        """Take functions that a scrape asks: open connections, sessions by state, spool rows and oldest row's age in s."""
-        raise NotImplementedError
+        """Take functions that a scrape asks on the loop: open WebSockets, sessions by state, the spool's figures."""
+        if connections is not None:
+            self._watched.append(lambda: [self._connections(connections())])
+        if sessions is not None:
+            self._watched.append(lambda: [_gauge("typegate_sessions", "Sessions by state", "state", sessions())])
+        if spool is not None:
+            self._watched.append(lambda: _spool(spool()))
 
     def closed(self, code: int) -> None:
-        """Count a WebSocket connection that ended with this close code."""
-        raise NotImplementedError
+        """Count a WebSocket connection that ended with this close code; codes of the client's invention as one."""
+        known = 1000 <= code <= 1015 or 4000 <= code <= 4005 or 4500 <= code <= 4505
+        self._closes.labels(str(code) if known else "other").inc()
 
     def error(self, code: str) -> None:
         """Count an `error` message sent, by its code."""
-        raise NotImplementedError
+        self._errors.labels(code).inc()
 
     def handshake(self, outcome: str) -> None:
         """Count an upgrade request: `accepted`, or the HTTP status that refused it."""
-        raise NotImplementedError
+        self._handshakes.labels(outcome).inc()
 
     def auth(self, kind: str, outcome: str) -> None:
         """Count an identification: kind `guest` or `jwt`, outcome `ok` or the refusal's code."""
-        raise NotImplementedError
+        self._auths.labels(kind, outcome).inc()
 
     def result(self, mode: str, verdict: str) -> None:
         """Count a result handed to the spool."""
-        raise NotImplementedError
+        self._results.labels(mode, verdict).inc()
 
     def accepted(self, seconds: float) -> None:
         """Observe the time from a test's finish to its result being durable in the spool."""
-        raise NotImplementedError
+        self._accepted.observe(seconds)
 
     def stored(self, seconds: float) -> None:
         """Observe the time from a test's finish to its result being in the store."""
-        raise NotImplementedError
+        self._stored.observe(seconds)
 
     def lag(self, seconds: float) -> None:
         """Observe how late the event loop woke up."""
-        raise NotImplementedError
+        self._lag.observe(seconds)
+        self._lag_now.set(seconds)
 
     def http(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Observe an answered HTTP request by its route's template."""
-        raise NotImplementedError
+        """Observe an answered HTTP request by its route's template (a closed set) and status class."""
+        method = method if method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS") else "other"
+        self._http.labels(route, method, f"{status // 100}xx").observe(seconds)
 
-    def render(self) -> bytes:
-        """Write all figures in Prometheus' text format; takes milliseconds, so call it in a thread."""
-        raise NotImplementedError
+    async def scrape(self) -> bytes:
+        """All figures in Prometheus' text format: what is watched is asked here, the text is made in a thread."""
+        watched = [metric for ask in self._watched for metric in ask()]
+        return await asyncio.to_thread(self._render, watched)
+
+    def _render(self, watched: list[Metric]) -> bytes:
+        momentary = CollectorRegistry()
+        momentary.register(_Given(watched))
+        return generate_latest(self.registry) + generate_latest(momentary)
+
+    def _connections(self, count: int) -> Metric:
+        family = GaugeMetricFamily("typegate_ws_connections", "Open WebSockets", labels=["node", "process"])
+        family.add_metric([self._node, self._process], count)
+        return family
+
+
+class _Totals(Collector):
+    """Shows `Counts` as counters."""
+
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        """One family a name; the two directions of one thing are its labels."""
+        families: dict[str, CounterMetricFamily] = {}
+        for attribute, (name, labels, text) in _COUNTS.items():
+            family = families.setdefault(name, CounterMetricFamily(name, text, labels=list(labels)))
+            family.add_metric(list(labels.values()), getattr(self._counts, attribute))
+        return families.values()
+
+
+class _Given(Collector):
+    """Shows families that were made before."""
+
+    def __init__(self, metrics: list[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        """As given."""
+        return self._metrics
+
+
+def _gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
+
+
+def _spool(figures: SpoolFigures) -> list[Metric]:
+    return [
+        GaugeMetricFamily("typegate_queue_depth", "Results accepted and not yet stored", value=figures.rows),
+        GaugeMetricFamily("typegate_spool_oldest_seconds", "Age of the oldest such", value=figures.oldest_age_s),
+        GaugeMetricFamily("typegate_spool_refused_rows", "Those the store will never take", value=figures.refused),
+        CounterMetricFamily(
+            "typegate_conflicts", "Results that met another core of the same session", value=figures.conflicts
+        ),
+    ]
