@@ -46,7 +46,7 @@ def judge(
     input: InputKind = "keyboard",  # noqa: A002  # the protocol's own name for it
     drift: DriftReading | None = None,
 ) -> Verdict:
-    """Judge a whole log: flat `[dt, key, dt, key, ...]` (ms), holds by number of event (ms), how it was typed, the clocks.
+    """Judge a whole log: flat `[dt, key, ...]` (ms), holds by number of event (ms), the kind of input, the clocks.
 
     Missing holds are no evidence, nor is a missing drift (a log that was not seen live).
     """
