@@ -64,17 +64,17 @@ class Renewed(Generic[T]):
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
-    def may_read(self, *, now_s: float) -> bool:
+    def may_read(self) -> bool:
         """Whether asking again now is allowed, or is being done already."""
-        return self._reading is not None or now_s - self._tried_at >= self._retry_s
+        return self._reading is not None or time.monotonic() - self._tried_at >= self._retry_s
 
     async def read(self) -> None:
         """Read again, or wait for the reading under way; at most once in `retry_s`. `value` and `fault` tell."""
         loop = asyncio.get_running_loop()
         if self._reading is None:
-            if not self.may_read(now_s=loop.time()):
+            if not self.may_read():
                 return
-            self._tried_at = loop.time()
+            self._tried_at = time.monotonic()
             reading = self._reading = loop.create_future()
             threading.Thread(target=self._in_thread, args=(loop, reading), name=self._what, daemon=True).start()
         await asyncio.wait([self._reading], timeout=self._timeout_s)
