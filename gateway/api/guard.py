@@ -1,0 +1,139 @@
+"""Around every HTTP request: a limit per address, security headers, a count, and an answer even to our own faults.
+
+A plain ASGI callable (the framework's own middleware costs a task a request).
+"""
+
+import time
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+import structlog
+
+from gateway.api.problems import problem_response
+from gateway.limits import Credits, network
+from gateway.metrics import Metrics
+
+__all__ = ["Guard", "security_headers"]
+
+log = structlog.get_logger(__name__)
+
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "manifest-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+"""Nothing but what this server serves; no inline script or style."""
+
+
+def security_headers(*, tls: bool) -> list[tuple[bytes, bytes]]:
+    """The headers that every answer bears (OWASP Secure Headers)."""
+    headers = {
+        "content-security-policy": POLICY,
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "DENY",
+        "referrer-policy": "no-referrer",
+        "cross-origin-opener-policy": "same-origin",
+        "cross-origin-resource-policy": "same-origin",
+        "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    }
+    if tls:
+        headers["strict-transport-security"] = "max-age=31536000"
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
+
+
+class Guard:
+    """Wraps an ASGI application."""
+
+    def __init__(
+        self,
+        app: Any,
+        *,
+        credits_: Credits,
+        metrics: Metrics,
+        tls: bool,
+        cross_origin: Callable[[str], bool] | None = None,
+    ) -> None:
+        self._app = app
+        self._credits = credits_
+        self._metrics = metrics
+        self._headers = security_headers(tls=tls)
+        self._cross_origin = cross_origin
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        method, status, headers = scope["method"], 500, [*self._headers, *self._allow_origin(scope)]
+        answered = False
+
+        async def answer(message: MutableMapping[str, Any]) -> None:
+            nonlocal status, answered
+            if message["type"] == "http.response.start":
+                status, answered = message["status"], True
+                message["headers"] = [*message.get("headers", ()), *headers]
+            elif method == "HEAD" and message["type"] == "http.response.body":
+                message["body"] = b""
+            await send(message)
+
+        try:
+            if (wait_ms := self._over_limit(scope)) > 0:
+                seconds = -(-wait_ms // 1000)
+                await problem_response(
+                    429, f"too many requests; wait {seconds} s", headers={"retry-after": str(seconds)}
+                )(scope, receive, answer)
+            elif method == "OPTIONS" and scope["path"].startswith("/v1/"):
+                await answer({"type": "http.response.start", "status": 204, "headers": _PREFLIGHT})
+                await answer({"type": "http.response.body", "body": b""})
+            else:
+                if method == "HEAD":  # RFC 9110, 9.3.2: as GET, without the content
+                    scope = {**scope, "method": "GET"}
+                await self._app(scope, receive, answer)
+        except Exception:
+            # the one broad except of this edge: a fault of ours is an answer and a log line, not a torn connection
+            log.exception("a request failed", route=_route(scope), method=method)
+            if not answered:
+                await problem_response(500, "the server made a mistake; it is in its log")(scope, receive, answer)
+        finally:
+            self._metrics.http(_route(scope), method, status, time.perf_counter() - began)
+
+    def _over_limit(self, scope: dict[str, Any]) -> int:
+        """Milliseconds that this address must wait; 0: none. Only the API costs credits: the page is in memory."""
+        client = scope.get("client")
+        if client is None or not scope["path"].startswith("/v1/"):
+            return 0
+        return self._credits.take(network(client[0]), now_ms=time.monotonic() * 1000)
+
+    def _allow_origin(self, scope: dict[str, Any]) -> list[tuple[bytes, bytes]]:
+        """Lets the pages that may open our WebSocket read the API too (Fetch standard, CORS protocol)."""
+        if self._cross_origin is None or not scope["path"].startswith("/v1/"):
+            return []
+        found = [(b"vary", b"origin")]
+        for name, value in scope["headers"]:
+            if name == b"origin" and self._cross_origin(value.decode("latin-1")):
+                found.append((b"access-control-allow-origin", value))
+                found.append((b"access-control-expose-headers", b"etag, retry-after"))
+        return found
+
+
+_PREFLIGHT = [
+    (b"access-control-allow-methods", b"GET, HEAD"),
+    (b"access-control-allow-headers", b"authorization, if-none-match"),
+    (b"access-control-max-age", b"86400"),
+]
+
+
+def _route(scope: dict[str, Any]) -> str:
+    """The route's template: a closed set, unlike paths."""
+    route = scope.get("route")
+    return getattr(route, "path", None) or "unmatched"

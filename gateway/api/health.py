@@ -1,0 +1,67 @@
+"""/healthz: the process turns. /readyz: it should get traffic. Each opened resource answers for itself."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import orjson
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+__all__ = ["Health", "router"]
+
+PING_S = 2.0
+"""A resource that does not answer within this is not ready; balancers give up after 2 to 5 s."""
+
+
+class Health:
+    """Knows the opened resources and whether the server is going."""
+
+    def __init__(self, pings: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
+        self._pings = pings
+        self.draining = False
+
+    async def parts(self) -> dict[str, str]:
+        """`ok` or what is wrong, for each resource."""
+
+        async def one(name: str, ping: Callable[[], Awaitable[None]]) -> tuple[str, str]:
+            try:
+                async with asyncio.timeout(PING_S):
+                    await ping()
+            except TimeoutError:
+                return name, f"no answer within {PING_S:g} s"
+            except Exception as fault:  # whatever a resource fails with, it is not ready, and the others still answer
+                return name, str(fault) or type(fault).__name__
+            return name, "ok"
+
+        return dict(await asyncio.gather(*(one(name, ping) for name, ping in self._pings.items())))
+
+    async def ready(self) -> tuple[bool, dict[str, str]]:
+        """Whether traffic should come, and every part's state."""
+        parts = {"server": "draining" if self.draining else "ok", **await self.parts()}
+        return all(state == "ok" for state in parts.values()), parts
+
+
+def router(health: Health, *, detailed: bool) -> APIRouter:
+    """`/healthz` and `/readyz`; with `detailed` (the admin port's) the faults in words, else only which part."""
+    routes = APIRouter(tags=["health"])
+
+    @routes.get("/healthz", summary="Whether the process turns")
+    async def healthz() -> Response:
+        """200 as long as the event loop runs."""
+        return Response(b'{"status":"ok"}', headers={"cache-control": "no-store"}, media_type="application/json")
+
+    @routes.get("/readyz", summary="Whether it should get traffic", responses={503: {"description": "It should not"}})
+    async def readyz() -> Response:
+        """200 when every resource answers and the server is not going; else 503 with what is wrong."""
+        ready, parts = await health.ready()
+        if not detailed:
+            parts = {name: state if state in ("ok", "draining") else "fault" for name, state in parts.items()}
+        body = {"status": "ready" if ready else "not ready", "parts": parts}
+        return Response(
+            orjson.dumps(body),
+            200 if ready else 503,
+            headers={"cache-control": "no-store"},
+            media_type="application/json",
+        )
+
+    return routes

@@ -1,0 +1,144 @@
+"""The page and its modules, from memory: read once at start, compressed once, with an entity tag of their content.
+
+There is no build step, so names carry no hash: browsers keep the files and ask each time whether they still hold
+(`no-cache`), which costs one round trip of headers, and nobody ever mixes modules of two releases.
+"""
+
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from gateway.api.problems import Problem
+
+__all__ = ["Asset", "Pages", "etag_of", "matches", "router"]
+
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".ico": "image/x-icon",
+    ".json": "application/json",
+    ".webmanifest": "application/manifest+json",
+    ".woff2": "font/woff2",
+    ".txt": "text/plain; charset=utf-8",
+}
+COMPRESSED = (".html", ".js", ".css", ".svg", ".json", ".webmanifest", ".txt")
+WORTH_BYTES = 512
+"""Smaller files fit one packet with their headers anyway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One file, ready to send."""
+
+    body: bytes
+    gzipped: bytes | None
+    media_type: str
+    etag: str
+
+    @classmethod
+    def of(cls, body: bytes, suffix: str) -> "Asset":
+        """An asset from its bytes; gzip is kept where it saves something."""
+        gzipped = None
+        if suffix in COMPRESSED and len(body) >= WORTH_BYTES:
+            packed = gzip.compress(body, 9, mtime=0)
+            gzipped = packed if len(packed) < len(body) else None
+        return cls(body, gzipped, TYPES.get(suffix, "application/octet-stream"), etag_of(body))
+
+    def response(self, request: Request, *, cache: str = "no-cache") -> Response:
+        """The answer: the file, its compressed form where the browser takes it, or 304."""
+        headers = {"etag": self.etag, "cache-control": cache, "vary": "accept-encoding"}
+        if matches(request.headers.get("if-none-match"), self.etag):
+            return Response(status_code=304, headers=headers)
+        body = self.body
+        if self.gzipped is not None and _takes_gzip(request.headers.get("accept-encoding", "")):
+            body = self.gzipped
+            headers["content-encoding"] = "gzip"
+        return Response(body, headers=headers, media_type=self.media_type)
+
+
+class Pages:
+    """All files below a folder, by their path in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._assets = {path.relative_to(folder).as_posix(): _read(path) for path in _files(folder)}
+
+    def __len__(self) -> int:
+        return len(self._assets)
+
+    def get(self, name: str) -> Asset | None:
+        """The file of this name."""
+        return self._assets.get(name)
+
+
+def router(pages: Pages) -> APIRouter:
+    """`/`, `/assets/...` and what browsers ask for at fixed places."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/")
+    async def page(request: Request) -> Response:
+        return _asset(pages, "index.html").response(request)
+
+    @routes.get("/assets/{name:path}")
+    async def asset(name: str, request: Request) -> Response:
+        return _asset(pages, name).response(request)
+
+    @routes.get("/favicon.ico")
+    async def icon(request: Request) -> Response:
+        for name in ("favicon.ico", "icon.svg", "favicon.svg"):
+            found = pages.get(name)
+            if found is not None:
+                return found.response(request, cache="public, max-age=86400")
+        return Response(status_code=204, headers={"cache-control": "public, max-age=86400"})
+
+    @routes.get("/robots.txt")
+    async def robots() -> Response:
+        return Response("User-agent: *\nDisallow: /v1/\n", media_type="text/plain; charset=utf-8")
+
+    return routes
+
+
+def etag_of(body: bytes) -> str:
+    """A strong entity tag of a representation's content."""
+    return f'"{blake2b(body, digest_size=12).hexdigest()}"'
+
+
+def matches(header: str | None, etag: str) -> bool:
+    """Whether If-None-Match names this tag, by weak comparison (RFC 9110, 13.1.2)."""
+    if header is None:
+        return False
+    named = [part.strip().removeprefix("W/") for part in header.split(",")]
+    return "*" in named or etag.removeprefix("W/") in named
+
+
+def _asset(pages: Pages, name: str) -> Asset:
+    found = pages.get(name)
+    if found is None:
+        raise Problem(404, f"there is no file {name[:200]!r} here")
+    return found
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not any(part.startswith((".", "__")) for part in path.relative_to(folder).parts):
+            yield path
+
+
+def _read(path: Path) -> Asset:
+    return Asset.of(path.read_bytes(), path.suffix)
+
+
+def _takes_gzip(header: str) -> bool:
+    """Whether Accept-Encoding allows gzip (RFC 9110, 12.5.3)."""
+    for part in header.split(","):
+        coding, _, weight = part.partition(";")
+        if coding.strip() in ("gzip", "*"):
+            return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False

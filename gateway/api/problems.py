@@ -1,0 +1,83 @@
+"""Errors of the HTTP API as problem details (RFC 9457): one shape, a sentence that says what to do next."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+__all__ = ["Problem", "ProblemDetails", "install", "problem_response"]
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemDetails(BaseModel):
+    """An error, as RFC 9457 writes it."""
+
+    type: str = Field(description="`about:blank`: the status says what kind of problem it is")
+    title: str = Field(description="The status in words")
+    status: int = Field(description="The HTTP status")
+    detail: str = Field(description="What was wrong and what to do next")
+    errors: list[dict[str, str]] | None = Field(None, description="Each parameter that was wrong: `at` and `detail`")
+
+
+class Problem(Exception):
+    """Ends a request with this status and sentence."""
+
+    def __init__(self, status: int, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+
+def problem_response(
+    status: int,
+    detail: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    errors: Sequence[Mapping[str, str]] | None = None,
+) -> Response:
+    """The answer for a problem; never kept by caches."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    if errors:
+        body["errors"] = list(errors)
+    return Response(
+        orjson.dumps(body), status, media_type=MEDIA_TYPE, headers={"cache-control": "no-store", **(headers or {})}
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the app in this shape."""
+
+    @app.exception_handler(Problem)
+    async def problem(_: Request, fault: Problem) -> Response:
+        return problem_response(fault.status, fault.detail, headers=fault.headers)
+
+    @app.exception_handler(HTTPException)
+    async def plain(request: Request, fault: HTTPException) -> Response:
+        detail = str(fault.detail)
+        if fault.status_code == HTTPStatus.NOT_FOUND:
+            detail = f"there is nothing at {request.url.path[:200]}; the API is described at /docs"
+        elif fault.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            detail = f"{request.method} is not allowed here; {(fault.headers or {}).get('Allow', 'GET')} is"
+        return problem_response(fault.status_code, detail, headers=fault.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, fault: RequestValidationError) -> Response:
+        errors = [
+            {"at": ".".join(str(part) for part in error["loc"]), "detail": str(error["msg"])}
+            for error in fault.errors()
+        ]
+        detail = "; ".join(f"{error['at']}: {error['detail']}" for error in errors)
+        return problem_response(422, detail, errors=errors)
