@@ -1,10 +1,7 @@
 """Typed settings, logging, and `typegate.toml` with every default.
 
-`Settings` nests the option classes of the packages below it and the gateway's own; `load` assembles them from
-file, environment and flags, and reports every fault at once. Never: logic, connections, files other than its own.
+`config.settings`: `Settings` nests the option classes of the packages below and the gateway's own; `load` assembles
+them from file, environment and flags and reports every fault at once. `config.gateway`, `config.edge`: the gateway's
+options. `config.logs`: logging. Nothing is imported here, so that a part can be used with its own options alone.
+Never: logic, connections, files other than its own.
 """
-
-from config.logs import set_up
-from config.settings import Fault, Flag, Settings, SettingsError, load
-
-__all__ = ["Fault", "Flag", "Settings", "SettingsError", "load", "set_up"]

@@ -190,10 +190,14 @@ class ConnectionOptions:
 class HttpOptions:
     """The HTTP API's limits."""
 
-    requests_per_s: float = 20.0
-    """Requests to /v1 that an address or a user may make per second, in the long run."""
-    requests_burst: int = 100
-    """Requests to /v1 that an address or a user may make at once."""
+    address_per_s: float = 200.0
+    """Requests to /v1 that an address (IPv6: a /64) may make per second, in the long run; a school sits behind one."""
+    address_burst: int = 4000
+    """Requests to /v1 that an address may make at once."""
+    user_per_s: float = 5.0
+    """Requests for results that a user may make per second, in the long run."""
+    user_burst: int = 60
+    """Requests for results that a user may make at once."""
     tracked: int = 20_000
     """Addresses and users whose requests are counted at a time; the longest unseen are forgotten first."""
     page_rows: int = 100
@@ -204,8 +208,10 @@ class HttpOptions:
     """Replays being analysed at a time; more wait."""
 
     def __post_init__(self) -> None:
-        between("requests_per_s", self.requests_per_s, 0.01, 100_000)
-        between("requests_burst", self.requests_burst, 1, 1_000_000)
+        between("address_per_s", self.address_per_s, 0.01, 1_000_000)
+        between("address_burst", self.address_burst, 1, 10_000_000)
+        between("user_per_s", self.user_per_s, 0.01, 1_000_000)
+        between("user_burst", self.user_burst, 1, 10_000_000)
         between("tracked", self.tracked, 100, 10_000_000)
         between("page_rows", self.page_rows, 1, 1000)
         between("catalogue_max_age_s", self.catalogue_max_age_s, 0, 31_536_000)

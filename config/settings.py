@@ -33,6 +33,11 @@ from config.gateway import (
     StopOptions,
     TlsOptions,
 )
+from persistence.cache import MemoryCacheOptions
+from persistence.catalogue import CatalogueOptions
+from persistence.results import SqliteResultsOptions
+from persistence.stream import SpoolOptions, StreamOptions
+from session.options import SessionLimits
 
 __all__ = ["Fault", "Flag", "Settings", "SettingsError", "load"]
 
@@ -96,8 +101,20 @@ class Settings(BaseSettings):
     """Who may type."""
     connection: ConnectionOptions = Field(default_factory=ConnectionOptions)
     """What a connection may cost."""
+    session: SessionLimits = Field(default_factory=SessionLimits)
+    """What one test may be."""
     http: HttpOptions = Field(default_factory=HttpOptions)
     """The HTTP API's limits."""
+    spool: SpoolOptions = Field(default_factory=SpoolOptions)
+    """Results accepted and not yet stored."""
+    stream: StreamOptions = Field(default_factory=StreamOptions)
+    """How they go from the spool to the store."""
+    results: SqliteResultsOptions = Field(default_factory=SqliteResultsOptions)
+    """The store of results."""
+    cache: MemoryCacheOptions = Field(default_factory=MemoryCacheOptions)
+    """The in-process cache."""
+    catalogue: CatalogueOptions = Field(default_factory=CatalogueOptions)
+    """Tests and word lists."""
     stop: StopOptions = Field(default_factory=StopOptions)
     """How the server goes."""
     log: LogOptions = Field(default_factory=LogOptions)
