@@ -1,13 +1,21 @@
-"""The opening handshake of RFC 6455, section 4.2, on a request's head: accepted, or refused with a sentence why."""
+"""The opening handshake of RFC 6455, section 4.2, on a parsed request: accepted, or refused with a sentence why."""
 
 from __future__ import annotations
 
+import binascii
 from dataclasses import dataclass
+from hashlib import sha1
+from http import HTTPStatus
 
-__all__ = ["Refusal", "Request"]
+import httptools
+
+__all__ = ["Accepted", "Handshake", "Refusal", "Request", "parse_request"]
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """What a WebSocket client asked for when it connected, as a peer factory gets it."""
 
@@ -32,4 +40,152 @@ class Refusal:
 
     status: int
     sentence: str
+    """Why, and what would help; the body of the answer."""
     headers: tuple[tuple[str, str], ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """The whole response; the connection ends after it."""
+        body = f"{self.sentence}\n".encode()
+        lines = [
+            f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}",
+            "Content-Type: text/plain; charset=utf-8",
+            f"Content-Length: {len(body)}",
+            "Connection: close",
+            *(f"{name}: {value}" for name, value in self.headers),
+        ]
+        return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The handshake is good."""
+
+    subprotocol: str | None
+    response: bytes
+    """The 101 response."""
+
+
+class Handshake:
+    """Answers upgrade requests by one set of rules.
+
+    `origins`: as in `EdgeOptions`. `subprotocols`: those spoken, of which a client must offer one (the first that it
+    offers is taken); empty: none is agreed on.
+    """
+
+    __slots__ = ("_any_origin", "_origins", "_same_origin", "_subprotocols", "_suffixes")
+
+    def __init__(self, *, origins: tuple[str, ...], subprotocols: tuple[str, ...]) -> None:
+        self._subprotocols = subprotocols
+        self._any_origin = "*" in origins
+        self._same_origin = "same-origin" in origins
+        self._origins = frozenset(origin.lower() for origin in origins if "*" not in origin)
+        # `https://*.typing.example`: the scheme, and the end of the host with its dot
+        wild = (origin.lower().partition("://*") for origin in origins if "://*." in origin)
+        self._suffixes = tuple((scheme + "://", suffix) for scheme, _, suffix in wild)
+
+    def answer(self, request: Request) -> Accepted | Refusal:
+        """Whether `request` may become a WebSocket, by the order of RFC 6455 4.2.1 and 4.2.2."""
+        headers = request.headers
+        if request.method != "GET":
+            return Refusal(405, "A WebSocket is opened by GET.", (("Allow", "GET"),))
+        if request.version != "1.1":
+            return Refusal(505, "A WebSocket is opened by HTTP/1.1.")
+        host = headers.get("host")
+        if not host or "," in host:
+            return Refusal(400, "The request needs exactly one Host header.")
+        if headers.get("upgrade", "").lower() != "websocket" or (
+            (connection := headers.get("connection", "").lower()) != "upgrade"
+            and "upgrade" not in [token.strip() for token in connection.split(",")]
+        ):
+            return Refusal(
+                426,
+                "This address speaks WebSocket only: send the headers Connection: Upgrade and Upgrade: websocket.",
+                (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")),
+            )
+        if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+            return Refusal(400, "The request that opens a WebSocket has no body.")
+        if headers.get("sec-websocket-version") != "13":
+            return Refusal(426, "Sec-WebSocket-Version must be 13.", (("Sec-WebSocket-Version", "13"),))
+        key = headers.get("sec-websocket-key", "").encode("latin-1")
+        if not _is_nonce(key):
+            return Refusal(400, "Sec-WebSocket-Key must be 16 bytes in base64, once.")
+        origin = headers.get("origin")
+        if origin is not None and not self._any_origin and not self._may_connect(origin.lower(), host.lower()):
+            return Refusal(
+                403, f"Pages of the origin {origin!r} may not connect here; `origins` in the settings says who may."
+            )
+        response = (
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+            + binascii.b2a_base64(sha1(key + _GUID, usedforsecurity=False).digest(), newline=False)
+        )
+        if not self._subprotocols:
+            return Accepted(None, response + b"\r\n\r\n")
+        offered = headers.get("sec-websocket-protocol", "")
+        for subprotocol in [offered] if offered in self._subprotocols else map(str.strip, offered.split(",")):
+            if subprotocol in self._subprotocols:
+                return Accepted(
+                    subprotocol, b"%b\r\nSec-WebSocket-Protocol: %b\r\n\r\n" % (response, subprotocol.encode())
+                )
+        return Refusal(
+            400, f"Sec-WebSocket-Protocol must offer {' or '.join(self._subprotocols)}; it offered {offered!r}."
+        )
+
+    def _may_connect(self, origin: str, host: str) -> bool:
+        if origin in self._origins:
+            return True
+        scheme, _, origin_host = origin.partition("://")
+        if self._same_origin:
+            default = _DEFAULT_PORTS.get(scheme, "\0")
+            if origin_host and origin_host.removesuffix(default) == host.removesuffix(default):
+                return True
+        return any(origin.startswith(start) and origin.endswith(end) for start, end in self._suffixes)
+
+
+class _Collector:
+    """What httptools calls while it parses a head."""
+
+    __slots__ = ("complete", "headers", "target")
+
+    def __init__(self) -> None:
+        self.target = b""
+        self.headers: dict[str, str] = {}
+        self.complete = False
+
+    def on_url(self, url: bytes) -> None:
+        self.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        add_header(self.headers, name, value)
+
+    def on_headers_complete(self) -> None:
+        self.complete = True
+
+
+def add_header(headers: dict[str, str], name: bytes, value: bytes) -> None:
+    """Take a header into `headers` as `Request` has them."""
+    key = name.decode("latin-1").lower()
+    text = value.decode("latin-1")
+    headers[key] = f"{headers[key]}, {text}" if key in headers else text
+
+
+def parse_request(head: bytes) -> Request | Refusal:
+    """The request of one whole head (with the empty line that ends it), or what to answer where it is malformed."""
+    collector = _Collector()
+    parser = httptools.HttpRequestParser(collector)
+    try:
+        parser.feed_data(head)
+    except httptools.HttpParserUpgrade:
+        pass
+    except httptools.HttpParserError:
+        return Refusal(400, "This is no HTTP request.")
+    if not collector.complete:
+        return Refusal(400, "This is no HTTP request.")
+    path, _, query = collector.target.decode("latin-1").partition("?")
+    return Request(parser.get_method().decode("ascii"), path, query, parser.get_http_version(), collector.headers)
+
+
+def _is_nonce(key: bytes) -> bool:
+    try:
+        return len(binascii.a2b_base64(key, strict_mode=True)) == 16
+    except binascii.Error:
+        return False

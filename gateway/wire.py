@@ -1,17 +1,62 @@
 """WebSocket frames on an asyncio transport: bytes in, whole messages to a peer; messages out, one write a turn.
 
-A `WebSocketWire` is an asyncio protocol for a connection whose opening handshake is done. It knows RFC 6455 and its
-limits, and nothing of what the messages say.
+A `WebSocketWire` is the asyncio protocol of a connection whose opening handshake is done. It knows RFC 6455 and its
+limits, and nothing of what the messages say. An echo server on it, with an edge for listener and handshake:
+
+    class Echo(Peer):
+        def opened(self, wire):
+            self.wire = wire
+
+        def frame(self, payload, binary):
+            self.wire.send(payload, binary)
+
+    async def main():
+        async with Edge(EdgeOptions(port=8765)) as edge:
+            await edge.start(None, lambda request: Echo())
+            await asyncio.Event().wait()
+
+Reading has two ways. Nearly all frames of a typing client are whole messages of known shape, and whole in the buffer:
+`data_received` takes those apart itself. Every other frame goes to the library's Sans-I/O parser, which is made for it
+and dropped when no fragmented message is under way. The rule that keeps both in step: **the parser never gets a part
+of a frame** (except where its head alone already ends the connection), so after each call we are at a frame's first
+byte again. A frame that is not whole waits, at most `message_bytes` of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import codecs
+import logging
+from collections.abc import Callable
 from typing import Protocol
 
-from config.edge import WireOptions
+from websockets.frames import Close, Frame, Opcode
+from websockets.protocol import Protocol as LibraryProtocol
+from websockets.protocol import Side, State
 
-__all__ = ["Peer", "WebSocketWire"]
+from config.edge import WireOptions
+from gateway.deadlines import Deadlines, Limit
+from gateway.limits import Door
+from gateway.masking import apply_mask
+
+__all__ = ["BufferedWire", "Peer", "WebSocketWire", "Wires"]
+
+INTERNAL = 4000
+"""Close code: the peer failed; the client may come back (a code of the application's range, RFC 6455 7.4.2)."""
+
+SLOW = 4002
+"""Close code: the client does not read what it is sent."""
+
+_INVALID_DATA = 1007
+_OPEN, _CLOSING, _ENDED = range(3)  # a close frame of ours is out; nothing is delivered or sent any more
+_BINARY_HEADS = [bytes((0x82, length)) for length in range(126)]
+_TEXT_HEADS = [bytes((0x81, length)) for length in range(126)]
+_COALESCED_BYTES = 16_384  # a turn's frames are joined up to here, so that joining stays cheap
+_OPCODES = frozenset(Opcode)
+
+_log = logging.getLogger(__name__)
+_parser_log = logging.getLogger(__name__ + ".parser")
+_parser_log.setLevel(logging.WARNING)  # below, the library logs every frame: what people type is not for logs
 
 
 class Peer(Protocol):
@@ -45,56 +90,528 @@ class Peer(Protocol):
         """
 
 
+class Wires:
+    """All WebSocket connections of an edge: who they are, and what they share."""
+
+    __slots__ = (
+        "_flushing",
+        "_loop",
+        "_unsent",
+        "closing",
+        "door",
+        "gone",
+        "open",
+        "options",
+        "receive_buffer",
+        "stalled",
+    )
+
+    def __init__(
+        self,
+        options: WireOptions,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        deadlines: Deadlines,
+        door: Door,
+        gone: Callable[[], None],
+    ) -> None:
+        self.options = options
+        self.open: set[WebSocketWire] = set()
+        """Every connection that still has its transport, those being closed included."""
+        self.closing: Limit = deadlines.limit(options.close_limit_s)
+        self.stalled: Limit = deadlines.limit(options.stall_limit_s)
+        self.door = door
+        self.gone = gone
+        """Called when a connection has ended and is out of `open`."""
+        self.receive_buffer = memoryview(bytearray(65_536))
+        """Where `BufferedWire` reads: one for all, since a read is taken apart before the next one begins."""
+        self._loop = loop
+        self._unsent: list[WebSocketWire] = []
+        self._flushing = False
+
+    def flush_soon(self, wire: WebSocketWire) -> None:
+        """Have what `wire` was given outside of a read written in the next turn, with everybody else's."""
+        self._unsent.append(wire)
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def go_on_soon(self, wire: WebSocketWire) -> None:
+        """Have `wire` take up what waits in its buffer in the next turn."""
+        self._loop.call_soon(wire.go_on)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        unsent, self._unsent = self._unsent, []
+        for wire in unsent:
+            wire.flush()
+
+
 class WebSocketWire(asyncio.Protocol):
     """One WebSocket connection, after its opening handshake, as the server's side of it."""
 
-    __slots__ = ("heard", "peer_address", "subprotocol", "writable")
+    __slots__ = (
+        "_close",
+        "_corked",
+        "_decoder",
+        "_deliver",
+        "_door_key",
+        "_fast",
+        "_held",
+        "_message",
+        "_need",
+        "_out",
+        "_parser",
+        "_partial",
+        "_peer",
+        "_state",
+        "_transport",
+        "_wires",
+        "heard",
+        "peer_address",
+        "subprotocol",
+        "writable",
+    )
 
-    heard: bool
-    """Set by every whole frame that arrives; whoever watches for silence clears it and looks again later."""
+    def __init__(
+        self, wires: Wires, peer: Peer, *, subprotocol: str | None, peer_address: str, door_key: str | None
+    ) -> None:
+        self.subprotocol = subprotocol
+        """The subprotocol agreed on, None where none was asked of the client."""
+        self.peer_address = peer_address
+        """The client's address, behind trusted proxies the one they tell."""
+        self.writable = True
+        """False between `paused` and `resumed`."""
+        self.heard = True
+        """Set by every whole frame that arrives; whoever watches for silence clears it and looks again later."""
+        self._wires = wires
+        self._peer: Peer | None = peer
+        self._deliver = peer.frame
+        self._transport: asyncio.Transport | None = None
+        self._door_key = door_key
+        self._state = _OPEN
+        self._fast = True  # open, not held, and no fragmented message under way: common frames are ours
+        self._held = False
+        self._corked = True  # a read is being taken apart: what is sent meanwhile waits for its end
+        self._out = b""  # frames of this turn
+        self._partial: bytearray | None = None  # read, but not yet a whole frame
+        self._need = 0  # length of `_partial` with which to look again
+        self._parser: LibraryProtocol | None = None
+        self._message: bytearray | None = None  # payloads so far of the fragmented message under way
+        self._decoder: codecs.IncrementalDecoder | None = None  # of that message where it is text
+        self._close: tuple[int, str] | None = None  # what `closed` will say
 
-    peer_address: str
-    """The client's address, behind trusted proxies the one they tell."""
-
-    subprotocol: str | None
-    """The subprotocol agreed on, None where none was asked of the client."""
-
-    writable: bool
-    """False between `paused` and `resumed`."""
-
-    def __init__(self, peer: Peer, *, options: WireOptions, subprotocol: str | None, peer_address: str) -> None: ...
+    # What the peer calls.
 
     @property
     def is_open(self) -> bool:
         """Whether messages may still be sent: no close frame has been sent or received, and the connection stands."""
-        ...
+        return self._state == _OPEN
 
     @property
     def pending_bytes(self) -> int:
         """Bytes accepted by `send` that the system has not yet taken."""
-        ...
+        transport = self._transport
+        return len(self._out) + (transport.get_write_buffer_size() if transport is not None else 0)
 
     def send(self, payload: bytes, binary: bool) -> None:
-        """Send one data message; dropped where the connection is not open.
+        """Send one data message (text: valid UTF-8 is the caller's care); dropped where the connection is not open.
 
         Beyond `hard_bytes` of unsent bytes the connection is closed as slow (4002).
         """
+        if self._state:
+            return
+        length = len(payload)
+        if length < 126:
+            self._write((_BINARY_HEADS if binary else _TEXT_HEADS)[length] + payload)
+        else:
+            self._write(_long_head(0x82 if binary else 0x81, length) + payload)
 
     def ping(self, payload: bytes) -> None:
-        """Send a ping of at most 125 bytes; the client's answer comes as `pong`."""
+        """Send a ping of at most 125 bytes; the client's answer comes as `pong`.
+
+        Raises:
+            ValueError: the payload is longer.
+        """
+        if len(payload) > 125:
+            raise ValueError(f"a ping has at most 125 bytes (RFC 6455 5.5), not {len(payload)}")
+        if not self._state:
+            self._write(bytes((0x89, len(payload))) + payload)
 
     def ready(self) -> None:
         """The application knows this client: it counts no more against its address's pending connections."""
+        key = self._door_key
+        if key is not None:
+            self._door_key = None
+            self._wires.door.leave(key)
 
     def close(self, code: int, reason: str) -> None:
-        """Send a close frame (reason: at most 123 bytes of UTF-8) and end the connection within `close_limit_s`.
+        """Send a close frame and have the connection over within `close_limit_s`.
 
-        No frame is delivered after it; `closed` follows when the client has answered or the limit is over. Closing
-        again does nothing.
+        No frame is delivered after it; `closed` follows when the client has answered, or has not in time. Closing
+        again does nothing. A reason beyond the 123 bytes that a frame holds is cut.
+
+        Raises:
+            websockets.exceptions.ProtocolError: no close frame may have this code (RFC 6455 7.4).
         """
+        if self._state:
+            return
+        frame, reason = _close_frame(code, reason)
+        self._close = (code, reason)
+        self._state = _CLOSING
+        self._fast = False
+        parser = self._parser
+        if parser is not None:
+            parser.state = State.CLOSING
+            parser.close_sent = Close(code, reason)
+        self._write(frame)
+        self._wires.stalled.stop(self)
+        self._wires.closing.start(self)
+        self.release()  # the client's close frame must be read
 
     def hold(self) -> None:
         """Deliver no further frame, and read no further bytes, until `release`."""
+        if self._state == _OPEN and not self._held:
+            self._held = True
+            self._fast = False
+            assert self._transport is not None
+            self._transport.pause_reading()
 
     def release(self) -> None:
         """Go on after `hold`; frames that waited are delivered in a later turn, in order."""
+        if self._held:
+            self._held = False
+            self._fast = self._state == _OPEN and self._parser is None
+            self._wires.go_on_soon(self)
+
+    # What the edge and the shared timers call.
+
+    def begin(self, transport: asyncio.Transport, response: bytes, received: bytes) -> None:
+        """Take over a connection whose handshake `response` is yet to be sent; `received` came after its request."""
+        self._transport = transport
+        self._wires.open.add(self)
+        transport.set_write_buffer_limits(high=self._wires.options.soft_bytes)
+        self._out = response
+        try:
+            assert self._peer is not None
+            self._peer.opened(self)
+        except Exception:
+            self._fail_internal()
+        self.data_received(received)
+
+    def go_on(self) -> None:
+        """Take up reading, and what was read before, after a `hold`."""
+        if not self._held:
+            self.data_received(b"")
+            self._read_on()
+
+    def flush(self) -> None:
+        """Write what this turn has gathered."""
+        out = self._out
+        transport = self._transport
+        if out and transport is not None:
+            self._out = b""
+            transport.write(out)
+            if not self.writable and self._state == _OPEN and self.pending_bytes > self._wires.options.hard_bytes:
+                self.close(SLOW, "slow")
+
+    def abort(self) -> None:
+        """End the connection at once, without a close frame."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def overdue(self) -> None:
+        """A time limit is over: a reader stalled too long, or a close that the client does not complete."""
+        if self._state == _OPEN:
+            self.close(SLOW, "slow")
+        else:
+            self.abort()
+
+    # What the transport calls.
+
+    def data_received(self, data: bytes) -> None:
+        """Take the next bytes of the stream."""
+        partial = self._partial
+        if partial is not None:
+            partial += data
+            if len(partial) < self._need:
+                return
+            self._partial = None
+            data = bytes(partial)
+        position = 0
+        size = len(data)
+        self._corked = True
+        try:
+            while position < size:
+                start = position + 6
+                if self._fast and start <= size:
+                    # RFC 6455 5.2: FIN and opcode; mask bit and length; 16 bits of length; mask; payload
+                    first = data[position]
+                    length = data[position + 1] - 0x80
+                    if length == 126:
+                        start += 2
+                        length = data[position + 2] << 8 | data[position + 3]
+                        if length > self._wires.options.message_bytes:
+                            length = -1
+                    elif length == 127:
+                        length = -1
+                    end = start + length
+                    if length >= 0 and end <= size:
+                        if first == 0x82:
+                            position = end
+                            self._deliver(apply_mask(data[start:end], data[start - 4 : start]), True)
+                            continue
+                        if first == 0x81:
+                            payload = apply_mask(data[start:end], data[start - 4 : start])
+                            position = end
+                            if payload.isascii() or _is_utf8(payload):
+                                self._deliver(payload, False)
+                            else:
+                                self._fail(_INVALID_DATA, "text is not UTF-8")
+                            continue
+                        if first == 0x8A and length < 126 and start == position + 6:
+                            position = end
+                            assert self._peer is not None
+                            self._peer.pong(apply_mask(data[start:end], data[start - 4 : start]))
+                            continue
+                consumed = self._take_other(data, position)
+                if not consumed:
+                    break
+                position += consumed
+        except Exception:
+            self._fail_internal()
+        if position:
+            self.heard = True
+        self._corked = False
+        if self._out:
+            self.flush()
+
+    def eof_received(self) -> None:
+        """The client sends no more (returning None has the transport closed)."""
+        self._end(1006, "")
+
+    def pause_writing(self) -> None:
+        """The transport holds more than `soft_bytes`."""
+        self.writable = False
+        if self._state == _OPEN:
+            self._wires.stalled.start(self)
+            self._tell("paused")
+
+    def resume_writing(self) -> None:
+        """The transport has got rid of most of it."""
+        if not self.writable:
+            self.writable = True
+            self._wires.stalled.stop(self)
+            if self._state == _OPEN:
+                self._tell("resumed")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is over: leave nothing behind."""
+        self._transport = None
+        self._end(1006, "")
+        wires = self._wires
+        wires.open.discard(self)
+        wires.closing.stop(self)
+        self._partial = None
+        self._out = b""
+        self.ready()
+        wires.gone()
+
+    # What is done with frames that are not common.
+
+    def _take_other(self, data: bytes, position: int) -> int:
+        """Take one frame of any kind; the number of bytes taken, 0 where the frame has to wait."""
+        available = len(data) - position
+        if self._state == _ENDED:
+            return available  # RFC 6455 7.1.7: nothing more is to be processed
+        if self._held:
+            return self._wait(data, position, 0)
+        if available < 2:
+            return self._wait(data, position, 2)
+        first, second = data[position], data[position + 1]
+        whole = 2
+        if second & 0x80 and first & 0x0F in _OPCODES:  # else these two bytes are error enough
+            length = second & 0x7F
+            if length > 125:
+                whole = 4 if length == 126 else 10
+                if available < whole:
+                    return self._wait(data, position, whole)
+                length = int.from_bytes(data[position + 2 : position + whole], "big")
+            parser = self._parser
+            so_far = 0 if parser is None else parser.current_size or 0
+            if so_far + length <= self._wires.options.message_bytes:  # else its head is error enough
+                whole += 4 + length
+                if available < whole:
+                    return self._wait(data, position, whole)
+        self._parse(data[position : position + whole])
+        return whole
+
+    def _wait(self, data: bytes, position: int, need: int) -> int:
+        self._partial = bytearray(data[position:])
+        self._need = need
+        return 0
+
+    def _parse(self, frame: bytes) -> None:
+        """Have the library parse one whole frame, or a head that is an error, and do what follows."""
+        parser = self._parser
+        if parser is not None and frame[0] & 0x0F == Opcode.CLOSE:
+            # The client may close amidst a message (RFC 6455 5.4 lets control frames in); the library calls that an
+            # error. So the parser that knows of the message does not see it.
+            parser = None
+        if parser is None:
+            parser = LibraryProtocol(Side.SERVER, max_size=self._wires.options.message_bytes, logger=_parser_log)
+            if self._close is not None:
+                parser.state = State.CLOSING
+                parser.close_sent = Close(*self._close)
+            self._parser = parser
+            self._fast = False
+        parser.receive_data(frame)
+        replies = parser.data_to_send()
+        for event in parser.events_received():
+            if isinstance(event, Frame) and event.opcode is not Opcode.CLOSE:
+                self._take_event(event)
+        if parser.eof_sent:
+            # a close frame of the client's, answered; or an error, with our close frame if none was sent before
+            close = parser.close_sent if parser.parser_exc is not None else parser.close_rcvd
+            assert close is not None
+            self._finish(b"".join(replies), close.code, close.reason)
+        elif self._state != _ENDED:
+            if replies and self.writable:  # pongs; RFC 6455 5.5.3 lets us leave out all but the last
+                self._write(b"".join(replies))
+            if self._state == _OPEN and parser.current_size is None:
+                self._parser = None
+                self._fast = not self._held
+
+    def _take_event(self, frame: Frame) -> None:
+        if self._state != _OPEN:
+            return
+        payload = bytes(frame.data)
+        if frame.opcode is Opcode.PONG:
+            assert self._peer is not None
+            self._peer.pong(payload)
+        elif frame.opcode is not Opcode.PING:
+            if frame.opcode is not Opcode.CONT:
+                self._message = bytearray()
+                self._decoder = _utf8_decoder() if frame.opcode is Opcode.TEXT else None
+            message, decoder = self._message, self._decoder
+            assert message is not None
+            message += payload
+            if decoder is not None:
+                try:
+                    decoder.decode(payload, frame.fin)
+                except UnicodeDecodeError:
+                    self._fail(_INVALID_DATA, "text is not UTF-8")
+                    return
+            if frame.fin:
+                self._message = self._decoder = None
+                self._deliver(bytes(message), decoder is None)
+
+    # How frames go out, and how it ends.
+
+    def _write(self, frame: bytes) -> None:
+        out = self._out
+        if not out:
+            self._out = frame
+            if not self._corked:
+                self._wires.flush_soon(self)
+        else:
+            self._out = out + frame
+            if len(out) > _COALESCED_BYTES:
+                self.flush()
+
+    def _read_on(self) -> None:
+        if self._transport is not None and not self._held:
+            self._transport.resume_reading()
+
+    def _tell(self, what: str) -> None:
+        try:
+            getattr(self._peer, what)()
+        except Exception:
+            self._fail_internal()
+
+    def _fail_internal(self) -> None:
+        _log.exception("the peer of the connection from %s failed", self.peer_address)
+        self._fail(INTERNAL, "internal error")
+
+    def _fail(self, code: int, reason: str) -> None:
+        """Fail the connection (RFC 6455 7.1.7): say why, where that may still be said, and hang up."""
+        if self._state != _ENDED:
+            self._finish(_close_frame(code, reason)[0] if self._state == _OPEN else b"", code, reason)
+
+    def _finish(self, last: bytes, code: int, reason: str) -> None:
+        """Send the `last` bytes and our end of stream; the client's end is awaited until `close_limit_s`."""
+        transport = self._transport
+        if self._state == _ENDED or transport is None:
+            return
+        self._state = _CLOSING  # before the flush, which may find the reader slow
+        self._out += last
+        self.flush()
+        if transport.can_write_eof():
+            # Closing both ways now would, with bytes of the client's still unread, reset the connection, and our
+            # close frame could be lost with it (RFC 6455 7.1.1).
+            transport.write_eof()
+        else:  # TLS knows no half-closed connection
+            transport.close()
+        self._end(code, reason)
+
+    def _end(self, code: int, reason: str) -> None:
+        """Tell the peer, once, and let go of all that only an open connection needs."""
+        peer = self._peer
+        if peer is None:
+            return
+        self._peer = None
+        self._deliver = _drop
+        self._state = _ENDED
+        self._fast = False
+        self._parser = self._message = self._decoder = self._partial = None
+        self._wires.stalled.stop(self)
+        self._held = False
+        if self._transport is not None:
+            self._wires.closing.start(self)
+            self._read_on()  # to the client's end of stream
+        try:
+            peer.closed(*(self._close or (code, reason)))
+        except Exception:
+            _log.exception("the peer of the connection from %s failed in `closed`", self.peer_address)
+
+
+class BufferedWire(WebSocketWire, asyncio.BufferedProtocol):
+    """The wire on asyncio's own loop, which otherwise makes and cuts 256 KiB of memory for each read."""
+
+    __slots__ = ()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the loop may read to."""
+        return self._wires.receive_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """The loop has read `nbytes`."""
+        self.data_received(bytes(self._wires.receive_buffer[:nbytes]))
+
+
+_utf8_decoder = codecs.getincrementaldecoder("utf-8")
+
+
+def _is_utf8(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _long_head(first: int, length: int) -> bytes:
+    if length < 65_536:
+        return bytes((first, 126)) + length.to_bytes(2, "big")
+    return bytes((first, 127)) + length.to_bytes(8, "big")
+
+
+def _close_frame(code: int, reason: str) -> tuple[bytes, str]:
+    """A close frame, and the reason that fitted in it."""
+    reason = reason.encode()[:123].decode(errors="ignore")
+    payload = Close(code, reason).serialize()
+    return bytes((0x88, len(payload))) + payload, reason
+
+
+def _drop(payload: bytes, binary: bool) -> None:
+    """Deliver to nobody."""
