@@ -1,0 +1,51 @@
+/**
+ * The HTTP side: results, replays, languages and tests, as JSON.
+ *
+ * @module
+ */
+
+import { readToken } from "./client.js";
+
+export class ApiError extends Error {
+  /** @param {number} status 0 without an answer @param {string} message */
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** @param {string} path @returns {Promise<any>} */
+async function get(path) {
+  const token = readToken();
+  let response;
+  try {
+    response = await fetch(path, { headers: token ? { authorization: `Bearer ${token}` } : {} });
+  } catch {
+    throw new ApiError(0, "The server cannot be reached.");
+  }
+  const body = await response.json().catch(() => null);
+  if (!response.ok) throw new ApiError(response.status, body?.detail ?? body?.title ?? `The server answered ${response.status}.`);
+  return body;
+}
+
+/** One page of the visitor's results, newest first. @param {string | null} cursor @param {number} limit */
+export function ownResults(cursor = null, limit = 50) {
+  const query = new URLSearchParams({ limit: String(limit) });
+  if (cursor) query.set("cursor", cursor);
+  return get(`/v1/users/me/results?${query}`);
+}
+
+/** A result with its text and log. @param {string} id */
+export function replayOf(id) {
+  return get(`/v1/results/${encodeURIComponent(id)}/replay`);
+}
+
+/** The languages that there are words for. */
+export function languages() {
+  return get("/v1/languages");
+}
+
+/** @param {{language: string}} filter */
+export function quotes({ language }) {
+  return get(`/v1/tests?${new URLSearchParams({ language, limit: "100" })}`);
+}

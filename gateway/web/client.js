@@ -1,0 +1,367 @@
+/**
+ * The typing side of protocol typegate.v1: starts a test, sends its keystrokes, keeps its log until the server has it,
+ * and takes it up again after any loss of the connection. Typing never waits for anything here: `type` only appends.
+ *
+ * @module
+ */
+
+import { Connection } from "./connection.js";
+import { readLog, TestLog } from "./log.js";
+import { hold } from "./locks.js";
+
+/** A frame goes out at least this often while keys come (the server wants 250 ms at most). */
+const FLUSH_MS = 230;
+/** Events in one `keys` frame: each is at most 64 bytes of key and some digits, a frame at most 32 KiB. */
+const FRAME_EVENTS = 350;
+const CURRENT = "typegate.current";
+const TOKEN = "typegate.token";
+
+/**
+ * @typedef {object} ClientListener
+ * @property {(state: "online" | "offline" | "refused", detail: {retryMs?: number, sentence?: string}) => void} connection
+ * @property {(log: TestLog) => void} started a new test is there to be typed
+ * @property {(tick: Record<string, any>) => void} tick the running test's figures
+ * @property {(session: string, result: Record<string, any>) => void} result of any test of this tab
+ * @property {(session: string) => void} stored
+ * @property {(error: {code: string, message: string, retry: number | null}) => void} failed the running test cannot go on,
+ *   or none could be started
+ */
+
+export class Client {
+  /** @param {{url: string, listener: ClientListener}} options */
+  constructor({ url, listener }) {
+    this.url = url;
+    this.listener = listener;
+    this.ref = 0;
+    /** What was asked for and not yet begun. @type {Record<string, any> | null} */
+    this.wanted = null;
+    /** The test at hand. @type {TestLog | null} */
+    this.log = null;
+    /** Whether the server's session is attached to this connection. */
+    this.attached = false;
+    /** Events and holds sent on this connection. */
+    this.sent = 0;
+    this.sentHolds = 0;
+    this.finishSent = false;
+    /** Finished tests whose `stored` has not come. @type {Map<string, TestLog>} */
+    this.unsaved = new Map();
+    /** @type {Map<string, () => void>} */
+    this.locks = new Map();
+    this.flushTimer = 0;
+    this.retryTimer = 0;
+    this.flushedAt = -Infinity;
+    this.user = "";
+    /** @type {string | null} */
+    this.token = readToken();
+    this.limits = {};
+    this.connection = new Connection({
+      url,
+      token: () => this.token,
+      listener: {
+        ready: (ready, hello) => this.onReady(ready, hello),
+        message: (message) => this.onMessage(message),
+        lost: (retryMs) => this.onLost(retryMs),
+        refused: (code, sentence) => this.onRefused(sentence),
+      },
+    });
+    addEventListener("pagehide", () => this.log?.save());
+    document.addEventListener("visibilitychange", () => this.flush());
+  }
+
+  open() {
+    this.connection.open();
+  }
+
+  get online() {
+    return this.connection.isReady;
+  }
+
+  // --- what the page does ---
+
+  /** Gives up what runs and starts a test. @param {Record<string, any>} options the fields of `start` */
+  start(options) {
+    this.leave();
+    this.wanted = options;
+    this.ask();
+  }
+
+  /** Takes up this tab's test after a reload; null where there is none. @returns {Promise<TestLog | null>} */
+  async takeUp() {
+    const session = sessionStorage.getItem(CURRENT);
+    const log = session ? readLog(session) : null;
+    if (!log || log.finished !== null) return null;
+    const release = await hold(log.session);
+    if (!release) return null; // a copy of the tab has it
+    this.locks.set(log.session, release);
+    this.log = log;
+    if (this.online) this.resume();
+    return log;
+  }
+
+  /** A key of the running test. @param {string} key @param {number} at performance.now() @returns {number} its dt */
+  type(key, at) {
+    const log = /** @type {TestLog} */ (this.log);
+    const dt = log.add(key, at);
+    if (log.n === 1) this.remember(log);
+    if (!this.flushTimer) {
+      const wait = Math.max(0, this.flushedAt + FLUSH_MS - performance.now());
+      this.flushTimer = window.setTimeout(() => this.flush(), wait);
+    }
+    return dt;
+  }
+
+  /** A key was released. @param {number} event its event @param {number} ms how long it was down */
+  release(event, ms) {
+    this.log?.hold(event, ms);
+  }
+
+  /** The test at hand is over. */
+  finish() {
+    const log = this.log;
+    if (!log || log.finished !== null) return;
+    log.finished = log.n;
+    log.dirty = true;
+    this.unsaved.set(log.session, log);
+    this.flush();
+  }
+
+  /** Gives up the test at hand without a result. */
+  abort() {
+    if (this.attached && this.log?.finished === null) this.connection.send({ t: "abort" });
+    this.leave();
+  }
+
+  // --- within ---
+
+  /** Lets go of the test at hand. */
+  leave() {
+    clearTimeout(this.flushTimer);
+    this.flushTimer = 0;
+    const log = this.log;
+    this.log = null;
+    this.attached = false;
+    sessionStorage.removeItem(CURRENT);
+    if (log && log.finished === null) {
+      log.drop();
+      this.unlock(log.session);
+    }
+  }
+
+  /** From its first key on a test belongs to this tab, also after a reload. @param {TestLog} log */
+  remember(log) {
+    sessionStorage.setItem(CURRENT, log.session);
+    hold(log.session).then((release) => {
+      if (release) this.locks.set(log.session, release);
+    });
+  }
+
+  /** @param {string} session */
+  unlock(session) {
+    this.locks.get(session)?.();
+    this.locks.delete(session);
+  }
+
+  ask() {
+    clearTimeout(this.retryTimer);
+    if (this.wanted && this.online) this.connection.send({ t: "start", ref: ++this.ref, ...this.wanted });
+  }
+
+  resume() {
+    const log = /** @type {TestLog} */ (this.log);
+    const { mode, text, session, ticket } = log.started;
+    this.connection.send({
+      t: "resume",
+      session,
+      ticket,
+      n: log.n,
+      ...(log.receipt ? { receipt: log.receipt } : {}),
+      ...(mode === "text" ? { text } : {}),
+    });
+  }
+
+  /** Writes the log, then sends what is new: all that is ever sent is kept here first. */
+  flush() {
+    clearTimeout(this.flushTimer);
+    this.flushTimer = 0;
+    this.flushedAt = performance.now();
+    const log = this.log;
+    if (!log) return;
+    log.save();
+    if (!this.attached) return;
+    sendLog(this, log);
+  }
+
+  // --- what the server says ---
+
+  /** @param {Record<string, any>} ready @param {Record<string, any>} hello */
+  onReady(ready, hello) {
+    this.user = ready.user;
+    this.limits = hello.limits ?? {};
+    if (ready.token) this.token = keepToken(ready.token, this.token);
+    this.listener.connection("online", {});
+    if (this.log && !this.isSettled(this.log)) this.resume();
+    else this.ask();
+  }
+
+  /** Whether its end is known to the server. @param {TestLog} log */
+  isSettled(log) {
+    return log.finished !== null && !this.unsaved.has(log.session);
+  }
+
+  /** @param {number} retryMs */
+  onLost(retryMs) {
+    this.attached = false;
+    this.log?.save();
+    this.listener.connection("offline", { retryMs });
+  }
+
+  /** @param {string} sentence */
+  onRefused(sentence) {
+    this.attached = false;
+    this.listener.connection("refused", { sentence });
+  }
+
+  /** @param {Record<string, any>} message */
+  onMessage(message) {
+    switch (message.t) {
+      case "started":
+        if (message.ref !== undefined && message.ref !== this.ref) return;
+        this.log = new TestLog(message, performance.now(), this.wanted ?? {});
+        this.wanted = null;
+        this.attach(0);
+        this.listener.started(this.log);
+        return;
+      case "resumed":
+        if (message.session === this.log?.session) this.onResumed(message.n);
+        return;
+      case "tick":
+        this.onTick(message);
+        return;
+      case "result":
+        this.listener.result(message.session, message);
+        return;
+      case "stored":
+        this.onStored(message.session);
+        return;
+      case "error":
+        this.onError(message);
+    }
+  }
+
+  /** @param {number} n events that the server has */
+  attach(n) {
+    this.attached = true;
+    this.sent = n;
+    this.finishSent = false;
+    const holds = this.log?.holds ?? [];
+    const first = holds.findIndex((_, i) => i % 2 === 0 && holds[i] >= n);
+    this.sentHolds = first < 0 ? holds.length : first;
+  }
+
+  /** @param {number} n */
+  onResumed(n) {
+    const log = /** @type {TestLog} */ (this.log);
+    if (n > log.n) {
+      // The server saw more than this browser kept: the copy here is of no use.
+      this.giveUp({ code: "gone", message: "The server knows more of this test than this page.", retry: null });
+      return;
+    }
+    this.attach(n);
+    this.flush();
+  }
+
+  /** @param {Record<string, any>} tick */
+  onTick(tick) {
+    const log = this.log;
+    if (!log || !this.attached) return;
+    log.acked = Math.max(log.acked, tick.n);
+    if (tick.r) log.receipt = tick.r;
+    log.dirty = true;
+    if (!this.flushTimer) log.save();
+    this.listener.tick(tick);
+  }
+
+  /** @param {string} session */
+  onStored(session) {
+    const log = this.unsaved.get(session);
+    this.unsaved.delete(session);
+    log?.drop();
+    this.unlock(session);
+    if (sessionStorage.getItem(CURRENT) === session) sessionStorage.removeItem(CURRENT);
+    this.listener.stored(session);
+  }
+
+  /** @param {Record<string, any>} error */
+  onError(error) {
+    if (error.ref !== undefined && error.ref !== null && error.ref !== (this.log?.started.ref ?? this.ref)) return;
+    if (error.code === "gap" && this.log) {
+      this.attach(error.expected);
+      this.flush();
+    } else if (this.wanted && typeof error.retry === "number") {
+      clearTimeout(this.retryTimer);
+      this.retryTimer = window.setTimeout(() => this.ask(), error.retry);
+    } else if (this.log && typeof error.retry === "number" && !this.attached) {
+      clearTimeout(this.retryTimer);
+      this.retryTimer = window.setTimeout(() => this.log && this.online && !this.attached && this.resume(), error.retry);
+    } else {
+      this.giveUp(/** @type {any} */ (error));
+    }
+  }
+
+  /** The test at hand cannot go on. @param {{code: string, message: string, retry: number | null}} error */
+  giveUp(error) {
+    const log = this.log;
+    this.wanted = null;
+    if (log) {
+      this.unsaved.delete(log.session);
+      log.drop();
+      this.unlock(log.session);
+      this.leave();
+    }
+    this.listener.failed(error);
+  }
+}
+
+/**
+ * Sends a log's unsent events and holds, and `finish` where it has ended.
+ *
+ * @param {{connection: Connection, sent: number, sentHolds: number, finishSent: boolean}} sender @param {TestLog} log
+ */
+export function sendLog(sender, log) {
+  while (sender.sent < log.n || sender.sentHolds < log.holds.length) {
+    const until = Math.min(log.n, sender.sent + FRAME_EVENTS);
+    /** @type {Record<string, unknown>} */
+    const frame = { t: "keys", n: sender.sent, e: log.events.slice(2 * sender.sent, 2 * until) };
+    // A hold goes with or after its own event.
+    let holdsUntil = sender.sentHolds;
+    while (holdsUntil < log.holds.length && log.holds[holdsUntil] < until && holdsUntil - sender.sentHolds < 2 * FRAME_EVENTS) holdsUntil += 2;
+    if (holdsUntil > sender.sentHolds) frame.h = log.holds.slice(sender.sentHolds, holdsUntil);
+    if (until === sender.sent && !frame.h) break;
+    if (!sender.connection.send(frame)) return;
+    sender.sent = until;
+    sender.sentHolds = holdsUntil;
+  }
+  if (log.finished !== null && !sender.finishSent) {
+    sender.finishSent = sender.connection.send({ t: "finish", n: log.finished });
+  }
+}
+
+/** @returns {string | null} */
+export function readToken() {
+  try {
+    return localStorage.getItem(TOKEN);
+  } catch {
+    return null; // storage is off: a guest for as long as the page is open
+  }
+}
+
+/** Keeps a token for the next visit, unless another tab became a guest first. @param {string} token @param {string | null} shown */
+function keepToken(token, shown) {
+  try {
+    const there = localStorage.getItem(TOKEN);
+    if (there === null || there === shown) localStorage.setItem(TOKEN, token);
+  } catch {
+    // kept in memory only
+  }
+  return token;
+}

@@ -1,0 +1,178 @@
+/**
+ * One WebSocket connection to the server, kept up: `hello`, `auth` and `ready`, heartbeats, and coming back after a loss
+ * with full jitter. It knows nothing of tests.
+ *
+ * @module
+ */
+
+/** Which close codes forbid coming back, and what the page says then. Every other code means: reconnect and resume. */
+export const FINAL_CLOSES = new Map([
+  [4500, "The page and the server do not understand each other. Reload the page."],
+  [4501, "The server does not know you any more. Reload the page."],
+  [4502, "This test goes on in another tab or window."],
+  [4503, "The server was updated. Reload the page."],
+  [4504, "The server closed the connection because a limit was exceeded."],
+  [4505, "The server refuses this connection."],
+]);
+
+const VERSION = 1;
+const BACK_OFF_MS = { first: 500, most: 20_000 };
+/** Without an answer to the handshake for this long, the connection counts as failed. */
+const HANDSHAKE_MS = 10_000;
+const DEFAULT_HEARTBEAT_MS = 20_000;
+
+/** Waits between 0 and a limit that doubles with each attempt. @param {number} attempt @param {() => number} random */
+export function backOff(attempt, random = Math.random) {
+  return random() * Math.min(BACK_OFF_MS.most, BACK_OFF_MS.first * 2 ** attempt);
+}
+
+/**
+ * @typedef {object} Listener
+ * @property {(ready: Record<string, any>, hello: Record<string, any>) => void} ready
+ * @property {(message: Record<string, any>) => void} message
+ * @property {(retryMs: number) => void} lost the connection is gone; the next attempt comes by itself
+ * @property {(code: number, sentence: string) => void} refused it is gone for good
+ */
+
+export class Connection {
+  /**
+   * @param {{url: string, token: () => string | null, listener: Listener}} options `token`: what to show as identity
+   */
+  constructor({ url, token, listener }) {
+    this.url = url;
+    this.token = token;
+    this.listener = listener;
+    /** @type {WebSocket | null} */
+    this.socket = null;
+    this.isReady = false;
+    this.attempt = 0;
+    /** @type {Record<string, any>} */
+    this.hello = {};
+    this.heardAt = 0;
+    this.sentAt = 0;
+    this.timers = { retry: 0, heartbeat: 0, deadline: 0, drain: 0 };
+    this.closed = false;
+    this.tokenRefused = false;
+    this.wake = () => this.comeBack();
+    addEventListener("online", this.wake);
+    document.addEventListener("visibilitychange", this.wake);
+  }
+
+  open() {
+    clearTimeout(this.timers.retry);
+    this.timers.retry = 0;
+    const socket = new WebSocket(this.url, "typegate.v1.json");
+    this.socket = socket;
+    this.timers.deadline = window.setTimeout(() => this.dropped(socket, 0), HANDSHAKE_MS);
+    socket.onopen = () => this.send({ t: "auth", ...this.identity() });
+    socket.onmessage = (event) => this.received(socket, event.data);
+    socket.onclose = (event) => this.dropped(socket, event.code);
+  }
+
+  /** Closes for good. */
+  close() {
+    this.closed = true;
+    this.forget(1000);
+    clearTimeout(this.timers.retry);
+    removeEventListener("online", this.wake);
+    document.removeEventListener("visibilitychange", this.wake);
+  }
+
+  /** Sends a message where there is a connection; false where there is none. @param {Record<string, unknown>} message */
+  send(message) {
+    if (this.socket?.readyState !== WebSocket.OPEN) return false;
+    this.socket.send(JSON.stringify(message));
+    this.sentAt = performance.now();
+    return true;
+  }
+
+  /** Tries again now, if it waits to. */
+  comeBack() {
+    if (document.visibilityState === "hidden" || this.closed) return;
+    if (this.timers.retry) this.open();
+    else if (this.isReady) this.beat();
+  }
+
+  identity() {
+    const token = this.tokenRefused ? null : this.token();
+    return token ? { token } : {};
+  }
+
+  /** @param {WebSocket} socket @param {unknown} data */
+  received(socket, data) {
+    if (socket !== this.socket) return;
+    this.heardAt = performance.now();
+    const message = JSON.parse(String(data));
+    switch (message.t) {
+      case "hello":
+        this.hello = message;
+        if (message.v !== VERSION) this.refuse(4503);
+        break;
+      case "ready":
+        clearTimeout(this.timers.deadline);
+        this.isReady = true;
+        this.attempt = 0;
+        this.timers.heartbeat = window.setInterval(() => this.beat(), this.heartbeatMs() / 2);
+        this.listener.ready(message, this.hello);
+        break;
+      case "reconnect":
+        // The node drains. Typing goes on meanwhile; the test is resumed on the next one.
+        clearTimeout(this.timers.drain);
+        this.timers.drain = window.setTimeout(() => this.dropped(socket, 4001), Number(message.after_ms) || 0);
+        break;
+      case "hb":
+        break;
+      default:
+        this.listener.message(message);
+    }
+  }
+
+  heartbeatMs() {
+    return Number(this.hello.hb_ms) || DEFAULT_HEARTBEAT_MS;
+  }
+
+  /** Says that we live, and notices that the other side does not. */
+  beat() {
+    const now = performance.now();
+    const silence = this.heartbeatMs();
+    if (now - this.heardAt > 2.5 * silence && this.sentAt > this.heardAt && now - this.sentAt > silence / 4) {
+      if (this.socket) this.dropped(this.socket, 4003);
+    } else if (now - Math.min(this.sentAt, this.heardAt) > silence / 2) {
+      this.send({ t: "hb", c: Math.round(performance.timeOrigin + now) });
+    }
+  }
+
+  /** @param {WebSocket} socket @param {number} code */
+  dropped(socket, code) {
+    if (socket !== this.socket) return;
+    this.forget(code === 1006 ? 1000 : code);
+    if (this.closed) return;
+    if (code === 4501 && this.identity().token) {
+      // An old guest token: come back once as a new guest.
+      this.tokenRefused = true;
+    } else if (FINAL_CLOSES.has(code)) {
+      this.refuse(code);
+      return;
+    }
+    const wait = backOff(this.attempt++);
+    this.timers.retry = window.setTimeout(() => this.open(), wait);
+    this.listener.lost(wait);
+  }
+
+  /** @param {number} code */
+  refuse(code) {
+    this.close();
+    this.listener.refused(code, FINAL_CLOSES.get(code) ?? "");
+  }
+
+  /** Lets go of the socket and its timers. @param {number} code */
+  forget(code) {
+    const socket = this.socket;
+    this.socket = null;
+    this.isReady = false;
+    clearTimeout(this.timers.deadline);
+    clearTimeout(this.timers.drain);
+    clearInterval(this.timers.heartbeat);
+    if (socket && socket.readyState < WebSocket.CLOSING) socket.close(code >= 3000 ? code : 1000);
+  }
+}

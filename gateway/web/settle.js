@@ -1,0 +1,93 @@
+/**
+ * Brings in results that never came: finished logs that this browser still keeps are resumed, each on a short connection
+ * of its own beside the page's, until the server says `stored`.
+ *
+ * @module
+ */
+
+import { sendLog } from "./client.js";
+import { Connection } from "./connection.js";
+import { hold } from "./locks.js";
+import { forgetLog, keptLogs, readLog } from "./log.js";
+
+/** For this long one log may take; then the next visit tries again. */
+const PATIENCE_MS = 30_000;
+/** A test that was left in the middle, by a tab that is gone, is nobody's after this long. */
+const LEFT_MS = 120_000;
+
+/**
+ * @param {{url: string, token: () => string | null, busy: (session: string) => boolean,
+ *   result: (session: string, result: Record<string, any>) => void, stored: (session: string) => void}} options
+ *   `busy`: this tab works on it itself
+ */
+export async function settleKeptLogs({ url, token, busy, result, stored }) {
+  for (const { session, finished, at } of keptLogs()) {
+    if (busy(session)) continue;
+    const release = await hold(session);
+    if (!release) continue; // another tab does
+    try {
+      if (finished) await settleOne(session, { url, token, result, stored });
+      else if (Date.now() - at > LEFT_MS) forgetLog(session);
+    } finally {
+      release();
+    }
+  }
+}
+
+/**
+ * @param {string} session
+ * @param {{url: string, token: () => string | null, result: (session: string, result: Record<string, any>) => void,
+ *   stored: (session: string) => void}} options
+ * @returns {Promise<void>}
+ */
+function settleOne(session, { url, token, result, stored }) {
+  const log = readLog(session);
+  if (!log) {
+    forgetLog(session);
+    return Promise.resolve();
+  }
+  return new Promise((resolve) => {
+    const sender = { connection: /** @type {any} */ (null), sent: 0, sentHolds: 0, finishSent: false };
+    const timer = setTimeout(() => done(false), PATIENCE_MS);
+    /** @param {boolean} forget */
+    const done = (forget) => {
+      clearTimeout(timer);
+      connection.close();
+      if (forget) forgetLog(session);
+      resolve();
+    };
+    /** @param {Record<string, any>} message */
+    const onMessage = (message) => {
+      if (message.t === "resumed" && message.n <= log.n) {
+        Object.assign(sender, { sent: message.n, sentHolds: log.holds.length, finishSent: false });
+        sendLog(sender, log);
+      } else if (message.t === "result") {
+        result(session, message);
+      } else if (message.t === "stored") {
+        stored(session);
+        done(true);
+      } else if (message.t === "error" && message.code === "gap") {
+        sender.sent = message.expected;
+        sendLog(sender, log);
+      } else if (message.t === "error" || message.t === "resumed") {
+        // With `retry` it may work later; without, the server will never have it.
+        done(message.t === "error" && typeof message.retry !== "number");
+      }
+    };
+    const connection = new Connection({
+      url,
+      token,
+      listener: {
+        ready: () => {
+          const { mode, text, ticket } = log.started;
+          connection.send({ t: "resume", session, ticket, n: log.n, ...(log.receipt ? { receipt: log.receipt } : {}), ...(mode === "text" ? { text } : {}) });
+        },
+        message: onMessage,
+        lost: () => done(false),
+        refused: () => done(false),
+      },
+    });
+    sender.connection = connection;
+    connection.open();
+  });
+}
