@@ -1,9 +1,9 @@
 """The three ways in which keeping something fails; what a caller does next is in `retriable`, not in the class.
 
-    StoreError            the store's fault: disk, lock, schema, file
-    ├── SpoolFull         the spool has no room: refuse new tests, try again later
-    └── FolderError       the data folder is missing, unsafe or in use
-    CursorError           the caller's fault: a cursor that no page of this list gave
+StoreError            the store's fault: disk, lock, schema, file
+├── SpoolFull         the spool has no room: refuse new tests, try again later
+└── FolderError       the data folder is missing, unsafe or in use
+CursorError           the caller's fault: a cursor that no page of this list gave
 """
 
 

@@ -1,10 +1,28 @@
-"""The data folder of one server: where each file lies, who may read it, who holds it, how much room is left."""
+"""The data folder of one server: where each file lies, who may read it, who holds it, how much room is left.
+
+data/               0700
+├── lock            held by the running server
+├── keys.json       0600, the cluster's keys
+├── results.db      finished results
+├── catalogue.db    tests and word lists that were added
+└── spool/          results on their way, one file a process
+"""
 
 from __future__ import annotations
 
+import asyncio
+import os
+import stat
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import structlog
+
+from persistence.errors import FolderError, StoreError
+from persistence.lock import FileLock
+
+log = structlog.get_logger(__name__)
 
 
 class DataFolder:
@@ -14,42 +32,99 @@ class DataFolder:
     the same folder is refused with the first one's process id. Commands that only read need no lock.
     """
 
-    def __init__(self, path: Path, *, min_free_bytes: int = 64 * 2**20) -> None: ...
+    def __init__(self, path: Path, *, min_free_bytes: int = 64 * 2**20) -> None:
+        self.path = path
+        self._min_free_bytes = min_free_bytes
+        self._lock: FileLock | None = None
 
     @property
     def spool(self) -> Path:
         """Folder of the spools, one file a process."""
-        ...
+        return self.path / "spool"
 
     @property
     def results(self) -> Path:
         """SQLite file of the results."""
-        ...
+        return self.path / "results.db"
 
     @property
     def catalogue(self) -> Path:
         """SQLite file of tests and word lists."""
-        ...
+        return self.path / "catalogue.db"
 
     @property
     def keys(self) -> Path:
         """JSON file of the cluster's keys, 0600."""
-        ...
+        return self.path / "keys.json"
 
     def open(self) -> None:
-        """Make the folder, or check that it is a folder of ours that we can write. Raises `FolderError`."""
-        ...
+        """Make the folder, or check that it is a folder that we can write. Raises `FolderError`."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except FileExistsError:
+            raise FolderError(f"{self.path} is not a folder; name another one as data folder") from None
+        except OSError as error:
+            raise FolderError(f"cannot make the data folder {self.path}: {error.strerror}") from error
+        if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
+            raise FolderError(f"the data folder {self.path} cannot be read and written by this user")
+        mode = stat.S_IMODE(self.path.stat().st_mode)
+        if mode & 0o002:
+            raise FolderError(
+                f"anybody may write into the data folder {self.path} (mode {mode:04o}); do: chmod 700 {self.path}"
+            )
+        if mode & 0o055:
+            # Keystroke timing identifies people: say it, but a group of operators may be meant.
+            log.warning("others may look into the data folder", folder=str(self.path), mode=f"{mode:04o}")
 
     def free_bytes(self) -> int:
         """Room left on the volume for an ordinary user."""
-        ...
+        return free_bytes(self.path)
 
-    async def __aenter__(self) -> Self: ...
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(self._take)
+        return self
+
+    def _take(self) -> None:
+        self.open()
+        path = self.path / "lock"
+        try:
+            self._lock = FileLock.take(path)
+        except OSError as error:
+            raise FolderError(f"cannot lock the data folder {self.path}: {error.strerror}") from error
+        if self._lock is None:
+            raise FolderError(
+                f"the data folder {self.path} is in use by {FileLock.holder(path)}; stop it or name another folder"
+            )
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     async def ping(self) -> None:
         """Raise `StoreError` where the folder has gone, cannot be written, or its volume is nearly full."""
-        ...
+        await asyncio.to_thread(self._look)
+
+    def _look(self) -> None:
+        if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
+            raise StoreError(f"the data folder {self.path} is gone or cannot be written", retriable=True)
+        free = self.free_bytes()
+        if free < self._min_free_bytes:
+            raise StoreError(f"only {free >> 20} MiB are free for the data folder {self.path}", retriable=True)
+
+
+def free_bytes(path: Path) -> int:
+    """Room left for an ordinary user on the volume that holds `path`."""
+    volume = os.statvfs(path)
+    return volume.f_bavail * volume.f_frsize
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names that were made, renamed or removed in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

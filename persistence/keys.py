@@ -1,20 +1,149 @@
-"""The cluster's keys on disk: made once, kept in the data folder with mode 0600, loaded at boot, rotatable."""
+"""The cluster's keys on disk: made once, kept in the data folder with mode 0600, loaded at boot, rotatable.
+
+The file is JSON, the sealing key first:
+
+    {"version": 1, "keys": [{"id": 1, "secret": "<base64>", "made_ms": 1790000000000, "retired_ms": null}, ...]}
+
+A retired key goes on opening what it sealed until the longest-lived of that has ended, then the next rotation drops it.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import os
+import stat
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import orjson
+
+from persistence.errors import FolderError
+from persistence.folder import sync_folder
+from persistence.lock import FileLock
 from session.receipt import KeyRing
 
+SECRET_BYTES = 32
+KEPT_MS = 31 * 86_400_000
+"""How long a retired key is kept: guest tokens live 30 days, tickets 7; a day for clocks that differ."""
 
-def load_keys(path: Path, *, now_ms: int, entropy: Callable[[int], bytes]) -> KeyRing:
-    """The key ring in `path`, made there where the file does not exist. Raises `FolderError`, never makes a new one
-    over a damaged file: with it every running test's ticket and every guest's token would be lost.
+_VERSION = 1
+_MAX_FILE_BYTES = 64 * 1024
+
+Entropy = Callable[[int], bytes]
+"""So many bytes of chance: `os.urandom`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    id: int
+    secret: bytes
+    made_ms: int
+    retired_ms: int | None
+
+
+def load_keys(path: Path, *, now_ms: int, entropy: Entropy) -> KeyRing:
+    """The key ring in `path`; made there where no file exists.
+
+    Raises `FolderError`; it never makes a new ring in place of a damaged file, for with it every running test's ticket
+    and every guest's token would be lost.
     """
-    ...
+    with _Held(path):
+        if not path.exists():
+            _write(path, [_Key(1, entropy(SECRET_BYTES), now_ms, None)])
+        return _ring(_read(path))
 
 
-def rotate_keys(path: Path, *, now_ms: int, entropy: Callable[[int], bytes]) -> KeyRing:
-    """Put a fresh current key into `path`; old ones go on verifying until all that they signed has ended."""
-    ...
+def rotate_keys(path: Path, *, now_ms: int, entropy: Entropy) -> KeyRing:
+    """Put a fresh sealing key into `path` and give the new ring; old keys stay for `KEPT_MS` after they retired."""
+    with _Held(path):
+        old = [
+            replace(key, retired_ms=now_ms) if key.retired_ms is None else key
+            for key in _read(path)
+            if key.retired_ms is None or now_ms - key.retired_ms < KEPT_MS
+        ]
+        taken = {key.id for key in old}
+        # Ids are one byte and go round; one that is free again belonged to a key long gone.
+        free = next((i for step in range(1, 256) if (i := (old[0].id + step) % 256) not in taken), None)
+        if free is None:
+            raise FolderError(
+                f"{path} holds 256 keys, all younger than {KEPT_MS // 86_400_000} days: rotate less often"
+            )
+        keys = [_Key(free, entropy(SECRET_BYTES), now_ms, None), *old]
+        _write(path, keys)
+        return _ring(keys)
+
+
+class _Held:
+    """Two processes must not both make, or both rotate, the keys."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.with_name(path.name + ".lock")
+
+    def __enter__(self) -> None:
+        try:
+            self._lock = FileLock.wait_for(self._path)
+        except OSError as error:
+            raise FolderError(f"cannot lock {self._path}: {error.strerror}") from error
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def _ring(keys: list[_Key]) -> KeyRing:
+    return KeyRing([(key.id, key.secret) for key in keys])
+
+
+def _read(path: Path) -> list[_Key]:
+    try:
+        facts = path.stat()
+        content = path.read_bytes() if facts.st_size <= _MAX_FILE_BYTES else b""
+    except OSError as error:
+        raise FolderError(f"cannot read the keys in {path}: {error.strerror}") from error
+    if facts.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise FolderError(
+            f"others may read the keys in {path} (mode {stat.S_IMODE(facts.st_mode):04o}); do: chmod 600 {path}; "
+            "if they may have been read, rotate them"
+        )
+    try:
+        document = orjson.loads(content)
+        if document["version"] != _VERSION:
+            raise FolderError(f"{path} has version {document['version']!r}; this Typegate reads {_VERSION}")
+        keys = [
+            _Key(int(row["id"]), base64.b64decode(row["secret"], validate=True), int(row["made_ms"]), row["retired_ms"])
+            for row in document["keys"]
+        ]
+        _ring(keys)
+    except (ValueError, TypeError, KeyError, binascii.Error) as error:
+        raise FolderError(
+            f"{path} is damaged ({error}); restore it from a backup. Only if there is none move it away: a new one is "
+            "made then, running tests cannot be resumed, and guests begin anew"
+        ) from error
+    return keys
+
+
+def _write(path: Path, keys: list[_Key]) -> None:
+    """Write the whole file beside and rename: after a crash there is the old one or the new one."""
+    rows = [
+        {
+            "id": key.id,
+            "secret": base64.b64encode(key.secret).decode(),
+            "made_ms": key.made_ms,
+            "retired_ms": key.retired_ms,
+        }
+        for key in keys
+    ]
+    content = orjson.dumps({"version": _VERSION, "keys": rows}, option=orjson.OPT_INDENT_2) + b"\n"
+    beside = path.with_name(path.name + ".new")
+    try:
+        beside.unlink(missing_ok=True)  # left by a crash, perhaps with another mode
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.rename(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise FolderError(f"cannot write the keys to {path}: {error.strerror}") from error

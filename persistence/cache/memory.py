@@ -1,15 +1,28 @@
-"""The embedded cache: a bounded dictionary of this process."""
+"""The embedded cache: a bounded dictionary of this process.
+
+Only the event loop touches it, so no step needs a lock. An entry is fresh until its time, then stale for a while (given
+out while one loader refreshes it), then gone. Order of use is the dictionary's own order: a used entry is moved to the
+end, the first one is evicted.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Self
 
+import structlog
+
 from persistence.cache.port import CacheFacts, Load
+
+log = structlog.get_logger(__name__)
+
+_ENTRY_BYTES = 300  # what an entry costs beside key and value: dictionary slot, object, strings' heads
 
 
 def monotonic_ms() -> float:
@@ -24,7 +37,9 @@ class MemoryCacheOptions:
     max_entries: int = 20_000
     """Entries kept, negative ones included."""
     max_bytes: int = 64 * 2**20
-    """Bytes of keys and values kept."""
+    """Bytes of keys and values kept, about 300 more an entry counted in."""
+    max_loads: int = 1_000
+    """Loaders that may run at once; beyond them a caller loads for itself and nothing is kept."""
     jitter: float = 0.1
     """Times to live vary by this share either way, so that entries made together do not expire together."""
     negative_ms: int = 30_000
@@ -32,9 +47,37 @@ class MemoryCacheOptions:
     stale_ms: int = 60_000
     """How long past its time a value is still given while it is being refreshed."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.jitter < 1:
+            raise ValueError(f"jitter is {self.jitter}; 0 to below 1 is allowed")
+        for field in fields(self):
+            least = 0 if field.name in ("stale_ms", "jitter") else 1
+            if getattr(self, field.name) < least:
+                raise ValueError(f"{field.name} is {getattr(self, field.name)}; {least} or more is allowed")
+
+
+class _Entry:
+    __slots__ = ("fresh_until_ms", "given_until_ms", "size", "value")
+
+    def __init__(self, value: bytes | None, fresh_until_ms: float, given_until_ms: float, size: int) -> None:
+        self.value = value
+        self.fresh_until_ms = fresh_until_ms
+        self.given_until_ms = given_until_ms
+        self.size = size
+
+
+class _Loading:
+    """A loader that runs; `spoiled` once its key was changed or dropped meanwhile: what it brings may be old."""
+
+    __slots__ = ("spoiled", "task")
+
+    def __init__(self) -> None:
+        self.spoiled = False
+        self.task: asyncio.Task[bytes | None]
+
 
 class MemoryCache:
-    """A `Cache` in this process's memory."""
+    """A `Cache` in this process's memory; `chance` draws the jitter."""
 
     def __init__(
         self,
@@ -42,30 +85,126 @@ class MemoryCache:
         *,
         chance: random.Random | None = None,
         clock_ms: Callable[[], float] = monotonic_ms,
-    ) -> None: ...
+    ) -> None:
+        self._options = options
+        self._chance = chance or random.Random()
+        self._clock_ms = clock_ms
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._loading: dict[str, _Loading] = {}
+        self._bytes = 0
+        self._hits = self._misses = self._stale = self._evicted = 0
 
-    async def __aenter__(self) -> Self: ...
+    async def __aenter__(self) -> Self:
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        tasks = [loading.task for loading in self._loading.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self._entries.clear()
+        self._bytes = 0
 
     async def fetch(self, key: str, load: Load, *, ttl_ms: int) -> bytes | None:
         """The value under `key`, read by `load` where it is not there."""
-        ...
+        entry = self._entries.get(key)
+        if entry is not None:
+            now_ms = self._clock_ms()
+            if now_ms < entry.given_until_ms:
+                self._entries.move_to_end(key)
+                if now_ms < entry.fresh_until_ms:
+                    self._hits += 1
+                else:
+                    self._stale += 1
+                    if key not in self._loading and len(self._loading) < self._options.max_loads:
+                        self._begin(key, load, ttl_ms)
+                return entry.value
+            self._remove(key)
+        self._misses += 1
+        loading = self._loading.get(key)
+        if loading is None or loading.spoiled:
+            # What a spoiled loader brings may be older than a change that this caller already knows of.
+            if loading is not None or len(self._loading) >= self._options.max_loads:
+                return await load()
+            loading = self._begin(key, load, ttl_ms)
+        # Shielded: a caller that goes away must not take the value from the others who wait for it.
+        return await asyncio.shield(loading.task)
+
+    def _begin(self, key: str, load: Load, ttl_ms: int) -> _Loading:
+        loading = _Loading()
+        loading.task = asyncio.get_running_loop().create_task(self._load(key, load, ttl_ms, loading))
+        loading.task.add_done_callback(_seen)
+        self._loading[key] = loading
+        return loading
+
+    async def _load(self, key: str, load: Load, ttl_ms: int, loading: _Loading) -> bytes | None:
+        try:
+            value = await load()
+            if not loading.spoiled:
+                self._keep(key, value, ttl_ms)
+            return value
+        finally:
+            del self._loading[key]
+
+    def _keep(self, key: str, value: bytes | None, ttl_ms: int) -> None:
+        options = self._options
+        self._remove(key)
+        size = _ENTRY_BYTES + len(key) + (0 if value is None else len(value))
+        if size > options.max_bytes:
+            return
+        if value is None:
+            ttl_ms = min(ttl_ms, options.negative_ms)
+        fresh_ms = ttl_ms * (1 + options.jitter * (2 * self._chance.random() - 1))
+        fresh_until_ms = self._clock_ms() + fresh_ms
+        # That there is nothing is never given past its time: something may just have been made.
+        given_until_ms = fresh_until_ms + (0 if value is None else options.stale_ms)
+        self._entries[key] = _Entry(value, fresh_until_ms, given_until_ms, size)
+        self._bytes += size
+        while self._bytes > options.max_bytes or len(self._entries) > options.max_entries:
+            self._remove(next(iter(self._entries)))
+            self._evicted += 1
+
+    def _remove(self, key: str) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._bytes -= entry.size
 
     async def change(self, key: str, change: Callable[[bytes], bytes | None]) -> None:
         """Replace the value under `key` where there is one."""
-        ...
+        self._spoil(key)
+        entry = self._entries.get(key)
+        if entry is None:
+            return
+        value = None if entry.value is None else change(entry.value)
+        if value is None:
+            self._remove(key)
+        else:
+            size = entry.size + len(value) - len(entry.value or b"")
+            self._bytes += size - entry.size
+            entry.value, entry.size = value, size
 
     async def drop(self, key: str) -> None:
         """Forget a value."""
-        ...
+        self._spoil(key)
+        self._remove(key)
+
+    def _spoil(self, key: str) -> None:
+        loading = self._loading.get(key)
+        if loading is not None:
+            loading.spoiled = True
 
     def facts(self) -> CacheFacts:
         """Facts for metrics."""
-        ...
+        return CacheFacts(self._hits, self._misses, self._stale, self._evicted, len(self._entries), self._bytes)
 
     async def ping(self) -> None:
         """Memory answers always."""
-        ...
+
+
+def _seen(task: asyncio.Task[bytes | None]) -> None:
+    """Look at the outcome of a loader for which nobody may be waiting any more."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.warning("a value could not be loaded", why=str(error))

@@ -1,10 +1,21 @@
-"""Pages of a user's results, newest first, and the opaque cursor between two pages."""
+"""Pages of a user's results, newest first, and the opaque cursor between two pages.
+
+A cursor is the id of the last result of a page, in base64url. The id begins with the instant of its making, so "after
+this id, downwards" is `created_at` descending, then id. It needs no seal: it is used within one user's results only, so
+a forged one can but begin the page elsewhere in the same list; one that is no id of a session is refused.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
 from dataclasses import dataclass
 
+from persistence.errors import CursorError
 from session.result import Result
+
+MAX_PAGE = 100
+"""Most results of one page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,3 +25,27 @@ class Page:
     results: tuple[Result, ...]
     cursor: str | None
     """Give it back to get the next page; None when there is no more."""
+
+
+def cursor_after(session: bytes) -> str:
+    """The cursor of a page that ends with this session's result."""
+    return base64.urlsafe_b64encode(session).rstrip(b"=").decode()
+
+
+def read_cursor(cursor: str) -> bytes:
+    """The session id that a cursor stands for. Raises `CursorError` for what `cursor_after` never made."""
+    if len(cursor) == 22 and cursor.isascii():
+        try:
+            session = base64.b64decode(cursor + "==", altchars=b"-_", validate=True)
+        except binascii.Error:
+            session = b""
+        # version 7 and variant 10 of RFC 9562, and no two spellings of one cursor
+        if len(session) == 16 and session[6] >> 4 == 7 and session[8] >> 6 == 2 and cursor_after(session) == cursor:
+            return session
+    raise CursorError("this cursor was not given by this list; begin again without one")
+
+
+def check_limit(limit: int) -> None:
+    """Raise ValueError for a page size that is not allowed."""
+    if not 1 <= limit <= MAX_PAGE:
+        raise ValueError(f"limit is {limit}; allowed is 1 to {MAX_PAGE}")

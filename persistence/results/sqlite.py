@@ -1,16 +1,107 @@
-"""The embedded result store: one SQLite file, one writer thread, a few readers."""
+"""The embedded result store: one SQLite file, one writer thread, a few readers.
+
+Writes come in batches (the stream gathers them), each one transaction and one fsync. What readers of this process and
+of others (`typegate replay` beside a running server) see is the last commit.
+
+`results.packed` is the winning copy as its node packed it; `results.verdict` is what holds (`copies` says why they may
+differ). `progress` is recomputed from the rows of its day in the same transaction, never added up, so that no repeat
+and no replaced row can make it drift.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
-from persistence.results.cursor import Page
+import structlog
+
+from persistence.errors import StoreError
+from persistence.results.copies import Copy, Standing, settle
+from persistence.results.cursor import Page, check_limit, cursor_after, read_cursor
 from persistence.results.port import Outcome, Progress, StoreFacts
-from session.result import Result
+from persistence.sqlite import (
+    SqliteThreads,
+    is_damaged,
+    migrate,
+    open_file,
+    placeholders,
+    store_error,
+    transaction,
+)
+from scoring.plausibility import Reason
+from session.result import Damaged, Result
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+_DAY_MS = 86_400_000
+_INSERTED_AT_ONCE = 500  # times 12 columns stays under SQLite's 32,766 parameters
+_UNPACKED_AT_ONCE = 16  # then the interpreter lock is offered to the event loop
+
+# Ids are UUIDv7, so the order of ids is the order of created_at; both stand in the index, for readers of this file.
+SCHEMA = (
+    (
+        """CREATE TABLE results (
+            id BLOB PRIMARY KEY NOT NULL CHECK (length(id) = 16),
+            user_id INTEGER NOT NULL,
+            created_ms INTEGER NOT NULL,
+            mode TEXT NOT NULL,
+            wpm REAL NOT NULL,
+            acc REAL NOT NULL,
+            duration_ms REAL NOT NULL,
+            verdict TEXT NOT NULL,
+            conflicts INTEGER NOT NULL,
+            core_hash BLOB NOT NULL,
+            packed BLOB NOT NULL
+        )""",
+        "CREATE INDEX results_of_user ON results (user_id, created_ms DESC, id DESC)",
+        """CREATE TABLE result_conflicts (
+            id BLOB NOT NULL,
+            place INTEGER NOT NULL,
+            core_hash BLOB NOT NULL,
+            packed BLOB NOT NULL,
+            PRIMARY KEY (id, place)
+        )""",
+        """CREATE TABLE progress (
+            user_id INTEGER NOT NULL,
+            day INTEGER NOT NULL,
+            mode TEXT NOT NULL,
+            tests INTEGER NOT NULL,
+            duration_ms REAL NOT NULL,
+            wpm REAL NOT NULL,
+            best_wpm REAL NOT NULL,
+            acc REAL NOT NULL,
+            PRIMARY KEY (user_id, day, mode)
+        ) WITHOUT ROWID""",
+    ),
+)
+
+_COLUMNS = "id, user_id, created_ms, mode, wpm, acc, duration_ms, verdict, conflicts, core_hash, packed"
+_ROW = f"INSERT OR REPLACE INTO results ({_COLUMNS}) VALUES "
+
+_RECOMPUTE = """
+    INSERT OR REPLACE INTO progress (user_id, day, mode, tests, duration_ms, wpm, best_wpm, acc)
+    WITH touched (user_id, day) AS (VALUES {touched})
+    SELECT touched.user_id, touched.day, mode, count(*),
+           total(duration_ms) FILTER (WHERE verdict <> 'void'),
+           coalesce(total(wpm * duration_ms) FILTER (WHERE verdict <> 'void')
+                    / nullif(total(duration_ms) FILTER (WHERE verdict <> 'void'), 0), 0),
+           coalesce(max(wpm) FILTER (WHERE verdict <> 'void'), 0),
+           coalesce(total(acc * duration_ms) FILTER (WHERE verdict <> 'void')
+                    / nullif(total(duration_ms) FILTER (WHERE verdict <> 'void'), 0), 0)
+    FROM touched CROSS JOIN results
+      ON results.user_id = touched.user_id
+     AND results.created_ms >= touched.day * 86400000
+     AND results.created_ms < (touched.day + 1) * 86400000
+    GROUP BY touched.user_id, touched.day, mode
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,42 +115,276 @@ class SqliteResultsOptions:
     max_conflicts: int = 8
     """Losing copies kept of one session; the worst go first."""
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) < 1:
+                raise ValueError(f"{field.name} is {getattr(self, field.name)}; 1 or more is allowed")
+
 
 class SqliteResults:
     """A `ResultStore` in a SQLite file (WAL, synchronous=FULL)."""
 
-    def __init__(self, path: Path, options: SqliteResultsOptions = SqliteResultsOptions()) -> None: ...
+    def __init__(self, path: Path, options: SqliteResultsOptions = SqliteResultsOptions()) -> None:
+        self._path = path
+        self._options = options
+        self._writer = SqliteThreads("results-writer", self._open_writer)
+        self._readers = SqliteThreads(
+            "results-reader",
+            partial(open_file, path, query_only=True),
+            threads=options.readers,
+            max_waiting=options.max_waiting,
+        )
+        self._facts = StoreFacts(written=0, conflicts=0, write_ms=0.0)
 
-    async def __aenter__(self) -> Self: ...
+    def _open_writer(self) -> sqlite3.Connection:
+        connection = open_file(self._path)
+        try:
+            migrate(connection, self._path, SCHEMA)
+            # Reads a page of each table: a damaged or foreign file is refused now, not at the first result.
+            for table in ("results", "result_conflicts", "progress"):
+                connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._writer.open()
+            await self._readers.open()
+        except (sqlite3.Error, OSError) as error:
+            await self._writer.close()
+            raise _cannot_open(self._path, error) from error
+        except BaseException:
+            await self._writer.close()
+            raise
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        await self._readers.close()
+        await self._writer.close()  # last: it folds the write-ahead log into the file
+
+    # -- writing -------------------------------------------------------------------------------------------------
 
     async def write(self, results: Sequence[Result]) -> list[Outcome]:
         """Store a batch in one transaction; the outcomes are in its order."""
-        ...
+        if not results:
+            return []
+        started = time.perf_counter()
+        try:
+            outcomes = await self._writer.run(lambda connection: self._write(connection, results))
+        except (ValueError, TypeError, OverflowError) as error:
+            raise StoreError(f"a result cannot be stored: {error}", retriable=False) from error
+        self._facts = StoreFacts(
+            written=self._facts.written + len(results),
+            conflicts=self._facts.conflicts + outcomes.count(Outcome.CONFLICT),
+            write_ms=(time.perf_counter() - started) * 1000,
+        )
+        return outcomes
+
+    def _write(self, connection: sqlite3.Connection, results: Sequence[Result]) -> list[Outcome]:
+        outcomes = [Outcome.INSERTED] * len(results)
+        with transaction(connection):
+            known = _known(connection, [result.session for result in results])
+            fresh: list[Result] = []
+            again: list[int] = []
+            for i, result in enumerate(results):
+                if result.session in known:
+                    again.append(i)
+                else:
+                    known.add(result.session)
+                    fresh.append(result)
+            for start in range(0, len(fresh), _INSERTED_AT_ONCE):
+                _insert(connection, [_row(result) for result in fresh[start : start + _INSERTED_AT_ONCE]])
+            touched = {(result.user, result.created_at_ms // _DAY_MS) for result in fresh}
+            for i in again:
+                outcomes[i] = self._merge(connection, results[i], touched)
+            _recompute(connection, touched)
+        return outcomes
+
+    def _merge(self, connection: sqlite3.Connection, result: Result, touched: set[tuple[int, int]]) -> Outcome:
+        """Apply the rule for copies to a session that has a row already."""
+        copies = _copies(connection, result.session)
+        before = Standing(copies[0], tuple(copies[1:]))
+        copy = Copy.of(result)
+        standing = settle([*copies, copy], max_conflicts=self._options.max_conflicts)
+        others = {known.core_hash for known in copies}
+        if standing != before:
+            row = Result.unpack(standing.row.packed)
+            connection.execute("DELETE FROM result_conflicts WHERE id = ?", (result.session,))
+            if standing.conflicts:
+                connection.execute(
+                    "INSERT INTO result_conflicts (id, place, core_hash, packed) VALUES "
+                    + placeholders(len(standing.conflicts), 4),
+                    [
+                        value
+                        for place, lost in enumerate(standing.conflicts)
+                        for value in (result.session, place, lost.core_hash, lost.packed)
+                    ],
+                )
+            _insert(connection, [_row(row, standing)])
+            # a copy may, by forgery or fault, name another user or mode: recompute what either of them counted in
+            for user in {row.user, Result.unpack(copies[0].packed).user}:
+                day = row.created_at_ms // _DAY_MS
+                connection.execute("DELETE FROM progress WHERE user_id = ? AND day = ?", (user, day))
+                touched.add((user, day))
+        if copy.core_hash not in others:
+            log.warning("two results of one session disagree", session=result.session.hex(), copies=len(copies) + 1)
+            return Outcome.CONFLICT
+        return Outcome.REPEATED if standing == before else Outcome.ATTESTED
+
+    # -- reading -------------------------------------------------------------------------------------------------
 
     async def by_id(self, session_id: bytes) -> Result | None:
         """The result of a session, or None."""
-        ...
+        found = await self._read(
+            lambda connection: _results(connection, "WHERE id = ?", (session_id,)),
+        )
+        return found[0] if found else None
 
     async def by_user(self, user: int, *, limit: int = 10, cursor: str | None = None) -> Page:
         """A user's results, newest first."""
-        ...
+        check_limit(limit)
+        condition, parameters = "", []
+        if cursor is not None:
+            before = read_cursor(cursor)
+            condition = "AND (created_ms, id) < (?, ?) "
+            parameters = [int.from_bytes(before[:6], "big"), before]
+        found = await self._read(
+            lambda connection: _results(
+                connection,
+                f"WHERE user_id = ? {condition}ORDER BY created_ms DESC, id DESC LIMIT ?",
+                (user, *parameters, limit + 1),  # one more tells whether there is a next page
+            ),
+        )
+        more = len(found) > limit
+        return Page(tuple(found[:limit]), cursor_after(found[limit - 1].session) if more else None)
 
     async def conflicts(self, session_id: bytes) -> list[Result]:
         """The copies of a session that lost."""
-        ...
+        return await self._read(
+            lambda connection: [
+                Result.unpack(packed)
+                for (packed,) in connection.execute(
+                    "SELECT packed FROM result_conflicts WHERE id = ? ORDER BY place", (session_id,)
+                ).fetchall()
+            ]
+        )
 
     async def progress(self, user: int, *, since_day: int, until_day: int) -> list[Progress]:
         """A user's progress by day and mode."""
-        ...
+        return await self._read(
+            lambda connection: [
+                Progress(*values)
+                for values in connection.execute(
+                    "SELECT day, mode, tests, duration_ms, wpm, best_wpm, acc FROM progress "
+                    "WHERE user_id = ? AND day BETWEEN ? AND ? ORDER BY day, mode",
+                    (user, since_day, until_day),
+                ).fetchall()
+            ]
+        )
+
+    async def _read(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return await self._readers.run(job)
+        except Damaged as error:
+            raise StoreError(f"a stored result cannot be read: {error}", retriable=False) from error
 
     def facts(self) -> StoreFacts:
         """Facts for metrics."""
-        ...
+        return self._facts
 
     async def ping(self) -> None:
-        """Raise `StoreError` where the file cannot be read or written."""
-        ...
+        """Raise `StoreError` where the file cannot be read or locked for writing."""
+        await self._readers.run(lambda connection: connection.execute("SELECT 1 FROM results LIMIT 1").fetchone())
+        await self._writer.run(lambda connection: connection.execute("SELECT 1 FROM results LIMIT 1").fetchone())
+
+
+def _cannot_open(path: Path, error: sqlite3.Error | OSError) -> StoreError:
+    if isinstance(error, OSError):
+        return StoreError(f"cannot open {path}: {error.strerror}", retriable=True)
+    if is_damaged(error):
+        return StoreError(
+            f"{path} is damaged ({error}): restore it from a backup, or move it away to begin anew "
+            "(results not yet stored are safe in the spool)",
+            retriable=False,
+        )
+    return store_error(error, f"cannot open {path}")
+
+
+def _known(connection: sqlite3.Connection, ids: Sequence[bytes]) -> set[bytes]:
+    """Which of these sessions have a row: for nearly all batches none."""
+    known: set[bytes] = set()
+    for start in range(0, len(ids), _INSERTED_AT_ONCE):
+        part = ids[start : start + _INSERTED_AT_ONCE]
+        known.update(
+            found
+            for (found,) in connection.execute(
+                f"SELECT id FROM results WHERE id IN ({','.join('?' * len(part))})", part
+            )
+        )
+    return known
+
+
+def _row(result: Result, standing: Standing | None = None) -> tuple[object, ...]:
+    """A result as the columns of its row."""
+    summary = result.summary
+    return (
+        result.session,
+        result.user,
+        result.created_at_ms,
+        result.mode,
+        summary.wpm,
+        summary.acc,
+        summary.duration_ms,
+        result.verdict if standing is None else standing.verdict,
+        0 if standing is None else len(standing.conflicts),
+        result.core_hash,
+        result.pack() if standing is None else standing.row.packed,
+    )
+
+
+def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -> None:
+    connection.execute(_ROW + placeholders(len(rows), len(rows[0])), [value for row in rows for value in row])
+
+
+def _recompute(connection: sqlite3.Connection, touched: set[tuple[int, int]]) -> None:
+    """Compute the progress of these users' days anew from their rows."""
+    pairs = sorted(touched)
+    for start in range(0, len(pairs), _INSERTED_AT_ONCE):
+        part = pairs[start : start + _INSERTED_AT_ONCE]
+        connection.execute(
+            _RECOMPUTE.format(touched=placeholders(len(part), 2)), [value for pair in part for value in pair]
+        )
+
+
+def _copies(connection: sqlite3.Connection, session: bytes) -> list[Copy]:
+    """What is kept of a session: the row, then its conflicts in their order."""
+    packed = connection.execute("SELECT packed FROM results WHERE id = ?", (session,)).fetchall()
+    packed += connection.execute(
+        "SELECT packed FROM result_conflicts WHERE id = ? ORDER BY place", (session,)
+    ).fetchall()
+    return [
+        Copy(known.core_hash, known.attestation_rank, known.verdict, blob)
+        for (blob,) in packed
+        for known in [Result.unpack(blob)]
+    ]
+
+
+def _results(connection: sqlite3.Connection, condition: str, parameters: Sequence[object]) -> list[Result]:
+    """Results as they stand: the winning copy with the verdict that holds."""
+    found: list[Result] = []
+    for packed, verdict, conflicts in connection.execute(
+        f"SELECT packed, verdict, conflicts FROM results {condition}", parameters
+    ).fetchall():
+        result = Result.unpack(packed)
+        if verdict != result.verdict:
+            # the only ground so far for another verdict than its node's: that copies disagree
+            disagreement = Reason("copies", float(1 + conflicts), 1.0)
+            result = replace(result, verdict=verdict, reasons=(*result.reasons, disagreement))
+        found.append(result)
+        if len(found) % _UNPACKED_AT_ONCE == 0:
+            time.sleep(0)
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -11,7 +11,7 @@ from typing import Protocol, Self
 class StreamOptions:
     """Pace of a stream."""
 
-    batch_rows: int = 256
+    batch_rows: int = 128
     """Most results handed on at once."""
     backoff_min_ms: int = 50
     """First wait after a failure; doubles, with full jitter."""
@@ -19,6 +19,13 @@ class StreamOptions:
     """Longest wait between two tries."""
     close_ms: int = 5_000
     """Time that closing may take to hand on what is left; the rest stays spooled."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) < 1:
+                raise ValueError(f"{field.name} is {getattr(self, field.name)}; 1 or more is allowed")
+        if self.batch_rows > 10_000:
+            raise ValueError(f"batch_rows is {self.batch_rows}; at most 10000 is allowed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,37 @@
-"""The spool: finished results on this process's own disk, durable before anybody is told that they are accepted."""
+"""The spool: finished results on this process's own disk, durable before anybody is told that they are accepted.
+
+How the work is shared: `put` appends to a queue on the event loop; one thread packs what waits, up to `batch_rows`, and
+commits it with one fsync. Batches size themselves: idle, a result is committed at once; under load the next batch
+gathers while the last one commits. All counters belong to the event loop; the thread reports to it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import sqlite3
 import time
+import zlib
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from persistence.errors import StoreError
+import structlog
+
+from persistence.errors import SpoolFull, StoreError
+from persistence.folder import free_bytes
+from persistence.sqlite import SqliteThreads, store_error, tell
+from persistence.stream import spoolfile
+from persistence.stream.spoolfile import Row, Slot
 from session.result import Result
+
+log = structlog.get_logger(__name__)
+
+_BATCH_BYTES = 2**20  # a commit longer than this would show in the next one's latency
+_UNPACKED_AT_ONCE = 16  # about half a millisecond before the interpreter lock is offered to the event loop
 
 
 def wall_clock_ms() -> int:
@@ -31,6 +51,8 @@ class SpoolOptions:
     """Rows above `max_rows` kept for tests that were running already; beyond them `put` raises `SpoolFull`."""
     reserve_bytes: int = 64 * 2**20
     """Bytes above `max_bytes` kept for tests that were running already."""
+    max_file_bytes: int = 2**30
+    """Size that the file itself never passes, whatever lies in it."""
     min_free_bytes: int = 64 * 2**20
     """Room on the volume under which new tests are refused."""
     batch_rows: int = 64
@@ -38,7 +60,15 @@ class SpoolOptions:
     patience_ms: int = 5_000
     """How long a result may wait while the disk refuses it, before its future fails."""
     probe_ms: int = 1_000
-    """Time between two tries while the disk refuses."""
+    """Time between two looks at the disk, and between two tries while it refuses."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            least = 0 if field.name in ("reserve_rows", "reserve_bytes", "min_free_bytes", "patience_ms") else 1
+            if getattr(self, field.name) < least:
+                raise ValueError(f"{field.name} is {getattr(self, field.name)}; {least} or more is allowed")
+        if self.batch_rows > 1_000:
+            raise ValueError(f"batch_rows is {self.batch_rows}; at most 1000 is allowed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +76,15 @@ class SpoolFacts:
     """What an operator wants to know about a spool, at one moment."""
 
     rows: int
-    """Results accepted and not yet confirmed, set-aside ones included."""
+    """Results taken and not yet confirmed, those that wait for the disk and those set aside included."""
     bytes: int
-    """Their packed bytes."""
+    """Packed bytes of those that are on the disk."""
     oldest_age_ms: int
     """Age of the oldest of them; 0 when there is none."""
     refused_rows: int
     """Those that the store will never take; kept, and tried again at the next start."""
     adopted_rows: int
-    """Found at start in spools that other processes had left behind."""
+    """Found at start in spools that other processes had left behind, or in damaged ones."""
     set_aside_files: int
     """Damaged files found at start and renamed."""
     fault: str | None
@@ -70,62 +100,372 @@ class Spooled:
     size_bytes: int
 
 
+class _Waiting:
+    """A result on its way to the disk."""
+
+    __slots__ = ("future", "packed", "result", "since_ms")
+
+    def __init__(self, result: Result, future: asyncio.Future[None], since_ms: float) -> None:
+        self.result = result
+        self.future = future
+        self.since_ms = since_ms
+        self.packed: bytes | None = None
+
+
 class Spool:
     """The durable queue of one process: `put` results, `take` them in order, `drop` them once confirmed.
 
     Guarantee: when the future of `put` is done, the result is on the disk (fsync) and survives the death of the
     process and of the machine; it is taken by this process's stream or by the next one's, until dropped. At least
     once: a crash between confirmation and drop shows the row again. Order: rows come in the order of `put`.
+
+    There is one consumer: `take` gives each row once, until `rewind`.
     """
 
     def __init__(
         self, folder: Path, options: SpoolOptions = SpoolOptions(), *, clock_ms: Callable[[], int] = wall_clock_ms
-    ) -> None: ...
+    ) -> None:
+        self._folder = folder
+        self._options = options
+        self._clock_ms = clock_ms
+        self._threads = SqliteThreads("spool", self._connect)
+        self._slot: Slot | None = None
+        self._identity: tuple[int, int] = (0, 0)  # device and inode of the file as it was opened
+        # Between loop and thread; each operation used on them is atomic.
+        self._waiting: deque[_Waiting] = deque()
+        self._to_drop: deque[Sequence[Spooled]] = deque()
+        self._commit_posted = False
+        # The thread's own.
+        self._seq = 0
+        # The loop's own; `_loop` is None while the spool takes nothing, `_home` is where the thread reports to.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._home: asyncio.AbstractEventLoop
+        self._timer: asyncio.TimerHandle | None = None
+        self._arrived = asyncio.Event()
+        self._durable_seq = 0
+        self._taken_seq = 0
+        self._rows = 0
+        self._bytes = 0
+        self._refused_rows = 0
+        self._oldest_ms: int | None = None
+        self._free_bytes = 0
+        self._fault: str | None = None
+        self._lost: str | None = None
 
-    async def __aenter__(self) -> Self: ...
+    # -- opening and closing -------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        self._home = asyncio.get_running_loop()
+        await self._threads.open()
+        rows, size, seq, oldest = await self._threads.run(
+            lambda connection: (
+                *spoolfile.contents(connection),
+                spoolfile.last_seq(connection),
+                spoolfile.oldest_ms(connection),
+            )
+        )
+        self._rows, self._bytes, self._durable_seq, self._oldest_ms = rows, size, seq, oldest
+        self._seq = seq
+        self._loop = self._home
+        if rows:
+            log.info("results wait in the spool", rows=rows, bytes=size)
+        self._look()
+        return self
+
+    def _connect(self) -> sqlite3.Connection:
+        slot = spoolfile.open_slot(self._folder, max_file_bytes=self._options.max_file_bytes, now_ms=self._clock_ms())
+        facts = os.stat(slot.path)
+        self._slot, self._identity = slot, (facts.st_dev, facts.st_ino)
+        self._free_bytes = free_bytes(self._folder)
+        return slot.connection
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        loop, self._loop = self._loop, None  # from here on `put` raises
+        if self._timer is not None:
+            self._timer.cancel()
+        if loop is None:
+            return
+        assert self._slot is not None
+        await self.sync()
+        await self._threads.run(self._drop_waiting)
+        await self._threads.close()
+        while self._waiting:
+            item = self._waiting.popleft()
+            _settle(item.future, StoreError("the spool was closed before the disk took it", retriable=True))
+        self._slot.lock.release()
+
+    # -- putting -------------------------------------------------------------------------------------------------
 
     @property
     def accepting(self) -> bool:
         """False when new tests should be refused (`error busy`); results of running ones are still taken."""
-        ...
+        return self.refusal is None
 
     @property
     def refusal(self) -> str | None:
         """Why new tests should be refused, in a sentence; None while `accepting`."""
-        ...
+        options = self._options
+        if self._lost is not None:
+            return self._lost
+        if self._fault is not None:
+            return f"the spool cannot be written: {self._fault}"
+        if self._rows >= options.max_rows:
+            return f"{self._rows} results wait to be stored (limit {options.max_rows})"
+        if self._bytes >= options.max_bytes:
+            return f"{self._bytes >> 20} MiB of results wait to be stored (limit {options.max_bytes >> 20})"
+        if self._free_bytes < options.min_free_bytes:
+            return f"only {self._free_bytes >> 20} MiB are free on the spool's volume"
+        return None
 
     def put(self, result: Result) -> asyncio.Future[None]:
         """Take a result; the future is done when it is durable. Cheap: packing and disk are the spool thread's.
 
-        Raises `SpoolFull` at the hard limit. The future fails with `StoreError` (`retriable`) where the disk refused
-        for `patience_ms`: the result was not kept.
+        Raises `SpoolFull` at the hard limit, `StoreError` where the spool is closed or its file was taken away. The
+        future fails with `StoreError` (`retriable`) where the disk refused for `patience_ms`: nothing was kept then,
+        and the same result may be put again.
         """
-        ...
+        loop, options = self._loop, self._options
+        if loop is None:
+            raise StoreError("the spool is closed", retriable=False)
+        if self._lost is not None:
+            raise StoreError(self._lost, retriable=False)
+        if self._rows >= options.max_rows + options.reserve_rows:
+            raise SpoolFull(f"the spool holds {self._rows} results and takes no more")
+        if self._bytes >= options.max_bytes + options.reserve_bytes:
+            raise SpoolFull(f"the spool holds {self._bytes >> 20} MiB and takes no more")
+        future: asyncio.Future[None] = loop.create_future()
+        self._rows += 1
+        self._waiting.append(_Waiting(result, future, loop.time() * 1000))
+        # While the disk refuses, the timer tries; else a commit that was posted and has not begun takes this one along.
+        if not self._commit_posted and self._fault is None:
+            self._commit_posted = True
+            self._threads.post(self._commit)
+        return future
 
-    async def take(self, *, after: int, limit: int) -> list[Spooled]:
-        """The next rows with `seq` over `after`, oldest first. Unreadable ones are set aside, never given."""
-        ...
+    def _commit(self, connection: sqlite3.Connection) -> None:
+        """On the thread: make the next batch durable."""
+        self._commit_posted = False  # before the queue is read: what is appended from now on posts its own commit
+        batch: list[_Waiting] = []
+        rows: list[Row] = []
+        size = 0
+        now_ms = self._clock_ms()
+        while self._waiting and len(batch) < self._options.batch_rows and size < _BATCH_BYTES:
+            item = self._waiting.popleft()
+            if item.packed is None:
+                try:
+                    item.packed = item.result.pack()
+                except Exception as error:  # a result that cannot be packed must not hold up the others
+                    log.exception("a result cannot be packed", session=item.result.session.hex())
+                    self._tell(self._failed, [item], StoreError(f"cannot pack: {error}", retriable=False))
+                    continue
+            batch.append(item)
+            size += len(item.packed)
+            rows.append(Row(self._seq + len(batch), now_ms, zlib.crc32(item.packed), item.packed))
+        if not batch:
+            return
+        try:
+            spoolfile.insert(connection, rows)
+        except sqlite3.Error as error:
+            self._wait_on(batch, store_error(error, "the spool's disk refuses"))
+            return
+        self._seq = rows[-1].seq
+        self._tell(self._committed, batch, self._seq, size, now_ms)
+        if self._waiting and not self._commit_posted:
+            self._commit_posted = True
+            self._threads.post(self._commit)
+
+    def _wait_on(self, batch: list[_Waiting], error: StoreError) -> None:
+        """On the thread: keep a refused batch for the next try, but for those that have waited long enough."""
+        limit_ms = time.monotonic() * 1000 - self._options.patience_ms  # the clock of the loop's time()
+        self._waiting.extendleft(item for item in reversed(batch) if item.since_ms > limit_ms)
+        self._tell(self._refused_by_disk, str(error))
+        self._tell(self._failed, [item for item in batch if item.since_ms <= limit_ms], error)
+
+    def _committed(self, batch: list[_Waiting], seq: int, size: int, now_ms: int) -> None:
+        self._recovered()
+        self._bytes += size
+        self._durable_seq = seq
+        if self._oldest_ms is None:
+            self._oldest_ms = now_ms
+        for item in batch:
+            _settle(item.future, None)
+        self._arrived.set()
+
+    def _failed(self, batch: list[_Waiting], error: StoreError) -> None:
+        self._rows -= len(batch)
+        for item in batch:
+            _settle(item.future, StoreError(str(error), retriable=error.retriable))
+
+    def _refused_by_disk(self, fault: str) -> None:
+        if self._fault is None:
+            log.error("the spool cannot be written; new tests are refused until it can", why=fault)
+        self._fault = fault
+
+    def _recovered(self) -> None:
+        if self._fault is not None:
+            log.warning("the spool can be written again", after=self._fault)
+            self._fault = None
+
+    # -- taking and dropping -------------------------------------------------------------------------------------
+
+    async def take(self, limit: int) -> list[Spooled]:
+        """Wait for rows and give the next ones, oldest first. Unreadable ones are set aside, never given.
+
+        It may give none (all were unreadable). Cancelled, it has given none.
+        """
+        while self._taken_seq >= self._durable_seq:
+            self._arrived.clear()
+            await self._arrived.wait()
+        after, upto = self._taken_seq, self._durable_seq
+        rows, unreadable = await self._threads.run(lambda connection: self._read(connection, after, upto, limit))
+        self._refused_rows += unreadable
+        self._taken_seq = rows[-1].seq if len(rows) + unreadable == limit and rows else upto
+        return rows
+
+    def _read(self, connection: sqlite3.Connection, after: int, upto: int, limit: int) -> tuple[list[Spooled], int]:
+        """On the thread: the next rows, unpacked, and how many were set aside."""
+        good: list[Spooled] = []
+        bad: list[tuple[int, str]] = []
+        for i, row in enumerate(spoolfile.read_rows(connection, after=after, limit=limit), 1):
+            try:
+                if not row.sound:
+                    raise ValueError("its bytes have changed on the disk")
+                good.append(Spooled(row.seq, Result.unpack(row.packed), len(row.packed)))
+            except Exception as error:  # whatever a foreign or broken row does to the codec, it holds up nobody
+                bad.append((row.seq, f"unreadable: {error}"))
+                log.error("a spooled result cannot be read; it was set aside in the spool", seq=row.seq, why=str(error))
+            if i % _UNPACKED_AT_ONCE == 0:
+                time.sleep(0)
+        if bad:
+            spoolfile.set_aside_rows(connection, bad)
+        return good, len(bad)
+
+    def rewind(self) -> None:
+        """Give all rows again that were not dropped: for a consumer that begins."""
+        self._taken_seq = 0
+
+    @property
+    def taken_seq(self) -> int:
+        """All rows up to this one have been given out or set aside."""
+        return self._taken_seq
+
+    @property
+    def durable_seq(self) -> int:
+        """The last row that is durable."""
+        return self._durable_seq
+
+    async def sync(self) -> None:
+        """Wait until all that was put is durable; where the disk refuses, return at once."""
+        while self._waiting and self._fault is None:
+            await self._threads.run(self._commit)
+        await self._threads.run(lambda _: None)  # a batch that the thread had begun is reported by now
 
     def drop(self, rows: Sequence[Spooled]) -> None:
         """Forget confirmed rows, soon (a crash before that shows them again)."""
-        ...
+        if rows:
+            self._to_drop.append(rows)
+            self._threads.post(self._drop_waiting)
+
+    def _drop_waiting(self, connection: sqlite3.Connection) -> None:
+        """On the thread: delete what was dropped; what the disk refuses is tried again at the next look."""
+        while self._to_drop:
+            rows = self._to_drop.popleft()
+            try:
+                spoolfile.delete(connection, [row.seq for row in rows])
+                oldest_ms = spoolfile.oldest_ms(connection)
+            except sqlite3.Error as error:
+                self._to_drop.appendleft(rows)
+                self._tell(self._refused_by_disk, str(store_error(error, "the spool's disk refuses")))
+                return
+            self._tell(self._dropped, len(rows), sum(row.size_bytes for row in rows), oldest_ms)
+
+    def _dropped(self, rows: int, size: int, oldest_ms: int | None) -> None:
+        self._rows -= rows
+        self._bytes -= size
+        self._oldest_ms = oldest_ms
 
     async def refuse(self, row: Spooled, why: str) -> None:
         """Set a row aside that the store will never take: kept on disk, counted, tried again at the next start."""
-        ...
+        log.error("a result cannot be stored; it was set aside in the spool", session=row.result.session.hex(), why=why)
+        await self._threads.run(lambda connection: spoolfile.set_aside_rows(connection, [(row.seq, why)]))
+        self._refused_rows += 1
 
-    async def arrival(self, *, after: int) -> None:
-        """Wait until there is a row with `seq` over `after`."""
-        ...
+    # -- looking after the disk ----------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Once every `probe_ms`: look at the disk, and try again what it refused."""
+        if self._loop is None:
+            return
+        self._threads.post(self._tend)
+        self._timer = self._loop.call_later(self._options.probe_ms / 1000, self._look)
+
+    def _tend(self, connection: sqlite3.Connection) -> None:
+        try:
+            free = free_bytes(self._folder)
+            lost = self._file_lost()
+        except OSError as error:
+            free, lost = 0, f"the spool's folder is gone: {error}"
+        self._tell(self._looked, free, lost)
+        if self._to_drop:
+            self._drop_waiting(connection)
+        if self._fault is not None:
+            if self._waiting:
+                self._commit(connection)
+                return
+            try:
+                spoolfile.probe(connection)
+            except sqlite3.Error as error:
+                self._tell(self._refused_by_disk, str(store_error(error, "the spool's disk refuses")))
+            else:
+                self._tell(self._recovered)
+
+    def _looked(self, free: int, lost: str | None) -> None:
+        self._free_bytes = free
+        if lost is not None and self._lost is None:
+            log.error("results can be accepted no more", why=lost)
+            self._lost = lost
+
+    def _file_lost(self) -> str | None:
+        """A file that was deleted under us takes writes that nobody will ever see again."""
+        assert self._slot is not None
+        try:
+            facts = os.stat(self._slot.path)
+        except FileNotFoundError:
+            facts = None
+        if facts is None or (facts.st_dev, facts.st_ino) != self._identity:
+            return f"the spool's file {self._slot.path} was removed or replaced while in use; restart the server"
+        return None
 
     def facts(self) -> SpoolFacts:
         """Facts for metrics; cheap, no disk."""
-        ...
+        slot = self._slot
+        return SpoolFacts(
+            rows=self._rows,
+            bytes=self._bytes,
+            oldest_age_ms=0 if self._oldest_ms is None else max(0, self._clock_ms() - self._oldest_ms),
+            refused_rows=self._refused_rows,
+            adopted_rows=0 if slot is None else slot.adopted_rows,
+            set_aside_files=0 if slot is None else slot.set_aside_files,
+            fault=self._lost or self._fault,
+        )
 
     async def ping(self) -> None:
-        """Raise `StoreError` where the spool cannot take results."""
-        raise StoreError("", retriable=True)
+        """Raise `StoreError` where new tests should be refused, or the thread does not answer."""
+        lost = await self._threads.run(lambda _: self._file_lost())
+        if lost or self.refusal:
+            raise StoreError(lost or self.refusal or "", retriable=lost is None)
+
+    def _tell(self, callback: Callable[..., object], *args: object) -> None:
+        """From the thread: report to the event loop."""
+        tell(self._home, callback, *args)
+
+
+def _settle(future: asyncio.Future[None], error: StoreError | None) -> None:
+    if future.done():  # its owner was cancelled: the result is kept all the same
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
