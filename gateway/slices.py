@@ -36,15 +36,17 @@ class Slices:
 
     def run(
         self, job: Generator[None, None, T], done: Callable[[T], None], failed: Callable[[Exception], None]
-    ) -> None:
+    ) -> bool:
         """Take up `job`; `done` gets what it returns, or `failed` what it raises.
 
-        The first step is taken at once: a job of one step has ended when this returns.
+        The first step is taken at once: True where the job has ended within this call.
         """
-        if not self._step(job, done, failed):
-            self._jobs.append((job, done, failed))
-            if len(self._jobs) == 1:
-                self._loop.call_soon(self._turn)
+        if self._step(job, done, failed):
+            return True
+        self._jobs.append((job, done, failed))
+        if len(self._jobs) == 1:
+            self._loop.call_soon(self._turn)
+        return False
 
     def _turn(self) -> None:
         until = self._clock() + SLICE_SECONDS

@@ -1,0 +1,659 @@
+"""One client: a message in, the session asked, what it answered performed. All in one call, without a queue or a task.
+
+    wire.frame ─> codec ─> session ─> here: send, submit, close
+
+What takes long (preparing a long text, replaying a log, looking into the store) runs in slices or in a task of the
+hub's, and the wire is held meanwhile: a connection does one thing at a time. Life: `auth` within a deadline, then tests,
+one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never
+
+import structlog
+
+from gateway.auth import Identity, Unauthorised
+from gateway.codec import Codec, Undecodable
+from gateway.submissions import Submission
+from gateway.wheel import PERIOD_S
+from gateway.wire import Peer, WebSocketWire
+from persistence.errors import StoreError
+from session.identity import RANDOM_BITS, mint_session, session_to_text
+from session.machine import SLICED_EVENTS, Breach, Claim, Due, Gap, Outcome, Refused, TypingSession
+from session.messages import (
+    Abort,
+    Auth,
+    CloseCode,
+    Error,
+    Finish,
+    Heartbeat,
+    HeartbeatAnswer,
+    Keys,
+    Malformed,
+    Ready,
+    Reconnect,
+    Resume,
+    Resumed,
+    ServerMessage,
+    Start,
+    Stored,
+    parse,
+)
+from session.options import TestOptions
+from session.passages import Material
+from session.result import Result
+from session.state import State
+
+if TYPE_CHECKING:
+    from gateway.hub import Hub
+
+__all__ = ["Connection"]
+
+FRAME_COST: Final = 48
+"""What a frame takes of the byte allowance beside its payload, so that many tiny frames cost too."""
+
+SEED_BITS: Final = 53
+"""Seeds travel as decimal strings; with so many bits a page may still make a number of one."""
+
+FULL_RETRY_MS: Final = 5_000
+"""When a client may try to start again on a node that can take no new tests."""
+
+_HOT_ITEMS: Final = 2 * SLICED_EVENTS
+_REASON_BYTES: Final = 123  # RFC 6455 §5.5: a control frame's payload is 125 bytes at most, the code takes two
+_ALIVE, _OVER = b"alive", b"over"
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+
+class Connection(Peer):
+    """The application's end of one WebSocket. Made by `Hub.connect`; lives from `opened` to `closed`."""
+
+    __slots__ = (
+        "__weakref__",
+        "_age_s",
+        "_allowance",
+        "_awaited",
+        "_codec",
+        "_counts",
+        "_decode",
+        "_ended",
+        "_expires_ms",
+        "_hub",
+        "_known_ref",
+        "_ping_ms",
+        "_pinged_ms",
+        "_result",
+        "_session",
+        "_silent_s",
+        "_user",
+        "_wire",
+        "_working",
+        "phase",
+    )
+
+    def __init__(self, hub: Hub, codec: Codec) -> None:
+        self.phase = 0
+        self._hub = hub
+        self._counts = hub.counts
+        self._codec = codec
+        self._decode = codec.decode
+        self._wire: WebSocketWire | None = None
+        """None before `opened` and after `closed`."""
+        self._user = 0
+        """0 until `ready`."""
+        self._expires_ms: int | None = None
+        """When an account's token ends (epoch ms)."""
+        self._session: TypingSession | None = None
+        """The test being typed."""
+        self._working = False
+        """A job or task of this connection is under way and the wire is held."""
+        self._known_ref: int | None = None
+        """The highest `ref` of a test that this connection had (-1: it had none): frames of these are late, not wrong."""
+        self._ended: bytes | None = None
+        """The session that ended here last: a repeated `finish` is about it."""
+        self._result: tuple[bytes, bool] | None = None
+        """Its result as a payload, and whether it is stored."""
+        self._awaited: list[bytes] = []
+        """Sessions whose results are on their way."""
+        self._allowance = float(hub.options.bytes_burst)
+        self._age_s = 0
+        self._silent_s = 0
+        self._pinged_ms: float | None = None
+        self._ping_ms = 0.0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is lost by sending this client away: no test has begun, no result is awaited."""
+        return not self._working and not self._awaited and (self._session is None or self._session.n == 0)
+
+    # --- what the wire calls ---
+
+    def opened(self, wire: WebSocketWire) -> None:
+        """Greet the client."""
+        self._wire = wire
+        self._hub.joined(self)
+        wire.send(self._hub.hello[self._codec], self._codec.binary)
+
+    def frame(self, payload: bytes, binary: bool) -> None:
+        """Take one message. The hot path: `keys` of the running test goes straight to the session."""
+        size = len(payload)
+        counts = self._counts
+        counts.frames_in += 1
+        counts.bytes_in += size
+        self._allowance -= size + FRAME_COST
+        if self._allowance < 0:
+            self._close(CloseCode.RATE, "more bytes than one client may send; slow down")
+            return
+        if binary is not self._codec.binary:
+            kind = "binary" if self._codec.binary else "text"
+            self._close(CloseCode.PROTOCOL, f"{self._codec.subprotocol} has {kind} frames")
+            return
+        try:
+            message = self._decode(payload)
+        except Undecodable as exc:
+            self._close(CloseCode.PROTOCOL, str(exc))
+            return
+        session = self._session
+        if session is not None and message.get("t") == "keys":
+            ref = message.get("ref")
+            if ref is None or ref == session.ref:
+                events = message.get("e")
+                holds = message.get("h")
+                if type(events) is list and len(events) <= _HOT_ITEMS and (holds is None or len(payload) <= 4096):
+                    outcome = session.keys(message.get("n"), events, holds, now_ms=self._hub.clock() * 1000)
+                    counts.events += len(events) >> 1
+                    if outcome is not None:
+                        self._perform(outcome)
+                    elif session.ended:
+                        self._submit(session)
+                    return
+        self._take(message)
+
+    def pong(self, payload: bytes) -> None:
+        """Measure the way; at the end of a timed test, settle: all that the client had sent has arrived."""
+        now_ms = self._hub.clock() * 1000
+        if payload == _ALIVE:
+            if self._pinged_ms is not None:
+                self._ping_ms = now_ms - self._pinged_ms
+                self._pinged_ms = None
+        elif payload == _OVER and self._session is not None:
+            self._answer(self._session, self._session.pong(now_ms=now_ms))
+
+    def closed(self, code: int, reason: str) -> None:
+        """Hold the running test for its client's return."""
+        hub = self._hub
+        self._wire = None
+        hub.metrics.closed(code)
+        hub.left(self)
+        for awaited in self._awaited:
+            hub.submissions.leave(awaited, self)
+        self._awaited.clear()
+        if self._session is not None:
+            self._let_go(self._session)
+
+    # --- what the wheel calls ---
+
+    def beat(self, now_ms: float) -> None:
+        """Once a second: a tick where there is news, and whatever depends on time."""
+        wire = self._wire
+        if wire is None:
+            return
+        options = self._hub.options
+        self._allowance = min(self._allowance + options.bytes_per_s * PERIOD_S, options.bytes_burst)
+        session = self._session
+        if session is not None:
+            if wire.writable:
+                tick = session.tick(now_ms=now_ms)
+                if tick is not None:
+                    self._send(tick)
+                    self._counts.ticks += 1
+            else:
+                self._counts.ticks_dropped += 1
+            if session.deadline_ms < now_ms + 1000 * PERIOD_S:
+                self._hub.wheel.ring(self, session.deadline_ms)
+        self._age_s += 1
+        if wire.heard:
+            wire.heard = False
+            self._silent_s = 0
+        else:
+            self._silent_s += 1
+            if self._silent_s > 2 * options.heartbeat_s:
+                self._close(CloseCode.HEARTBEAT, f"nothing heard for {self._silent_s} s")
+                return
+        if self._age_s % options.heartbeat_s < 1:
+            self._pinged_ms = now_ms
+            wire.ping(_ALIVE)
+        if not self._user and not self._working and self._age_s > options.auth_deadline_s:
+            self._close(CloseCode.UNAUTHORISED, f"no auth within {options.auth_deadline_s:g} s")
+
+    def alarm(self, now_ms: float) -> None:
+        """Do what is due in the running test."""
+        session = self._session
+        if session is None or self._wire is None or self._working or now_ms < session.deadline_ms:
+            return
+        due = session.due(now_ms=now_ms)
+        match due:
+            case Due.PING:
+                self._wire.ping(_OVER)
+            case Due.SETTLE:
+                self._submit(session)
+            case Due.EXPIRED:
+                self._drop(session)
+                self._error(Error("expired", "the longest duration passed before the end", ref=session.ref))
+            case Due.NOTHING | Due.FORGET:
+                pass
+            case _:
+                assert_never(due)
+
+    # --- messages ---
+
+    def _take(self, message: dict[Any, Any]) -> None:
+        """Take any message but the common `keys`."""
+        try:
+            parsed = parse(message)
+        except Malformed as exc:
+            self._close(CloseCode.PROTOCOL, str(exc))
+            return
+        if not self._user:
+            if type(parsed) is Auth:
+                self._auth(parsed)
+            else:
+                self._close(CloseCode.PROTOCOL, f"the first frame is auth, not {parsed.T}")
+            return
+        match parsed:
+            case Keys():
+                self._keys(parsed)
+            case Start():
+                self._start(parsed)
+            case Finish():
+                self._finish(parsed)
+            case Abort():
+                self._abort()
+            case Resume():
+                self._resume(parsed)
+            case Heartbeat():
+                self._say(HeartbeatAnswer(s=self._hub.epoch_ms(), c=parsed.c))
+            case Auth():
+                self._close(CloseCode.PROTOCOL, "auth comes once")
+            case _:
+                assert_never(parsed)
+
+    def _auth(self, auth: Auth) -> None:
+        authenticator = self._hub.authenticator
+        try:
+            identity = authenticator.identify(auth.token, now_ms=self._hub.epoch_ms())
+        except Unauthorised as exc:
+            self._unauthorised(exc)
+            return
+        if identity is not None:
+            self._ready(identity)
+        else:
+            assert auth.token is not None  # a guest without one is never sent to the issuer
+            self._wait_for(self._identify(auth.token))
+
+    async def _identify(self, token: str) -> None:
+        """Ask the issuer for its keys first."""
+        try:
+            identity = await self._hub.authenticator.identify_later(token, now_ms=self._hub.epoch_ms())
+        except Unauthorised as exc:
+            self._unauthorised(exc)
+        else:
+            self._ready(identity)
+
+    def _unauthorised(self, exc: Unauthorised) -> None:
+        self._hub.metrics.auth("guest" if exc.code.startswith("guest") else "jwt", exc.code)
+        self._close(CloseCode.UNAUTHORISED, exc.message)
+
+    def _ready(self, identity: Identity) -> None:
+        if self._wire is None:
+            return
+        if not identity.user:
+            self._close(CloseCode.UNAUTHORISED, "this token reads results; it types none")
+            return
+        self._hub.metrics.auth("guest" if identity.guest else "jwt", "ok")
+        self._user = identity.user
+        self._expires_ms = identity.expires_at_ms
+        self._wire.ready()
+        self._say(Ready(user=identity.user, guest=identity.guest, token=identity.token))
+
+    def _start(self, start: Start) -> None:
+        hub = self._hub
+        if self._session is not None:
+            self._abort()
+        if self._expires_ms is not None and self._expires_ms <= hub.epoch_ms():
+            self._close(CloseCode.UNAUTHORISED, "the token has expired; connect with a new one")
+            return
+        if hub.draining:
+            self._error(Error("draining", "this node goes away; reconnect, then start", 0, ref=start.ref))
+            return
+        wait_ms = hub.starts.take(self._user, now_ms=hub.clock() * 1000)
+        if wait_ms:
+            self._error(Error("busy", f"too many starts; the next one in {wait_ms} ms", wait_ms, ref=start.ref))
+            return
+        if hub.spool.refusal is not None:
+            self._error(Error("full", hub.spool.refusal, FULL_RETRY_MS, ref=start.ref))
+            return
+        options = start.choose(hub.limits)
+        if isinstance(options, Error):
+            self._error(options)
+            return
+        seed = hub.random_bits(SEED_BITS)
+        self._work(
+            hub.texts.choosing(options, seed=seed, ref=start.ref), partial(self._begin, options, seed, start.ref)
+        )
+
+    def _begin(self, options: TestOptions, seed: int, ref: int | None, material: Material | Error) -> None:
+        if isinstance(material, Error):
+            self._error(material)
+            return
+        hub = self._hub
+        epoch_ms = hub.epoch_ms()
+        session = TypingSession.begin(
+            options,
+            material,
+            session=mint_session(self._user, epoch_ms=epoch_ms, random_bits=hub.random_bits(RANDOM_BITS)),
+            user=self._user,
+            seed=seed,
+            ref=ref,
+            ring=hub.ring,
+            limits=hub.limits,
+            now_ms=hub.clock() * 1000,
+            epoch_ms=epoch_ms,
+        )
+        self._hold_on(session)
+        self._say(session.started(material))
+
+    def _keys(self, keys: Keys) -> None:
+        """Take `keys` that are late, many, or wrong."""
+        session = self._session
+        if session is not None and (keys.ref is None or keys.ref == session.ref):
+            self._counts.events += len(keys.e) >> 1
+            self._work(
+                session.feeding(keys.n, keys.e, keys.h, now_ms=self._hub.clock() * 1000),
+                partial(self._answer, session),
+            )
+        elif not self._is_late(keys.ref):
+            self._close(CloseCode.PROTOCOL, "keys before start")
+
+    def _finish(self, finish: Finish) -> None:
+        session = self._session
+        if session is not None and (finish.ref is None or finish.ref == session.ref):
+            self._answer(session, session.finish(finish.n, now_ms=self._hub.clock() * 1000))
+        elif self._ended is not None and (finish.ref is None or finish.ref == self._known_ref):
+            self._repeat(self._ended)
+        elif not self._is_late(finish.ref):
+            self._error(Error("idle", "no test runs here; start one first", ref=finish.ref))
+
+    def _repeat(self, ended: bytes) -> None:
+        """`finish` of a test that is over: the same result, or another try to save it."""
+        if self._result is not None:
+            payload, stored = self._result
+            self._send_payload(payload)
+            if stored:
+                self._say(Stored(session=ended))
+        elif self._hub.submissions.of(ended) is not None:
+            self._hub.submissions.retry(ended)
+
+    def _abort(self) -> None:
+        session = self._session
+        if session is not None:
+            session.abort()
+            self._drop(session)
+            self._hub.aborted(session.id)
+        elif self._known_ref is None:
+            self._error(Error("idle", "no test runs here"))
+
+    def _resume(self, resume: Resume) -> None:
+        hub = self._hub
+        if self._session is not None and self._session.id != resume.session:
+            self._error(Error("running", "a test runs on this connection; finish or abort it first", ref=resume.ref))
+            return
+        claim = Claim.open(resume, user=self._user, ring=hub.ring, limits=hub.limits, epoch_ms=hub.epoch_ms())
+        if isinstance(claim, Error):
+            self._error(claim)
+        elif not self._claim_here(claim):
+            self._wait_for(self._look_up(claim))
+
+    def _claim_here(self, claim: Claim) -> bool:
+        """Go on with what this process has of a session; False where it has nothing."""
+        hub = self._hub
+        session_id = claim.ticket.session
+        if self._session is not None:  # the client resumes what it has: as if it had come back
+            self._let_go(self._session)
+        held = hub.release(session_id)
+        if held is not None:
+            answer = held.reattach(claim, now_ms=hub.clock() * 1000)
+            if isinstance(answer, Resumed):
+                self._hold_on(held)
+                self._say(answer)
+            else:
+                self._error(answer)
+                self._rebuild(claim, conflict=True)
+            return True
+        submission = hub.submissions.of(session_id)
+        if submission is not None:
+            submission.listener = self
+            submission.ref = claim.ref
+            self._ended = session_id
+            self._known(claim.ref)
+            self._awaited.append(session_id)
+            if submission.result is not None and submission.accepted:
+                self.accepted(submission, submission.result)
+            return True
+        if hub.was_aborted(session_id):
+            self._error(Error("gone", "this test was aborted", ref=claim.ref))
+            return True
+        return False
+
+    async def _look_up(self, claim: Claim) -> None:
+        """Answer with the stored result, or else make the session anew."""
+        try:
+            result = await self._hub.store.by_id(claim.ticket.session)
+        except StoreError as exc:
+            # made anew it comes to the same result, and the store will meet its own row
+            _log.warning("a resumed session could not be looked up", reason=str(exc))
+            result = None
+        if self._wire is None or self._claim_here(claim):  # much may have happened meanwhile
+            return
+        if result is None:
+            self._rebuild(claim, conflict=False)
+            return
+        self._ended = result.session
+        self._known(claim.ref)
+        payload = self._codec.encode(result.to_wire(ref=claim.ref))
+        self._result = (payload, True)
+        self._send_payload(payload)
+        self._say(Stored(session=result.session))
+
+    def _rebuild(self, claim: Claim, *, conflict: bool) -> None:
+        self._work(
+            self._hub.texts.again(claim.ticket, text=claim.text, ref=claim.ref),
+            partial(self._rebuilt, claim, conflict),
+        )
+
+    def _rebuilt(self, claim: Claim, conflict: bool, material: Material | Error) -> None:
+        if isinstance(material, Error):
+            self._error(material)
+            return
+        hub = self._hub
+        session = TypingSession.rebuild(
+            claim,
+            material,
+            ring=hub.ring,
+            limits=hub.limits,
+            now_ms=hub.clock() * 1000,
+            epoch_ms=hub.epoch_ms(),
+            conflict=conflict,
+        )
+        if isinstance(session, Error):
+            self._error(session)
+            return
+        hub.release(session.id)  # another connection may have been as quick: the last one to ask has it
+        self._hold_on(session)
+        self._say(session.resumed())
+
+    # --- the session: taking it, letting it go, performing what it answers ---
+
+    def _hold_on(self, session: TypingSession) -> None:
+        self._session = session
+        self._ended = self._result = None
+        self._known(session.ref)
+        self._hub.live[session.id] = self
+
+    def _drop(self, session: TypingSession) -> None:
+        self._session = None
+        self._hub.live.pop(session.id, None)
+
+    def _let_go(self, session: TypingSession) -> None:
+        """Give the session to the hub. Not in the middle of a job on it: then its client's log makes it anew."""
+        self._drop(session)
+        if session.n and not self._working:
+            self._hub.hold(session)
+
+    def supersede(self) -> None:
+        """Another connection has resumed the test: give it up and close."""
+        if self._session is not None:
+            self._let_go(self._session)
+        self._close(CloseCode.SUPERSEDED, "the test goes on over another connection")
+
+    def send_away(self, *, after_ms: int) -> None:
+        """The node goes: say so, with the last receipt, and close."""
+        if self._session is not None and not self._working:
+            tick = self._session.tick(now_ms=self._hub.clock() * 1000)
+            if tick is not None:
+                self._send(tick)
+        self._say(Reconnect(after_ms=after_ms))
+        self._close(CloseCode.RESTARTING, "come back")
+
+    def _answer(self, session: TypingSession, outcome: Outcome) -> None:
+        """Perform an outcome, and submit a session that has ended with it."""
+        if outcome is not None:
+            self._perform(outcome)
+            if session.state is State.ABANDONED:
+                self._drop(session)
+        elif session.ended and self._session is session:
+            self._submit(session)
+
+    def _perform(self, outcome: Gap | Refused | Breach) -> None:
+        match outcome:
+            case Gap():
+                self._error(outcome.error(self._session.ref if self._session is not None else None))
+            case Refused(error):
+                self._error(error)
+            case Breach(code, reason):
+                self._close(code, reason)
+            case _:
+                assert_never(outcome)
+
+    def _submit(self, session: TypingSession) -> None:
+        self._drop(session)
+        self._ended = session.id
+        self._awaited.append(session.id)
+        self._hub.submissions.submit(session, self, ping_ms=self._ping_ms)
+
+    # --- what becomes of a result (gateway.submissions.Listener) ---
+
+    def accepted(self, submission: Submission, result: Result) -> None:
+        """The result is durable: tell it."""
+        payload = self._codec.encode(result.to_wire(ref=submission.ref))
+        if self._ended == result.session:
+            self._result = (payload, False)
+        self._send_payload(payload)
+
+    def unsaved(self, submission: Submission, error: Error) -> None:
+        """The spool did not take it: the client keeps its log and sends `finish` again."""
+        self._error(error)
+
+    def stored(self, submission: Submission) -> None:
+        """The result is where it belongs."""
+        session = submission.session
+        if session in self._awaited:
+            self._awaited.remove(session)
+        if self._result is not None and self._ended == session:
+            self._result = (self._result[0], True)
+        self._say(Stored(session=session))
+
+    def lost(self, submission: Submission) -> None:
+        """A fault of ours: the client comes back with its log."""
+        self._close(CloseCode.INTERNAL, "the test could not be settled")
+
+    # --- work that takes long ---
+
+    def _work(self, job: Generator[None, None, T], done: Callable[[T], None]) -> None:
+        """Run a job in slices; the wire is held until it is done."""
+        if not self._hub.slices.run(job, partial(self._worked, done), self._failed):
+            self._hold_wire()
+
+    def _worked(self, done: Callable[[T], None], value: T) -> None:
+        if self._wire is None:
+            return
+        was_working, self._working = self._working, False
+        done(value)
+        if was_working:
+            self._release_wire()
+
+    def _failed(self, exc: Exception) -> None:
+        self._working = False
+        session = session_to_text(self._session.id) if self._session is not None else None
+        _log.error("a connection's work failed", session=session, exc_info=exc)
+        self._close(CloseCode.INTERNAL, "a fault of ours")
+
+    def _wait_for(self, work: Any) -> None:
+        """Run a coroutine as a task of the hub's; the wire is held until it ends."""
+        self._hold_wire()
+        self._hub.spawn(self._waited(work))
+
+    async def _waited(self, work: Any) -> None:
+        try:
+            await work
+        except Exception as exc:  # the edge of a task: what it raises is logged once, and this client comes back
+            self._failed(exc)
+        self._working = False  # unless the work began another job, which holds the wire on
+        self._release_wire()
+
+    def _hold_wire(self) -> None:
+        self._working = True
+        if self._wire is not None:
+            self._wire.hold()
+
+    def _release_wire(self) -> None:
+        if self._wire is not None and not self._working:
+            self._wire.release()
+
+    # --- sending ---
+
+    def _say(self, message: ServerMessage) -> None:
+        self._send(message.to_wire())
+
+    def _error(self, error: Error) -> None:
+        self._hub.metrics.error(error.code)
+        self._send(error.to_wire())
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._send_payload(self._codec.encode(message))
+
+    def _send_payload(self, payload: bytes) -> None:
+        if self._wire is not None:
+            counts = self._counts
+            counts.frames_out += 1
+            counts.bytes_out += len(payload)
+            self._wire.send(payload, self._codec.binary)
+
+    def _close(self, code: CloseCode, detail: str) -> None:
+        if self._wire is not None:
+            reason = f"{code.reason}: {detail}".encode()[:_REASON_BYTES].decode(errors="ignore")
+            self._wire.close(code, reason)
+
+    # --- refs ---
+
+    def _known(self, ref: int | None) -> None:
+        self._known_ref = max(-1 if ref is None else ref, -1 if self._known_ref is None else self._known_ref)
+
+    def _is_late(self, ref: int | None) -> bool:
+        """Whether a frame is of a test that is over."""
+        return self._known_ref is not None and (ref is None or ref <= self._known_ref)

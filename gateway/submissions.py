@@ -1,0 +1,175 @@
+"""A finished test's way from its session to the spool and back to the client: settle, `accepted`, `stored`.
+
+    ended session ─ settle, in slices ─> Result ─ spool (fsync) ─> `result` ─ stream ─> `stored`
+
+A submission outlives its connection: what was finished is stored, whoever still listens. It is forgotten at `stored`;
+from then on the store answers for it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+import structlog
+
+from gateway.metrics import Metrics
+from gateway.slices import Slices
+from persistence.errors import StoreError
+from persistence.stream import Spool
+from session.identity import session_to_text
+from session.machine import TypingSession
+from session.messages import Error
+from session.result import Result
+
+RETRY_MS = 5_000
+"""When a client may send `finish` again whose result the spool could not take."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Listener(Protocol):
+    """Who wants to know what becomes of a result: the connection that typed it, or has resumed it since."""
+
+    def accepted(self, submission: "Submission", result: Result) -> None:
+        """It is durable in the spool."""
+
+    def unsaved(self, submission: "Submission", error: Error) -> None:
+        """It could not be made durable now; `Submissions.retry` tries again."""
+
+    def stored(self, submission: "Submission") -> None:
+        """It is where it belongs. Always after `accepted`."""
+
+    def lost(self, submission: "Submission") -> None:
+        """It could not even be made: a fault of ours."""
+
+
+class Submission:
+    """One result on its way."""
+
+    __slots__ = ("accepted", "finished_s", "listener", "ref", "result", "session", "spooling", "stored")
+
+    def __init__(self, session: TypingSession, listener: Listener | None, finished_s: float) -> None:
+        self.session = session.id
+        self.ref = session.ref
+        """What the listener calls the test."""
+        self.listener = listener
+        """Told about it; None while its client is away."""
+        self.finished_s = finished_s
+        """The loop's clock when the test ended."""
+        self.result: Result | None = None
+        """None while it is being settled."""
+        self.spooling = False
+        self.accepted = False
+        self.stored = False
+
+    @property
+    def refused(self) -> bool:
+        """Whether the spool did not take the result and nobody has tried again."""
+        return self.result is not None and not self.spooling and not self.accepted
+
+
+class Submissions:
+    """All results between the end of their test and `stored`, by session. Bounded by the spool, which takes them or not."""
+
+    def __init__(
+        self, spool: Spool, slices: Slices, metrics: Metrics, *, node: str, clock: Callable[[], float]
+    ) -> None:
+        self._spool = spool
+        self._slices = slices
+        self._metrics = metrics
+        self._node = node
+        self._clock = clock
+        self._underway: dict[bytes, Submission] = {}
+
+    def __len__(self) -> int:
+        return len(self._underway)
+
+    def of(self, session: bytes) -> Submission | None:
+        """The submission of a session that has ended and is not yet stored."""
+        return self._underway.get(session)
+
+    def submit(self, session: TypingSession, listener: Listener, *, ping_ms: float) -> None:
+        """Settle a session that has ended and spool its result."""
+        submission = Submission(session, listener, self._clock())
+        self._underway[session.id] = submission
+        self._slices.run(
+            session.settling(node=self._node, ping_ms=ping_ms),
+            partial(self._settled, submission),
+            partial(self._unsettled, submission),
+        )
+
+    def retry(self, session: bytes) -> None:
+        """Try the spool again where it did not take a result."""
+        submission = self._underway[session]
+        if submission.refused:
+            self._put(submission)
+
+    def leave(self, session: bytes, listener: Listener) -> None:
+        """The listener is gone. A result that the spool did not take goes with it: its client has ticket and log."""
+        submission = self._underway.get(session)
+        if submission is not None and submission.listener is listener:
+            submission.listener = None
+            if submission.refused:
+                del self._underway[session]
+
+    def stored(self, session: bytes) -> None:
+        """Take the stream's word that a result is where it belongs; it may come twice, or for an earlier process's."""
+        submission = self._underway.get(session)
+        if submission is not None:
+            submission.stored = True
+            if submission.accepted:  # else the spool's own word is still on its way through the loop
+                self._conclude(submission)
+
+    def _settled(self, submission: Submission, result: Result) -> None:
+        submission.result = result
+        self._metrics.result(result.mode, result.verdict)
+        self._put(submission)
+
+    def _unsettled(self, submission: Submission, exc: Exception) -> None:
+        del self._underway[submission.session]
+        _log.error("a finished test could not be settled", session=_name(submission), exc_info=exc)
+        if submission.listener is not None:
+            submission.listener.lost(submission)
+
+    def _put(self, submission: Submission) -> None:
+        assert submission.result is not None
+        try:
+            durable = self._spool.put(submission.result)
+        except StoreError as exc:
+            self._refused(submission, exc)
+            return
+        submission.spooling = True
+        durable.add_done_callback(partial(self._spooled, submission))
+
+    def _spooled(self, submission: Submission, durable: asyncio.Future[None]) -> None:
+        submission.spooling = False
+        fault = asyncio.CancelledError("the spool was closed") if durable.cancelled() else durable.exception()
+        if fault is not None:
+            self._refused(submission, fault)
+            return
+        submission.accepted = True
+        self._metrics.accepted(self._clock() - submission.finished_s)
+        assert submission.result is not None
+        if submission.listener is not None:
+            submission.listener.accepted(submission, submission.result)
+        if submission.stored:
+            self._conclude(submission)
+
+    def _refused(self, submission: Submission, fault: BaseException) -> None:
+        _log.error("the spool did not take a result", session=_name(submission), reason=str(fault))
+        if submission.listener is None:
+            del self._underway[submission.session]
+        else:
+            sentence = "the result could not be saved on the server just now; keep the log and send finish again"
+            submission.listener.unsaved(submission, Error("full", sentence, RETRY_MS, ref=submission.ref))
+
+    def _conclude(self, submission: Submission) -> None:
+        del self._underway[submission.session]
+        self._metrics.stored(self._clock() - submission.finished_s)
+        if submission.listener is not None:
+            submission.listener.stored(submission)
+
+
+def _name(submission: Submission) -> str:
+    return session_to_text(submission.session)

@@ -1,0 +1,169 @@
+"""Where a test's text comes from: the catalogue's passages and word lists, made ready once and kept.
+
+Choosing by seed and generating are `session.passages`' rules; this is the shelf that it reaches into.
+"""
+
+from collections import OrderedDict
+from collections.abc import Generator
+from typing import Final, TypeVar
+
+from persistence.catalogue import Catalogue, Shelf, Test
+from scoring.text import TextError
+from session.messages import Error
+from session.options import SessionLimits, TestOptions
+from session.passages import (
+    GENERATOR_VERSION,
+    Material,
+    Stale,
+    Vocabulary,
+    choose_quote,
+    free,
+    generating,
+    practising,
+    quoting,
+)
+from session.receipt import Ticket
+
+DEFAULT_LANGUAGE: Final = "en"
+"""The language of a `start` that names none."""
+
+KEPT_VOCABULARIES: Final = 64
+"""Word lists kept ready; the least recently used goes first."""
+
+KEPT_PASSAGES: Final = 1_000
+"""Passages kept ready, likewise: everybody who types one shares its words."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+Making = Generator[None, None, "Material | Error"]
+"""A job that makes a text in slices; its error is what to send."""
+
+
+class Texts:
+    """Makes the material of tests: for a `start` by options and a fresh seed, for a `resume` by what the ticket says."""
+
+    def __init__(self, catalogue: Catalogue, *, limits: SessionLimits) -> None:
+        self._catalogue = catalogue
+        self._limits = limits
+        self._vocabularies: OrderedDict[tuple[str, int], Vocabulary] = OrderedDict()
+        self._passages: OrderedDict[tuple[int, int], Material] = OrderedDict()
+
+    def warm(self) -> None:
+        """Make every present word list ready. Takes a while: call it before there are clients, or in a thread."""
+        for words in self._catalogue.shelf.word_lists:
+            self._vocabulary(words.language, words.version)
+
+    def choosing(self, options: TestOptions, *, seed: int, ref: int | None) -> Making:
+        """The text of a new test."""
+        shelf = self._catalogue.shelf
+        language = options.language or DEFAULT_LANGUAGE
+        if options.mode in ("words", "time"):
+            vocabulary = self._vocabulary(language, None)
+            if vocabulary is None:
+                known = ", ".join(words.language for words in shelf.word_lists)
+                return Error("unknown_language", f"there is no word list for {language}; there is {known}", ref=ref)
+            return (yield from generating(vocabulary, options, seed=seed))
+        if options.mode == "quote":
+            test = self._quote(shelf, options, language, seed)
+            if test is None:
+                return Error("unknown_test", _no_quote(options, language), ref=ref)
+            return (yield from self._quoting(test, shelf))
+        return (yield from self._own(options, language, ref))
+
+    def again(self, ticket: Ticket, *, text: str | None, ref: int | None) -> Making:
+        """The text of a ticket, as it was; `text` is the client's copy in mode `text`."""
+        shelf = self._catalogue.shelf
+        options = ticket.options
+        language = options.language or DEFAULT_LANGUAGE
+        if options.mode in ("words", "time"):
+            vocabulary = self._vocabulary(language, ticket.list_version)
+            if vocabulary is None:
+                return _stale(f"word list {language}, version {ticket.list_version}", ref)
+            try:
+                return (yield from generating(vocabulary, options, seed=ticket.seed, generator=ticket.generator))
+            except Stale as exc:
+                return _stale(str(exc), ref)
+        if options.mode == "quote":
+            test = shelf.test(options.test or 0, ticket.test_version)
+            if test is None:
+                return _stale(f"test {options.test}, version {ticket.test_version}", ref)
+            return (yield from self._quoting(test, shelf))
+        if options.mode == "text" and text is None:
+            return Error("text", "the ticket is of an own text; send `text` with `resume`", ref=ref)
+        return (yield from self._own(options, language, ref, text))
+
+    def _own(self, options: TestOptions, language: str, ref: int | None, text: str | None = None) -> Making:
+        direction = self._catalogue.shelf.direction(language)
+        if options.mode == "zen":
+            return free(language=language, direction=direction)
+        try:
+            return (
+                yield from practising(
+                    options.text or text or "",
+                    timed=options.seconds is not None,
+                    language=language,
+                    direction=direction,
+                    limits=self._limits,
+                )
+            )
+        except TextError as exc:
+            return Error("text", str(exc), ref=ref)
+
+    def _quoting(self, test: Test, shelf: Shelf) -> Generator[None, None, Material]:
+        key = (test.id, test.version)
+        material = self._passages.get(key)
+        if material is None:
+            material = yield from quoting(
+                test.text,
+                test=test.id,
+                version=test.version,
+                title=test.title,
+                language=test.language,
+                direction=shelf.direction(test.language),
+            )
+            _keep(self._passages, key, material, KEPT_PASSAGES)
+        else:
+            self._passages.move_to_end(key)
+        return material
+
+    def _vocabulary(self, language: str, version: int | None) -> Vocabulary | None:
+        words = self._catalogue.shelf.word_list(language, version)
+        if words is None:
+            return None
+        key = (words.language, words.version)
+        vocabulary = self._vocabularies.get(key)
+        if vocabulary is None:
+            vocabulary = Vocabulary(
+                words.words, language=words.language, version=words.version, direction=words.direction
+            )
+            _keep(self._vocabularies, key, vocabulary, KEPT_VOCABULARIES)
+        else:
+            self._vocabularies.move_to_end(key)
+        return vocabulary
+
+    @staticmethod
+    def _quote(shelf: Shelf, options: TestOptions, language: str, seed: int) -> Test | None:
+        if options.test is not None:
+            return shelf.test(options.test)
+        ids = shelf.ids(category=options.category, difficulty=options.difficulty, language=language)
+        return shelf.test(choose_quote(ids, seed=seed)) if ids else None
+
+
+def _keep(kept: OrderedDict[K, V], key: K, value: V, most: int) -> None:
+    kept[key] = value
+    if len(kept) > most:
+        kept.popitem(last=False)
+
+
+def _no_quote(options: TestOptions, language: str) -> str:
+    if options.test is not None:
+        return f"the catalogue has no test {options.test}"
+    wanted = [f"language {language}"]
+    wanted += [f"category {options.category}"] if options.category else []
+    wanted += [f"difficulty {options.difficulty}"] if options.difficulty else []
+    return f"the catalogue has no passage with {', '.join(wanted)}"
+
+
+def _stale(what: str, ref: int | None) -> Error:
+    return Error("stale", f"this server no longer has what the ticket names: {what}", ref=ref)
