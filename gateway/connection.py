@@ -3,8 +3,8 @@
     wire.frame ─> codec ─> session ─> here: send, submit, close
 
 What takes long (preparing a long text, replaying a log, looking into the store) runs in slices or in a task of the
-hub's, and the wire is held meanwhile: a connection does one thing at a time. Life: `auth` within a deadline, then tests,
-one after the other.
+hub's, and the wire is held meanwhile: a connection does one thing at a time. Life: `auth` within a deadline, then
+tests, one after the other.
 """
 
 from __future__ import annotations
@@ -113,14 +113,14 @@ class Connection(Peer):
         self._working = False
         """A job or task of this connection is under way and the wire is held."""
         self._known_ref: int | None = None
-        """The highest `ref` of a test that this connection had (-1: it had none): frames of these are late, not wrong."""
+        """The highest `ref` of a test that was here (-1: it had none): frames of these are late, not wrong."""
         self._ended: bytes | None = None
         """The session that ended here last: a repeated `finish` is about it."""
         self._result: tuple[bytes, bool] | None = None
         """Its result as a payload, and whether it is stored."""
         self._awaited: list[bytes] = []
         """Sessions whose results are on their way."""
-        self._allowance = float(hub.options.bytes_burst)
+        self._allowance: float = hub.options.burst_bytes
         self._age_s = 0
         self._silent_s = 0
         self._pinged_ms: float | None = None
@@ -204,7 +204,7 @@ class Connection(Peer):
         if wire is None:
             return
         options = self._hub.options
-        self._allowance = min(self._allowance + options.bytes_per_s * PERIOD_S, options.bytes_burst)
+        self._allowance = min(self._allowance + options.bytes_per_s * PERIOD_S, options.burst_bytes)
         session = self._session
         if session is not None:
             if wire.writable:

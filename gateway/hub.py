@@ -145,7 +145,7 @@ class Hub:
         return session in self._aborted
 
     def beat(self, now_ms: float) -> None:
-        """Once a second: forget held sessions whose time is over; they were held equally long, so the first is first."""
+        """Once a second: forget held sessions whose time is over. All are held equally long: the first is due first."""
         while self._held:
             session = next(iter(self._held.values()))
             if now_ms < session.deadline_ms:

@@ -70,7 +70,7 @@ class Submission:
 
 
 class Submissions:
-    """All results between the end of their test and `stored`, by session. Bounded by the spool, which takes them or not."""
+    """All results between the end of their test and `stored`, by session; bounded by the spool, which may refuse."""
 
     def __init__(
         self, spool: Spool, slices: Slices, metrics: Metrics, *, node: str, clock: Callable[[], float]

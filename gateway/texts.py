@@ -12,7 +12,6 @@ from scoring.text import TextError
 from session.messages import Error
 from session.options import SessionLimits, TestOptions
 from session.passages import (
-    GENERATOR_VERSION,
     Material,
     Stale,
     Vocabulary,
@@ -41,7 +40,7 @@ Making = Generator[None, None, "Material | Error"]
 
 
 class Texts:
-    """Makes the material of tests: for a `start` by options and a fresh seed, for a `resume` by what the ticket says."""
+    """Makes the material of tests: for a `start` by options and a fresh seed, for a `resume` as the ticket says."""
 
     def __init__(self, catalogue: Catalogue, *, limits: SessionLimits) -> None:
         self._catalogue = catalogue
