@@ -17,7 +17,7 @@ from persistence.catalogue.entries import (
     Test,
     WordList,
 )
-from persistence.catalogue.importing import BadRow, ImportOptions, ImportRefused, Report, import_file
+from persistence.catalogue.imports import BadRow, Format, ImportOptions, ImportRefused, Report, import_file
 from persistence.catalogue.port import Catalogue, CatalogueError
 from persistence.catalogue.shelf import Shelf
 
@@ -31,6 +31,7 @@ __all__ = [
     "Difficulty",
     "Direction",
     "EmbeddedCatalogue",
+    "Format",
     "ImportOptions",
     "ImportRefused",
     "NewTest",

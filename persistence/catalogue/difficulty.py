@@ -3,10 +3,10 @@
     effort = keystrokes per word + 0.3 * (digits, capitals and symbols in per cent of all characters)
 
 Long words are unfamiliar words (their length is what the readability formulas since Flesch, 1948, have in common), and
-digits, capitals and symbols leave the home keys or need a second finger. Comma, full stop and apostrophe are not counted
-as symbols: they lie as near as letters. A letter with a mark counts as the keystrokes of its parts, so that a Hangul
-syllable counts its jamo; a Han character counts 3, about what its spelling in letters takes. In scripts without spaces a
-word says nothing, so each cluster counts as one and only digits and symbols make such a text hard.
+digits, capitals and symbols leave the home keys or need a second finger. Comma, full stop and apostrophe are not
+counted as symbols: they lie as near as letters. A letter with a mark counts as the keystrokes of its parts, so that a
+Hangul syllable counts its jamo; a Han character counts 3, about what its spelling in letters takes. In scripts without
+spaces a word says nothing, so each cluster counts as one and only digits and symbols make such a text hard.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def effort(passage: Passage) -> Effort:
             characters += 1
             category = unicodedata.category(cluster[0])
             if category[0] in "LM":
-                letters += _HAN_KEYS if "\u4e00" <= cluster[0] <= "\u9fff" else len(unicodedata.normalize("NFD", cluster))
+                letters += (
+                    _HAN_KEYS if "\u4e00" <= cluster[0] <= "\u9fff" else len(unicodedata.normalize("NFD", cluster))
+                )
                 symbols += category == "Lu"
             elif cluster not in _NEAR_SYMBOLS:
                 symbols += 1

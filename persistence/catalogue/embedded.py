@@ -19,8 +19,8 @@ from typing import Self, TypeVar
 from persistence.catalogue.builtin import built_in_tests, built_in_word_lists
 from persistence.catalogue.entries import Added, NewTest, NewWordList, Test, WordList
 from persistence.catalogue.port import CatalogueError
-from persistence.catalogue.rows import CatalogueFile
 from persistence.catalogue.shelf import Shelf
+from persistence.catalogue.sqlite import CatalogueFile
 from persistence.catalogue.versions import plan
 
 T = TypeVar("T")

@@ -16,17 +16,17 @@ from typing import Protocol, Self
 
 from persistence.catalogue.entries import Added, NewTest, NewWordList
 from persistence.catalogue.shelf import Shelf
+from persistence.errors import StoreError
 
 
-class CatalogueError(Exception):
+class CatalogueError(StoreError):
     """The catalogue cannot do what was asked: its file is broken, locked, newer than this program, or full.
 
     `retriable`: whether the same call may succeed in a moment (another process holds the file).
     """
 
     def __init__(self, message: str, *, retriable: bool = False) -> None:
-        super().__init__(message)
-        self.retriable = retriable
+        super().__init__(message, retriable=retriable)
 
 
 class Catalogue(Protocol):

@@ -16,8 +16,8 @@ class Shelf:
     """Every version of every test and word list, indexed by category, difficulty and language.
 
     A filter by language is RFC 4647's basic one: `"en"` takes `en` and `en-GB`. The sequences are in the order of ids
-    and depend on the contents alone, so that a seed picks the same test on every node. Everything is indexed when the shelf
-    is made (off the event loop); each lookup is O(1), a page O(its length).
+    and depend on the contents alone, so that a seed picks the same test on every node. Everything is indexed when the
+    shelf is made (off the event loop); each lookup is O(1), a page O(its length).
     """
 
     __slots__ = ("_by_filter", "_current", "_list_versions", "_test_versions", "_word_lists", "categories", "etag")
