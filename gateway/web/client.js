@@ -23,8 +23,8 @@ const TOKEN = "typegate.token";
  * @property {(tick: Record<string, any>) => void} tick the running test's figures
  * @property {(session: string, result: Record<string, any>) => void} result of any test of this tab
  * @property {(session: string) => void} stored
- * @property {(error: {code: string, message: string, retry: number | null}) => void} failed the running test cannot go on,
- *   or none could be started
+ * @property {(error: {code: string, message: string, retry: number | null}, log: TestLog | null) => void} failed the test
+ *   at hand cannot go on, or none could be started
  */
 
 export class Client {
@@ -318,7 +318,7 @@ export class Client {
       this.unlock(log.session);
       this.leave();
     }
-    this.listener.failed(error);
+    this.listener.failed(error, log);
   }
 }
 

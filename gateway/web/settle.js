@@ -17,13 +17,14 @@ const LEFT_MS = 120_000;
 
 /**
  * @param {{url: string, token: () => string | null, busy: (session: string) => boolean,
- *   result: (session: string, result: Record<string, any>) => void, stored: (session: string) => void}} options
- *   `busy`: this tab works on it itself
+ *   owned: (session: string) => boolean, result: (session: string, result: Record<string, any>) => void,
+ *   stored: (session: string) => void}} options `busy`: the page's own connection works on it; `owned`: this tab holds
+ *   its lock
  */
-export async function settleKeptLogs({ url, token, busy, result, stored }) {
+export async function settleKeptLogs({ url, token, busy, owned, result, stored }) {
   for (const { session, finished, at } of keptLogs()) {
     if (busy(session)) continue;
-    const release = await hold(session);
+    const release = owned(session) ? () => {} : await hold(session);
     if (!release) continue; // another tab does
     try {
       if (finished) await settleOne(session, { url, token, result, stored });

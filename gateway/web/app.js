@@ -1,0 +1,343 @@
+/**
+ * The page put together: which view shows, and how a test goes from its first key to "Saved".
+ *
+ * @module
+ */
+
+import { announce } from "./announce.js";
+import { ApiError, replayOf } from "./api.js";
+import { Client } from "./client.js";
+import { byId, h } from "./dom.js";
+import { fixed } from "./figures.js";
+import { HistoryView } from "./history.js";
+import { OptionsBar, startOptions } from "./options.js";
+import { ResultView } from "./result-view.js";
+import { bind, change, settings, show as showSettings } from "./settings.js";
+import { settleKeptLogs } from "./settle.js";
+import { watchSleep } from "./sleep.js";
+import { scorerOf, TestView } from "./test-view.js";
+
+/** A loss of the connection shorter than this is not worth a word. */
+const QUIET_MS = 1200;
+/** Repeats of each missed word when they are practised. */
+const PRACTICE_REPEATS = 3;
+const PRACTICE_WORDS = 60;
+
+const SECTIONS = ["test", "result", "history"];
+const socketUrl = new URL("/ws", location.href);
+socketUrl.protocol = socketUrl.protocol === "https:" ? "wss:" : "ws:";
+
+const client = new Client({
+  url: socketUrl.href,
+  listener: { connection: onConnection, started: onStarted, tick: (tick) => testView.tick(tick), result: onResult, stored: onStored, failed: onFailed },
+});
+const testView = new TestView({
+  type: (key, at) => client.type(key, at),
+  release: (event, ms) => client.release(event, ms),
+  over: onOver,
+  again: () => startTest(),
+});
+const resultView = new ResultView(byId("result"), { next: () => startTest(), repeat, practise });
+const historyView = new HistoryView(byId("history"));
+const options = new OptionsBar({ changed: () => startTest({ keepFocus: true }) });
+
+/** What the next `start` asks for, other than the options bar: the same text again, or practice. @type {Record<string, unknown> | null} */
+let special = null;
+let offlineTimer = 0;
+let settling = false;
+/** An unanswered start is asked again once, not for ever. */
+let secondTry = false;
+
+// --- a test's way ---
+
+/** Asks for a test and shows where it will stand. @param {{keepFocus?: boolean}} [how] */
+function startTest({ keepFocus = false } = {}) {
+  if (settings.mode === "text" && !settings.text && !special) {
+    options.editText();
+    return;
+  }
+  setHash("#/");
+  showSection("test");
+  testView.wait();
+  client.start(special ?? startOptions());
+  special = null;
+  if (!keepFocus) testView.focus();
+  if (!client.online) sayOffline();
+}
+
+/** @param {import("./log.js").TestLog} log */
+function onStarted(log) {
+  secondTry = false;
+  testView.show(log);
+  testView.tell("");
+  const { title, language } = log.started;
+  if (title) testView.note(title);
+  if (!byId("test").hidden && document.activeElement === document.body) testView.focus();
+  document.documentElement.dataset.mode = log.started.mode === settings.mode ? settings.mode : document.documentElement.dataset.mode;
+  byId("text").lang = language ?? settings.language;
+}
+
+/** The page's own end of a test: the result shows at once, the server's figures and "Saved" come when they come. @param {boolean} gaveUp */
+function onOver(gaveUp) {
+  const { log } = client;
+  const { scorer } = testView;
+  if (!log || !scorer) return;
+  client.finish();
+  const result = { ...scorer.summary({ gaveUp }), mode: log.started.mode };
+  resultView.show({ session: log.session, result, scorer, started: log.started, events: log.events, state: client.online ? "sent" : "unsent", fresh: true });
+  showSection("result");
+  resultView.heading.focus({ preventScroll: true });
+  resultView.announce(result);
+  setHash(`#/result/${log.session}`);
+}
+
+/** @param {string} session @param {Record<string, any>} result */
+function onResult(session, result) {
+  if (client.log?.session === session && client.log.finished === null) {
+    // The server ended it first: its clock ran out, or this page was reloaded after the end.
+    testView.end(false);
+  }
+  if (session !== resultView.session) return;
+  resultView.setResult(result);
+  if (resultView.state.dataset.state !== "stored") resultView.setState("accepted");
+}
+
+/** @param {string} session */
+function onStored(session) {
+  if (session !== resultView.session) return;
+  resultView.setState("stored");
+}
+
+/**
+ * @param {{code: string, message: string, retry: number | null}} error
+ * @param {import("./log.js").TestLog | null} log
+ */
+function onFailed(error, log) {
+  if (log?.finished != null) {
+    if (log.session === resultView.session) resultView.fail(error.message);
+    return;
+  }
+  testView.wait();
+  if (log && log.n === 0 && !secondTry) {
+    secondTry = true;
+    startTest({ keepFocus: true });
+    return;
+  }
+  const lost = log && log.n > 0 ? "This test cannot go on: " : "No test: ";
+  testView.tell(`${lost}${error.message}`, { label: "New test", action: () => startTest() });
+  announce(error.message);
+}
+
+/** @param {Record<string, any>} started */
+function repeat(started) {
+  const { mode, test, text, seconds, language } = started;
+  if (mode === "quote" && test) special = { ...startOptions(), mode: "quote", test };
+  else special = { mode: "text", text: text.trim(), language, ...(seconds ? { seconds } : {}), input: startOptions().input };
+  startTest();
+}
+
+/** @param {string[]} words */
+function practise(words) {
+  const list = [];
+  while (list.length < Math.min(PRACTICE_WORDS, words.length * PRACTICE_REPEATS)) list.push(...shuffled(words));
+  special = { mode: "text", text: list.join(" "), language: resultView.started?.language ?? settings.language, input: startOptions().input };
+  startTest();
+}
+
+/** @param {string[]} words */
+function shuffled(words) {
+  const list = [...words];
+  for (let i = list.length - 1; i > 0; i--) {
+    const j = Math.floor(Math.random() * (i + 1));
+    [list[i], list[j]] = [list[j], list[i]];
+  }
+  return list;
+}
+
+// --- the connection ---
+
+/** @param {"online" | "offline" | "refused"} state @param {{sentence?: string}} detail */
+function onConnection(state, { sentence = "" }) {
+  clearTimeout(offlineTimer);
+  offlineTimer = 0;
+  testView.offline = state !== "online";
+  if (state === "online") {
+    testView.tell("");
+    if (resultView.state.dataset.state === "unsent") resultView.setState("sent");
+    Object.assign(options.limits, client.limits);
+    if (!options.loaded) options.load();
+    settle();
+  } else if (state === "refused") {
+    testView.tell(sentence, { label: "Reload", action: () => location.reload() });
+    announce(sentence);
+  } else {
+    if (["sent", "accepted"].includes(resultView.state.dataset.state ?? "")) resultView.setState("unsent");
+    offlineTimer = window.setTimeout(sayOffline, testView.log?.n ? QUIET_MS : 0);
+  }
+}
+
+function sayOffline() {
+  const { log } = client;
+  const sentence = log?.n
+    ? "Connection lost. Type on: every key is kept here and sent when it is back."
+    : log
+      ? "Connection lost. You can type all the same: your keys are kept here."
+      : "No connection to the server. Tests come from there; this page tries again by itself.";
+  testView.tell(sentence, log?.n ? null : { label: "Try now", action: () => client.connection.comeBack() });
+}
+
+/** Brings in what earlier visits, and earlier tests of this one, left unsaved. */
+async function settle() {
+  if (settling) return;
+  settling = true;
+  try {
+    await settleKeptLogs({
+      url: socketUrl.href,
+      token: () => client.token,
+      busy: (session) => session === client.log?.session,
+      owned: (session) => client.locks.has(session),
+      result: (session, result) => {
+        onResult(session, result);
+        if (session !== resultView.session) testView.note(`An earlier result has come in: ${fixed(result.wpm)} wpm, ${fixed(Math.floor(result.acc))} %.`);
+      },
+      stored: (session) => client.onStored(session),
+    });
+  } finally {
+    settling = false;
+  }
+}
+
+watchSleep(() => {
+  const { log } = client;
+  if (!log || log.n === 0 || log.finished !== null) return;
+  client.abort();
+  testView.wait();
+  const sentence = "Your computer slept during the test, so the test has ended without a result.";
+  testView.tell(sentence, { label: "New test", action: () => startTest() });
+  announce(sentence);
+});
+
+// --- views ---
+
+/** @param {string} name */
+function showSection(name) {
+  for (const section of SECTIONS) byId(section).hidden = section !== name;
+  byId("nav-test").toggleAttribute("aria-current", name === "test");
+  byId("nav-history").toggleAttribute("aria-current", name === "history");
+  if (name !== "test") document.documentElement.classList.remove("typing-now");
+}
+
+/** Sets the address without a step in the browser's history. @param {string} hash */
+function setHash(hash) {
+  if (location.hash !== hash) history.replaceState(null, "", hash);
+}
+
+function route() {
+  const [, page = "", id = ""] = location.hash.split("/");
+  if (page === "history") {
+    leaveTest();
+    showSection("history");
+    historyView.show();
+  } else if (page === "result" && id) {
+    leaveTest();
+    showSection("result");
+    if (id !== resultView.session) openResult(id);
+  } else {
+    showSection("test");
+    if (!client.log || client.log.finished !== null) startTest();
+    else testView.focus();
+  }
+}
+
+/** Going to another page gives up what is being typed. */
+function leaveTest() {
+  if (client.log && client.log.finished === null && client.log.n > 0) {
+    client.abort();
+    testView.wait();
+  }
+}
+
+/** @param {string} id */
+async function openResult(id) {
+  const root = byId("result");
+  resultView.session = "";
+  root.replaceChildren(h("p", { class: "quiet loading", role: "status" }, "Loading …"));
+  try {
+    const replay = await replayOf(id);
+    const started = { ...replay.result, ...replay };
+    const scorer = scorerOf(started);
+    scorer.feed(replay.events);
+    resultView.show({ session: id, result: replay.result, scorer, started, events: replay.events, state: "stored", fresh: true });
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    root.replaceChildren(
+      h("p", { class: "message", role: "status" }, `This result cannot be shown. ${error.message} `, h("a", { href: "#/" }, "Type a test"), " or see your ", h("a", { href: "#/history" }, "history"), "."),
+    );
+  }
+}
+
+// --- the rest of the page ---
+
+function wireSettings() {
+  const dialog = /** @type {HTMLDialogElement} */ (byId("settings"));
+  const fill = bind(/** @type {HTMLFormElement} */ (dialog.querySelector("form")));
+  byId("open-settings").addEventListener("click", () => {
+    fill();
+    dialog.showModal();
+  });
+  dialog.addEventListener("close", () => {
+    if (!byId("test").hidden) testView.focus();
+  });
+  const theme = byId("theme");
+  const label = () => theme.setAttribute("aria-label", `Colours: ${settings.theme === "auto" ? "as the system" : settings.theme}`);
+  theme.addEventListener("click", () => {
+    const dark = settings.theme === "auto" ? matchMedia("(prefers-color-scheme: dark)").matches : settings.theme === "dark";
+    change({ theme: dark ? "light" : "dark" });
+    label();
+  });
+  dialog.addEventListener("change", label);
+  label();
+}
+
+function wireKeys() {
+  // On a fresh result the key that restarts a test starts the next one.
+  document.addEventListener("keydown", (event) => {
+    if (byId("result").hidden || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
+    const onHeading = document.activeElement === resultView.heading;
+    if ((event.key === "Tab" && settings.restart === "tab" && onHeading) || (event.key === "Escape" && settings.restart === "esc")) {
+      event.preventDefault();
+      startTest();
+    } else if (onHeading && event.key === "ArrowDown") {
+      event.preventDefault();
+      resultView.next?.focus();
+    }
+  });
+  document.querySelector(".skip")?.addEventListener("click", (event) => {
+    event.preventDefault();
+    if (byId("test").hidden) byId("main").focus();
+    else testView.focus();
+  });
+  // A click on the mode that is already chosen starts a new test too; after any click there the keys go to the text.
+  byId("options").addEventListener("click", (event) => {
+    if (/** @type {MouseEvent} */ (event).detail > 0 && /** @type {Element} */ (event.target).matches("input")) testView.focus();
+  });
+}
+
+async function begin() {
+  showSettings();
+  wireSettings();
+  wireKeys();
+  addEventListener("hashchange", route);
+  client.open();
+  const log = await client.takeUp();
+  if (log) {
+    setHash("#/");
+    showSection("test");
+    testView.show(log);
+    testView.focus();
+  } else {
+    route();
+  }
+}
+
+begin();

@@ -1,0 +1,134 @@
+/**
+ * The visitor's results: a plot of progress and a table, newest first, page by page.
+ *
+ * @module
+ */
+
+import { ApiError, ownResults } from "./api.js";
+import { h } from "./dom.js";
+import { fixed, seconds, testName } from "./figures.js";
+import { Plot } from "./plot.js";
+import { roundTo2 } from "./scoring.js";
+
+/** The mean in the plot runs over this many tests. */
+const MEAN_OF = 10;
+
+export class HistoryView {
+  /** @param {HTMLElement} root */
+  constructor(root) {
+    this.root = root;
+    /** @type {Record<string, any>[]} newest first */
+    this.results = [];
+    /** @type {string | null} */
+    this.cursor = null;
+    this.shown = 0;
+  }
+
+  async show() {
+    const turn = ++this.shown;
+    this.results = [];
+    this.cursor = null;
+    this.say("Loading …");
+    await this.load(turn);
+  }
+
+  /** @param {number} turn */
+  async load(turn) {
+    try {
+      const page = await ownResults(this.cursor);
+      if (turn !== this.shown) return;
+      this.results.push(...page.results);
+      this.cursor = page.cursor ?? null;
+      this.draw(turn);
+    } catch (error) {
+      if (turn !== this.shown) return;
+      if (!(error instanceof ApiError)) throw error;
+      if (error.status === 401) this.say("Nothing here yet: your results appear after your first test.");
+      else this.say(`Your history cannot be shown now. ${error.message}`, h("button", { type: "button", onclick: () => this.show() }, "Try again"));
+    }
+  }
+
+  /** @param {string} sentence @param {HTMLElement | null} [button] */
+  say(sentence, button = null) {
+    this.root.replaceChildren(h("h1", { tabindex: -1 }, "History"), h("p", { class: "quiet", role: "status" }, sentence), button ?? "");
+  }
+
+  /** @param {number} turn */
+  draw(turn) {
+    if (this.results.length === 0) {
+      this.say("Nothing here yet: your results appear after your first test.");
+      return;
+    }
+    const more = h("button", { type: "button", onclick: () => this.load(turn) }, "Older results");
+    this.root.replaceChildren(
+      h("h1", { tabindex: -1 }, "History"),
+      this.totals(),
+      this.results.length > 1 ? this.plot().element : "",
+      this.table(),
+      this.cursor ? h("p", { class: "ends" }, more) : "",
+    );
+  }
+
+  totals() {
+    const counted = this.results.filter(({ verdict }) => verdict !== "void");
+    const recent = counted.slice(0, MEAN_OF);
+    const mean = (/** @type {"wpm" | "acc"} */ key) => (recent.length ? recent.reduce((sum, r) => sum + r[key], 0) / recent.length : 0);
+    const all = this.results.reduce((sum, { duration_ms: ms }) => sum + ms, 0);
+    const facts = [
+      [this.cursor ? "tests shown" : "tests", String(this.results.length)],
+      ["best wpm", fixed(Math.max(0, ...counted.map(({ wpm }) => wpm)), 0)],
+      [`wpm, last ${recent.length}`, fixed(mean("wpm"), 0)],
+      [`accuracy, last ${recent.length}`, `${fixed(mean("acc"), 0)} %`],
+      ["time typed", seconds(all)],
+    ];
+    return h("dl", { class: "small totals" }, ...facts.map(([name, value]) => h("div", { class: "figure-box" }, h("dt", {}, name), h("dd", {}, value))));
+  }
+
+  plot() {
+    const old = [...this.results].reverse();
+    const means = old.map((_, i) => {
+      const window = old.slice(Math.max(0, i + 1 - MEAN_OF), i + 1);
+      return roundTo2(window.reduce((sum, { wpm }) => sum + wpm, 0) / window.length);
+    });
+    return new Plot({
+      title: "Speed from test to test",
+      xName: "test",
+      xTexts: old.map((_, i) => String(i + 1)),
+      xs: old.map((_, i) => i + 1),
+      yName: "words per minute",
+      lines: [
+        { name: "each test", values: old.map(({ wpm }) => wpm), className: "raw dots" },
+        { name: `mean of ${MEAN_OF}`, values: means, className: "wpm" },
+      ],
+    });
+  }
+
+  table() {
+    const names = ["when", "wpm", "raw", "accuracy", "consistency", "test", "time"];
+    const rows = this.results.map((result) => {
+      const when = new Date(result.created_at);
+      return h(
+        "tr",
+        { "data-verdict": result.verdict },
+        h("th", { scope: "row" }, h("a", { href: `#/result/${result.session}` }, h("time", { datetime: when.toISOString() }, shortDate(when)))),
+        h("td", { class: "main" }, fixed(result.wpm, 1)),
+        h("td", {}, fixed(result.raw, 1)),
+        h("td", {}, `${fixed(result.acc, 1)} %`),
+        h("td", {}, `${fixed(result.consistency, 0)} %`),
+        h("td", { class: "what" }, testName(result), result.language && result.language !== "en" ? `, ${result.language}` : "", result.verdict === "ok" ? "" : ` · ${result.verdict}`),
+        h("td", {}, seconds(result.duration_ms)),
+      );
+    });
+    return h(
+      "div",
+      { class: "scroll" },
+      h("table", { class: "results" }, h("caption", { class: "unseen" }, "Results, newest first"), h("thead", {}, h("tr", {}, ...names.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, ...rows)),
+    );
+  }
+}
+
+/** @param {Date} when */
+function shortDate(when) {
+  const sameYear = when.getFullYear() === new Date().getFullYear();
+  return when.toLocaleString(undefined, { day: "numeric", month: "short", ...(sameYear ? {} : { year: "numeric" }), hour: "2-digit", minute: "2-digit" });
+}

@@ -1,0 +1,134 @@
+/**
+ * A result: big figures, the plot, everything else with what it means, the keys, the replay, and where to go next.
+ *
+ * @module
+ */
+
+import { announce } from "./announce.js";
+import { h, say } from "./dom.js";
+import { figure, fixed, testName, verdict } from "./figures.js";
+import { keyboardPicture, keyFigures } from "./keyboard.js";
+import { letters } from "./passage.js";
+import { speedPlot } from "./plot.js";
+import { Replay } from "./replay.js";
+import { settings } from "./settings.js";
+
+/** How far the result has come, and what the page says then. */
+const STATES = {
+  unsent: "Not sent yet: it is kept in this browser and goes out by itself when the connection is back.",
+  sent: "Sent, waiting for the server …",
+  accepted: "Accepted, being saved …",
+  stored: "Saved",
+};
+const MOST_MISSED = 12;
+
+/** @typedef {keyof typeof STATES} State */
+
+export class ResultView {
+  /**
+   * @param {HTMLElement} root
+   * @param {{next: () => void, repeat: (started: Record<string, any>) => void, practise: (words: string[]) => void}} actions
+   */
+  constructor(root, actions) {
+    this.root = root;
+    this.actions = actions;
+    this.session = "";
+    /** @type {Record<string, any>} */
+    this.started = {};
+    /** @type {HTMLElement | null} */
+    this.next = null;
+    this.heading = h("h1", { tabindex: -1, class: "unseen" }, "Result");
+    this.state = h("p", { class: "state", role: "status" });
+    this.figures = h("div", { class: "summary" });
+    /** @type {Replay | null} */
+    this.replay = null;
+  }
+
+  /**
+   * @param {{session: string, result: Record<string, any>, scorer: import("./scoring.js").Scorer | null,
+   *   started: Record<string, any>, events: (number | string)[], state: State, fresh: boolean}} shown `scorer` has been
+   *   fed the whole log; null where the log is not there; `fresh`: just typed
+   */
+  show({ session, result, scorer, started, events, state, fresh }) {
+    this.session = session;
+    this.started = started;
+    const missed = scorer ? wrongWords(scorer) : [];
+    const next = h("button", { type: "button", class: "primary", onclick: this.actions.next }, "Next test");
+    const actions = h(
+      "div",
+      { class: "actions" },
+      next,
+      h("button", { type: "button", onclick: () => this.actions.repeat(started), disabled: started.mode === "zen" }, "Same text again"),
+      h("button", { type: "button", onclick: () => this.actions.practise(missed), disabled: missed.length === 0 }, "Practise missed words"),
+    );
+    this.setResult(result);
+    const panels = [];
+    if (scorer && events.length) {
+      const options = { limitMs: scorer.limitMs, cyclic: scorer.cyclic, zen: scorer.zen };
+      if (missed.length) panels.push(panel("Missed words", missedList(missed, started)));
+      panels.push(panel("Replay", (this.replay = new Replay(scorer.words, options, events, started)).element));
+      if (!scorer.zen) panels.push(panel("Errors by key", keyboardPicture(keyFigures(scorer.words, options, events), settings.layout)));
+    }
+    this.root.replaceChildren(this.heading, this.figures, h("div", { class: "after" }, this.state, actions), ...panels);
+    this.setState(state);
+    if (fresh) {
+      this.heading.focus({ preventScroll: true });
+      scrollTo(0, 0);
+    }
+    this.next = next;
+  }
+
+  /** Figures that came later, from the server, replace the page's own. @param {Record<string, any>} result */
+  setResult(result) {
+    const plot = result.series?.wpm?.length ? speedPlot(result).element : h("p", { class: "quiet no-plot" }, "Too short for a plot.");
+    this.figures.replaceChildren(
+      h("dl", { class: "big" }, figure("wpm", result), figure("acc", result)),
+      h("div", { class: "graph" }, plot),
+      h(
+        "dl",
+        { class: "small" },
+        h("div", { class: "figure-box" }, h("dt", {}, "test"), h("dd", { class: "what" }, testName({ ...this.started, ...result }), verdict(result))),
+        ...["raw", "consistency", "key_consistency", "chars", "time", "afk"].map((key) => figure(key, result)),
+      ),
+    );
+  }
+
+  /** @param {State} state */
+  setState(state) {
+    this.state.dataset.state = state;
+    say(this.state, STATES[state]);
+  }
+
+  /** The server will never have it. @param {string} why */
+  fail(why) {
+    this.state.dataset.state = "failed";
+    say(this.state, `Not saved: ${why}`);
+  }
+
+  /** What a screen reader hears at the end. @param {Record<string, any>} result */
+  announce(result) {
+    announce(`Test finished: ${fixed(result.wpm)} words per minute, ${fixed(Math.floor(result.acc))} per cent accuracy.`);
+  }
+}
+
+/** Each word that was left wrong, once. @param {import("./scoring.js").Scorer} scorer @returns {string[]} */
+export function wrongWords(scorer) {
+  const words = new Set();
+  const last = scorer.limitMs === null && scorer.ended ? scorer.active : scorer.active - 1;
+  for (let index = 0; index <= last; index++) {
+    if (!scorer.isRight(index)) words.add(letters(scorer.target(index) ?? []).join(""));
+  }
+  words.delete("");
+  return [...words];
+}
+
+/** @param {string[]} words @param {Record<string, any>} started */
+function missedList(words, started) {
+  const shown = words.slice(0, MOST_MISSED).map((word) => h("li", { lang: started.language, dir: "auto" }, word));
+  return h("ul", { class: "missed" }, ...shown, words.length > MOST_MISSED ? h("li", { class: "quiet" }, `and ${words.length - MOST_MISSED} more`) : null);
+}
+
+/** @param {string} title @param {HTMLElement} content */
+function panel(title, content) {
+  return h("section", { class: "panel" }, h("h2", {}, title), content);
+}
