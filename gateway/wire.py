@@ -214,6 +214,11 @@ class WebSocketWire(asyncio.Protocol):
         transport = self._transport
         return len(self._out) + (transport.get_write_buffer_size() if transport is not None else 0)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes received that are not delivered yet: of a frame, or a message of fragments, that is not whole."""
+        return len(self._partial or b"") + len(self._message or b"")
+
     def send(self, payload: bytes, binary: bool) -> None:
         """Send one data message (text: valid UTF-8 is the caller's care); dropped where the connection is not open.
 
