@@ -8,6 +8,7 @@ of series is bounded. Names stay as they are: dashboards and alarms hang on them
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -77,6 +78,17 @@ class SpoolFigures:
     """Results since start that met another core of the same session in the store."""
 
 
+class EdgeFigures(Protocol):
+    """What the edge counts itself, since its start."""
+
+    accepted: int
+    websockets: int
+    refused_handshakes: int
+    refused_full: int
+    refused_address: int
+    heads_overdue: int
+
+
 class Metrics:
     """The process's figures; `scrape()` is the text that Prometheus reads."""
 
@@ -88,9 +100,6 @@ class Metrics:
         self._watched: list[Callable[[], Iterable[Metric]]] = []
         self._closes = Counter("typegate_ws_closes", "Ended WebSockets by close code", ["code"], registry=registry)
         self._errors = Counter("typegate_errors", "`error` messages sent, by code", ["code"], registry=registry)
-        self._handshakes = Counter(
-            "typegate_ws_handshakes", "Upgrade requests by outcome", ["outcome"], registry=registry
-        )
         self._auths = Counter("typegate_auth", "Identifications", ["kind", "outcome"], registry=registry)
         self._results = Counter(
             "typegate_results_submitted", "Results handed to the spool", ["mode", "verdict"], registry=registry
@@ -126,14 +135,20 @@ class Metrics:
         connections: Callable[[], int] | None = None,
         sessions: Callable[[], Mapping[str, int]] | None = None,
         spool: Callable[[], SpoolFigures] | None = None,
+        edge: Callable[[], EdgeFigures] | None = None,
     ) -> None:
-        """Take functions that a scrape asks on the loop: open WebSockets, sessions by state, the spool's figures."""
+        """Take functions that a scrape asks on the loop.
+
+        They give the open WebSockets, the sessions by where they are, the spool's figures and the edge's.
+        """
         if connections is not None:
             self._watched.append(lambda: [self._connections(connections())])
         if sessions is not None:
             self._watched.append(lambda: [_gauge("typegate_sessions", "Sessions by state", "state", sessions())])
         if spool is not None:
             self._watched.append(lambda: _spool(spool()))
+        if edge is not None:
+            self._watched.append(lambda: _edge(edge()))
 
     def closed(self, code: int) -> None:
         """Count a WebSocket connection that ended with this close code; codes of the client's invention as one."""
@@ -143,10 +158,6 @@ class Metrics:
     def error(self, code: str) -> None:
         """Count an `error` message sent, by its code."""
         self._errors.labels(code).inc()
-
-    def handshake(self, outcome: str) -> None:
-        """Count an upgrade request: `accepted`, or the HTTP status that refused it."""
-        self._handshakes.labels(outcome).inc()
 
     def auth(self, kind: str, outcome: str) -> None:
         """Count an identification: kind `guest` or `jwt`, outcome `ok` or the refusal's code."""
@@ -232,3 +243,18 @@ def _spool(figures: SpoolFigures) -> list[Metric]:
             "typegate_conflicts", "Results that met another core of the same session", value=figures.conflicts
         ),
     ]
+
+
+def _edge(figures: EdgeFigures) -> list[Metric]:
+    handshakes = CounterMetricFamily("typegate_ws_handshakes", "Upgrade requests by outcome", labels=["outcome"])
+    handshakes.add_metric(["accepted"], figures.websockets)
+    handshakes.add_metric(["refused"], figures.refused_handshakes)
+    refused = CounterMetricFamily(
+        "typegate_connections_refused", "Connections refused: server full, address busy, head too late", labels=["why"]
+    )
+    refused.add_metric(["full"], figures.refused_full)
+    refused.add_metric(["address"], figures.refused_address)
+    refused.add_metric(["late"], figures.heads_overdue)
+    accepted = CounterMetricFamily("typegate_connections", "Connections taken, HTTP and WebSocket")
+    accepted.add_metric([], figures.accepted)
+    return [accepted, handshakes, refused]

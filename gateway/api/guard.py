@@ -13,7 +13,7 @@ from gateway.api.problems import problem_response
 from gateway.limits import Credits, network
 from gateway.metrics import Metrics
 
-__all__ = ["Guard", "security_headers"]
+__all__ = ["Guard", "allowing", "security_headers"]
 
 log = structlog.get_logger(__name__)
 
@@ -57,16 +57,16 @@ class Guard:
         self,
         app: Any,
         *,
-        credits_: Credits,
+        allowance: Credits,
         metrics: Metrics,
         tls: bool,
-        cross_origin: Callable[[str], bool] | None = None,
+        may_read: Callable[[str], bool],
     ) -> None:
         self._app = app
-        self._credits = credits_
+        self._allowance = allowance
         self._metrics = metrics
         self._headers = security_headers(tls=tls)
-        self._cross_origin = cross_origin
+        self._may_read = may_read
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Serve one request."""
@@ -112,18 +112,35 @@ class Guard:
         client = scope.get("client")
         if client is None or not scope["path"].startswith("/v1/"):
             return 0
-        return self._credits.take(network(client[0]), now_ms=time.monotonic() * 1000)
+        return self._allowance.take(network(client[0]), now_ms=time.monotonic() * 1000)
 
     def _allow_origin(self, scope: dict[str, Any]) -> list[tuple[bytes, bytes]]:
         """Lets the pages that may open our WebSocket read the API too (Fetch standard, CORS protocol)."""
-        if self._cross_origin is None or not scope["path"].startswith("/v1/"):
+        if not scope["path"].startswith("/v1/"):
             return []
         found = [(b"vary", b"origin")]
         for name, value in scope["headers"]:
-            if name == b"origin" and self._cross_origin(value.decode("latin-1")):
+            if name == b"origin" and self._may_read(value.decode("latin-1")):
                 found.append((b"access-control-allow-origin", value))
                 found.append((b"access-control-expose-headers", b"etag, retry-after"))
         return found
+
+
+def allowing(origins: tuple[str, ...]) -> Callable[[str], bool]:
+    """Whose pages may read the API: the origins that may connect to the WebSocket (`EdgeOptions.origins`).
+
+    Nothing that a browser sends by itself (cookies) opens anything here, so "same-origin" needs no word about others.
+    """
+    exact = frozenset(origin.lower() for origin in origins)
+    wild = [(start, "." + end) for start, mark, end in (o.lower().partition("*.") for o in origins) if mark]
+
+    def may_read(origin: str) -> bool:
+        origin = origin.lower()
+        if "*" in exact or (origin in exact and "*" not in origin):
+            return True
+        return any(origin.startswith(start) and origin.endswith(end) for start, end in wild)
+
+    return may_read
 
 
 _PREFLIGHT = [

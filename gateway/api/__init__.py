@@ -1,0 +1,107 @@
+"""The HTTP API beside the WebSocket: the page, the catalogue, results for their owners, health, documentation.
+
+One file a resource; `public_app` and `admin_app` put them together. Never: keystrokes, a decision about a test.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+from fastapi.responses import Response
+
+from config.gateway import HttpOptions
+from gateway.api import catalogue, docs, health, pages, problems, results
+from gateway.api.guard import Guard, allowing
+from gateway.api.health import Health
+from gateway.api.heavy import Heavy
+from gateway.api.pages import Pages
+from gateway.api.who import Callers
+from gateway.auth import Authenticator
+from gateway.limits import Credits
+from gateway.metrics import CONTENT_TYPE, Metrics
+from gateway.slices import Slices
+from gateway.texts import Texts
+from gateway.version import version
+from persistence.cache import RecentResults
+from persistence.catalogue import Catalogue
+from persistence.results import ResultStore
+from session.result import Result
+
+__all__ = ["Parts", "admin_app", "public_app"]
+
+DESCRIPTION = (
+    "Tests to type, results and replays. Typing itself goes over the WebSocket at /ws. Errors are problem details "
+    "(RFC 9457); ids of users and tests are decimal strings."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the public API is made of; the composition root opens and closes it."""
+
+    catalogue: Catalogue
+    store: ResultStore
+    recent: RecentResults
+    underway: Callable[[bytes], Result | None]
+    """A result that is durable on this node and not yet in the store, by session."""
+    texts: Texts
+    authenticator: Authenticator
+    slices: Slices
+    metrics: Metrics
+    health: Health
+    pages: Pages
+
+
+def public_app(parts: Parts, *, options: HttpOptions, origins: tuple[str, ...], tls: bool) -> Guard:
+    """The ASGI application of the public port."""
+    app = FastAPI(
+        title="Typegate", version=version(), description=DESCRIPTION, openapi_url=None, docs_url=None, redoc_url=None
+    )
+    problems.install(app)
+
+    def title_of(test: int, version: int) -> str | None:
+        found = parts.catalogue.shelf.test(test, version)
+        return None if found is None else found.title
+
+    app.include_router(pages.router(parts.pages))
+    app.include_router(
+        catalogue.router(parts.catalogue, max_age_s=options.catalogue_max_age_s, page_rows=options.page_rows)
+    )
+    app.include_router(
+        results.router(
+            store=parts.store,
+            recent=parts.recent,
+            underway=parts.underway,
+            texts=parts.texts,
+            callers=Callers(
+                parts.authenticator,
+                Credits(rate_per_s=options.user_per_s, burst=options.user_burst, capacity=options.tracked),
+                parts.metrics,
+            ),
+            heavy=Heavy(parts.slices, at_once=options.heavy_at_once),
+            page_rows=options.page_rows,
+            title_of=title_of,
+        )
+    )
+    app.include_router(health.router(parts.health, detailed=False))
+    app.include_router(docs.router(app))
+    return Guard(
+        app,
+        allowance=Credits(rate_per_s=options.address_per_s, burst=options.address_burst, capacity=options.tracked),
+        metrics=parts.metrics,
+        tls=tls,
+        may_read=allowing(origins),
+    )
+
+
+def admin_app(metrics: Metrics, state: Health) -> FastAPI:
+    """The ASGI application of the admin port."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    problems.install(app)
+    app.include_router(health.router(state, detailed=True))
+
+    @app.get("/metrics")
+    async def figures() -> Response:
+        return Response(await metrics.scrape(), headers={"content-type": CONTENT_TYPE, "cache-control": "no-store"})
+
+    return app

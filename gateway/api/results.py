@@ -1,0 +1,273 @@
+"""Results: one, its replay, its figures by key, and a user's list. Each for its owner alone, or the admin token."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Depends, Query, Request, Security
+from fastapi.responses import Response
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel, Field
+
+from gateway.api.heavy import Heavy
+from gateway.api.problems import Problem, ProblemDetails
+from gateway.api.who import Caller, Callers, user_named
+from gateway.rescoring import Unreplayable, keyed, rescoring
+from gateway.texts import Texts
+from persistence.cache import RecentResults
+from persistence.errors import CursorError, StoreError
+from persistence.results import Page, ResultStore
+from persistence.results.cursor import cursor_after
+from session.identity import IdentityError, session_from_text
+from session.result import Result
+
+__all__ = ["router", "shown"]
+
+RECENT = 10
+PRIVATE = {"cache-control": "private, no-store", "vary": "authorization"}
+Verdict = Literal["ok", "review", "void"]
+
+
+class ReasonRow(BaseModel):
+    """Why a verdict is not `ok`."""
+
+    name: str = Field(description="The feature")
+    value: float = Field(description="What was measured")
+    threshold: float = Field(description="What it was held against")
+
+
+class SeriesRows(BaseModel):
+    """One entry a second of client time."""
+
+    wpm: list[int] = Field(description="Speed from the start to this second")
+    raw: list[int] = Field(description="The same of every character")
+    burst: list[int] = Field(description="Speed within this second alone")
+    err: list[int] = Field(description="Wrong inserts within this second")
+
+
+class ResultRow(BaseModel):
+    """A finished test: the fields of the `result` message, and what else is stored."""
+
+    session: str = Field(description="The session's UUID: the result's id")
+    user: str = Field(description="Its owner; a guest's id is negative")
+    created_at: int = Field(description="When it was started, epoch ms")
+    mode: str
+    count: int | None = Field(None, description="Words, in mode `words`")
+    seconds: int | None = Field(None, description="Length, where it was on the clock")
+    language: str = Field(description="BCP 47 tag")
+    test: str | None = Field(None, description="The catalogue's passage, in mode `quote`")
+    title: str | None = Field(None, description="Its title")
+    text: str | None = Field(None, description="The own text, in mode `text`")
+    punctuation: bool
+    numbers: bool
+    input: str = Field(description="keyboard, touch, ime or assistive")
+    tags: list[str]
+    wpm: float = Field(description="Words (5 characters) a minute, of correct words")
+    raw: float = Field(description="The same of all characters")
+    acc: float = Field(description="Correct inserts in per cent")
+    consistency: float = Field(description="Evenness of the speed from second to second, 0 to 100")
+    key_consistency: float = Field(description="Evenness of the gaps between keys, 0 to 100")
+    chars: list[int] = Field(description="[correct, incorrect, extra, missed] characters")
+    duration_ms: float
+    afk_ms: float = Field(description="Of it, seconds without a key")
+    series: SeriesRows
+    verdict: Verdict
+    state: Literal["accepted", "stored"] = Field(description="accepted: durable on this node; stored: in the store")
+    reasons: list[ReasonRow] = Field(description="Why the verdict is not `ok`")
+    features: dict[str, float] = Field(description="What was measured for the verdict")
+    unseen_ms: int = Field(description="Client time in events that the server did not see as they were typed")
+    slack_ms: int = Field(description="Server time before resumes that the log does not account for")
+    scoring_version: str
+
+
+class ResultList(BaseModel):
+    """A page of results, newest first."""
+
+    results: list[ResultRow]
+    cursor: str | None = Field(None, description="Give it back as `cursor` for the next page; null at the end")
+
+
+class Replay(BaseModel):
+    """All that a page needs to play a test again, and to check its score."""
+
+    text: str = Field(description="What was to be typed; empty in zen")
+    breaks: list[int] | None = Field(
+        None, description="Code points of each grapheme cluster; absent where all have one"
+    )
+    word_lengths: list[int] | None = Field(None, description="Clusters of each word; absent where spaces part them")
+    cyclic: bool = Field(description="Whether the text starts again after its last word")
+    direction: str = Field(description="`ltr` or `rtl`")
+    mode: str
+    seconds: int | None = None
+    count: int | None = None
+    events: list[int | str] = Field(description="Flat: dt in ms, key, dt, key, ...")
+    holds: list[int] = Field(description="Flat: event, ms held, ...")
+    agrees: bool = Field(description="Whether scoring the log again gives the stored figures to the digit")
+    result: ResultRow
+
+
+def router(
+    *,
+    store: ResultStore,
+    recent: RecentResults,
+    underway: Callable[[bytes], Result | None],
+    texts: Texts,
+    callers: Callers,
+    heavy: Heavy,
+    page_rows: int,
+    title_of: Callable[[int, int], str | None],
+) -> APIRouter:
+    """`/v1/results/...` and `/v1/users/{id}/results`.
+
+    `underway(session)` gives a result that is durable on this node and not in the store yet.
+    """
+    problems: dict[int | str, dict[str, Any]] = {
+        401: {"model": ProblemDetails, "description": "No token, or none that is accepted"},
+        404: {"model": ProblemDetails, "description": "There is no such result, or it is somebody else's"},
+        429: {"model": ProblemDetails, "description": "Too many requests; Retry-After says when"},
+        503: {"model": ProblemDetails, "description": "The store does not answer just now"},
+    }
+    routes = APIRouter(
+        prefix="/v1",
+        tags=["results"],
+        responses=problems,
+        dependencies=[Security(HTTPBearer(auto_error=False, description="A JWT of the site, or a guest's token"))],
+    )
+
+    async def caller(request: Request) -> Caller:
+        return await callers.of(request)
+
+    Known = Annotated[Caller, Depends(caller)]
+
+    async def found(name: str, known: Caller) -> tuple[Result, bool]:
+        """The result, and whether it is in the store. Somebody else's is as good as none."""
+        try:
+            session = session_from_text(name.lower())
+        except IdentityError as fault:
+            raise Problem(422, f"{fault}") from None
+        pending = underway(session)
+        result = pending
+        if result is None:
+            try:
+                result = await store.by_id(session)
+            except StoreError as fault:
+                raise _unavailable(fault) from None
+        if result is None or not known.may_read(result.user):
+            raise Problem(404, f"there is no result {name} of yours; one that was given up or never finished has none")
+        return result, pending is None
+
+    @routes.get("/results/{id}", response_model=ResultRow, summary="One result")
+    async def result(id: str, known: Known) -> Response:  # noqa: A002  # the API's own word
+        """A finished test with its figures, series, verdict and reasons."""
+        one, stored = await found(id, known)
+        return _json(shown(one, stored=stored, title_of=title_of))
+
+    @routes.get("/results/{id}/replay", response_model=Replay, summary="A result's keystrokes")
+    async def replay(id: str, known: Known) -> Response:  # noqa: A002
+        """Text, keystrokes and holds, and whether scoring them again gives the stored figures."""
+        one, stored = await found(id, known)
+        try:
+            again = await heavy.run(rescoring(one, texts))
+        except Unreplayable as fault:
+            raise Problem(422, str(fault)) from None
+        material = again.material
+        body = {
+            "text": material.text,
+            "breaks": material.breaks,
+            "word_lengths": material.word_lengths,
+            "cyclic": material.cyclic,
+            "direction": material.direction,
+            "mode": one.mode,
+            "seconds": one.seconds,
+            "count": one.count,
+            "events": again.log.events,
+            "holds": [part for hold in sorted(again.log.holds.items()) for part in hold],
+            "agrees": again.agrees,
+            "result": shown(one, stored=stored, title_of=title_of),
+        }
+        body = {name: value for name, value in body.items() if value is not None}
+        return await heavy.json(body)
+
+    @routes.get("/results/{id}/keys", summary="Figures by key, and error rates")
+    async def keys(id: str, known: Known) -> Response:  # noqa: A002
+        """Counts, errors and latency of each key, and the error rates of Soukoreff and MacKenzie (2003)."""
+        one, _ = await found(id, known)
+        try:
+            body = await heavy.run(keyed(one, texts))
+        except Unreplayable as fault:
+            raise Problem(422, str(fault)) from None
+        return await heavy.json(body)
+
+    @routes.get("/users/{id}/results", response_model=ResultList, summary="A user's results, newest first")
+    async def results(
+        id: str,  # noqa: A002
+        known: Known,
+        limit: Annotated[int, Query(ge=1, description="Results a page")] = 10,
+        cursor: Annotated[str | None, Query(max_length=64, description="From the page before")] = None,
+    ) -> Response:
+        """`me` stands for the token's own user."""
+        user = user_named(id, known)
+        if not known.may_read(user):
+            raise Problem(403, "users read their own results; `me` stands for your own id")
+        try:
+            page = await _page(user, min(limit, page_rows), cursor)
+        except CursorError as fault:
+            raise Problem(422, f"cursor: {fault}") from None
+        except StoreError as fault:
+            raise _unavailable(fault) from None
+        return await heavy.json(
+            {
+                "results": [shown(one, stored=True, title_of=title_of) for one in page.results],
+                "cursor": page.cursor,
+            }
+        )
+
+    async def _page(user: int, limit: int, cursor: str | None) -> Page:
+        if cursor is not None or limit > RECENT:
+            return await store.by_user(user, limit=limit, cursor=cursor)
+        rows = await recent.of(user)
+        more = len(rows) > limit or len(rows) == RECENT
+        shown_rows = tuple(rows[:limit])
+        return Page(shown_rows, cursor_after(shown_rows[-1].session) if more and shown_rows else None)
+
+    return routes
+
+
+def shown(result: Result, *, stored: bool, title_of: Callable[[int, int], str | None]) -> dict[str, Any]:
+    """A result as the API shows it."""
+    row = result.to_wire()
+    del row["t"]
+    row.update(
+        state="stored" if stored else "accepted",
+        user=str(result.user),
+        created_at=result.created_at_ms,
+        mode=result.mode,
+        language=result.language,
+        punctuation=result.punctuation,
+        numbers=result.numbers,
+        input=result.input,
+        tags=list(result.tags),
+        reasons=[{"name": why.name, "value": why.value, "threshold": why.threshold} for why in result.reasons],
+        features=result.features,
+        unseen_ms=result.unseen_ms,
+        slack_ms=result.slack_ms,
+        scoring_version=result.scoring_version,
+    )
+    row["series"] = {**row["series"], "burst": result.summary.series.burst}
+    for name, value in (("count", result.count), ("seconds", result.seconds), ("text", result.text)):
+        if value is not None:
+            row[name] = value
+    if result.test is not None:
+        row["test"] = str(result.test)
+        title = title_of(result.test, result.test_version)
+        if title is not None:
+            row["title"] = title
+    return row
+
+
+def _json(body: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(body), headers=PRIVATE, media_type="application/json")
+
+
+def _unavailable(fault: StoreError) -> Problem:
+    return Problem(503, f"{fault}; try again in a moment", headers={"retry-after": "1"})

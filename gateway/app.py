@@ -1,0 +1,413 @@
+"""The composition root: opens every resource of one process in one place, and closes them in reverse.
+
+    folder ─ keys ─ authenticator ─ catalogue ─ store ─ cache ─ spool ─ hub ─ stream ─ edge ─ admin port
+
+Nothing else opens anything, and nothing is opened at import. Stopping: not ready → clients are told → what is spooled
+goes on to the store → connections close with 1012 → resources close. Each step is bounded; what a bound cuts short is
+safe: results are in the spool, running tests with their clients.
+"""
+
+import asyncio
+import errno
+import gc
+import os
+import resource
+import secrets
+import signal
+import ssl
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+import uvloop
+
+from config.edge import EdgeOptions
+from config.settings import Settings
+from gateway.api import Parts, admin_app, public_app
+from gateway.api.health import Health
+from gateway.api.pages import Pages
+from gateway.auth import Authenticator
+from gateway.codec import CODECS
+from gateway.connection import Connection
+from gateway.edge import Edge
+from gateway.handshake import Refusal, Request
+from gateway.hub import Hub
+from gateway.jwks import Unreadable
+from gateway.metrics import Metrics, SpoolFigures
+from gateway.texts import Texts
+from persistence.cache import MemoryCache, RecentResults
+from persistence.catalogue import Catalogue, CatalogueError, EmbeddedCatalogue
+from persistence.errors import StoreError
+from persistence.folder import DataFolder
+from persistence.keys import load_keys
+from persistence.results import SqliteResults
+from persistence.stream import InProcessStream, Spool
+from session.result import Result
+
+__all__ = ["CannotStart", "Gateway", "raise_file_limit", "run", "tls_context"]
+
+WEB = Path(__file__).parent / "web"
+REFRESH_S = 5.0
+"""How often it is looked whether a command has imported tests; one PRAGMA when it has not."""
+LAG_PERIOD_S = 0.25
+CLOSE_S = 2.0
+"""Time for close frames to be answered and running HTTP requests to end."""
+RESERVED_FILES = 256
+"""Open files beside connections: databases, logs, sockets of libraries."""
+
+log = structlog.get_logger(__name__)
+
+
+class CannotStart(Exception):
+    """The server cannot start; the message is one sentence with what to do."""
+
+
+class Gateway:
+    """One process's server. An async context manager: entering listens, leaving stops without grace."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.hub: Hub
+        self.metrics = Metrics(node=settings.node.name)
+        self.health: Health
+        self._edge: Edge
+        self._admin: Edge | None = None
+        self._stream: InProcessStream
+        self._tls: ssl.SSLContext | None = None
+        self._opened = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Open everything. Raises CannotStart."""
+        async with AsyncExitStack() as opening:
+            try:
+                await self._open(opening)
+            except (StoreError, CatalogueError, Unreadable) as fault:
+                raise CannotStart(f"{fault}.") from fault
+            self._opened = opening.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close everything in reverse."""
+        await self._opened.aclose()
+
+    @property
+    def url(self) -> str:
+        """The address to open in a browser."""
+        host, port = self._edge.addresses[0]
+        return f"{'https' if self._tls else 'http'}://{_browsable(host)}:{port}/"
+
+    @property
+    def admin_url(self) -> str | None:
+        """The admin port's address; None where it is off."""
+        if self._admin is None:
+            return None
+        host, port = self._admin.addresses[0]
+        return f"http://{_browsable(host)}:{port}/"
+
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """Send clients away and pass on what is spooled, within the settings' times; `hurry` cuts the waiting short."""
+        stop = self.settings.stop
+        self.health.draining = True
+        self._edge.begin_drain()
+        log.info("stopping", websockets=self._edge.websockets, grace_s=stop.grace_s)
+        await _unless(hurry, self.hub.drain(grace_s=stop.grace_s))
+        if hurry.is_set():
+            await self.hub.drain(grace_s=0)
+        if not await _unless(hurry, self._stream.flush(timeout_ms=round(stop.flush_s * 1000))):
+            log.warning("some results are not in the store yet; they are safe in the spool until the next start")
+
+    def reload(self) -> None:
+        """Read certificate and key files again (SIGHUP); what cannot be read leaves the old ones in place."""
+        try:
+            self._authenticator.load()
+            if self._tls is not None:
+                tls = self.settings.tls
+                assert tls.cert is not None
+                self._tls.load_cert_chain(tls.cert, tls.key)
+        except (Unreadable, OSError) as fault:
+            log.error("certificate and keys were not read again; the old ones stay", fault=str(fault))
+        else:
+            log.info("read certificate and keys again")
+
+    async def _open(self, opening: AsyncExitStack) -> None:
+        settings, metrics = self.settings, self.metrics
+        loop = asyncio.get_running_loop()
+        enter = opening.enter_async_context
+        self._tls = tls_context(settings)
+        edge_options = settings.edge
+
+        folder = await enter(DataFolder(settings.node.data, min_free_bytes=settings.spool.min_free_bytes))
+        ring = await asyncio.to_thread(load_keys, folder.keys, now_ms=_epoch_ms(), entropy=os.urandom)
+        authenticator = self._authenticator = await enter(Authenticator(settings.auth, ring))
+        catalogue = await enter(EmbeddedCatalogue(folder.catalogue, settings.catalogue))
+        store = await enter(SqliteResults(folder.results, settings.results))
+        cache = await enter(MemoryCache(settings.cache))
+        recent = RecentResults(cache, store)
+        spool = await enter(Spool(folder.spool, settings.spool))
+
+        texts = Texts(catalogue, limits=settings.session)
+        await asyncio.to_thread(texts.warm)
+        hub = self.hub = Hub(
+            loop=loop,
+            node=settings.node.name,
+            options=settings.connection,
+            limits=settings.session,
+            ring=ring,
+            authenticator=authenticator,
+            texts=texts,
+            spool=spool,
+            store=store,
+            metrics=metrics,
+            frame_bytes=settings.wire.message_bytes,
+            epoch_ms=_epoch_ms,
+            random_bits=secrets.randbits,
+        )
+        hub.start()
+        opening.push_async_callback(hub.stop)
+        stream = self._stream = await enter(
+            InProcessStream(spool, store, hub.submissions.stored, settings.stream, recent=recent)
+        )
+
+        self.health = Health(
+            {
+                "data folder": folder.ping,
+                "keys": authenticator.ping,
+                "catalogue": catalogue.ping,
+                "store": store.ping,
+                "cache": cache.ping,
+                "spool": spool.ping,
+                "stream": stream.ping,
+            }
+        )
+        app = public_app(
+            Parts(
+                catalogue=catalogue,
+                store=store,
+                recent=recent,
+                underway=_underway(hub),
+                texts=texts,
+                authenticator=authenticator,
+                slices=hub.slices,
+                metrics=metrics,
+                health=self.health,
+                pages=await asyncio.to_thread(Pages, WEB),
+            ),
+            options=settings.http,
+            origins=edge_options.origins,
+            tls=settings.tls.enabled,
+        )
+        edge = self._edge = Edge(edge_options, subprotocols=tuple(CODECS))
+        opening.push_async_callback(edge.close, timeout_s=CLOSE_S)
+        await _listen(edge, app, _peers(hub), setting="server.port", flag="--port", ssl=self._tls)
+
+        def spool_figures() -> SpoolFigures:
+            spooled = spool.facts()
+            return SpoolFigures(
+                rows=spooled.rows,
+                oldest_age_s=spooled.oldest_age_ms / 1000,
+                refused=spooled.refused_rows,
+                conflicts=store.facts().conflicts,
+            )
+
+        metrics.watch(
+            connections=lambda: edge.websockets, sessions=hub.sessions, spool=spool_figures, edge=lambda: edge.tally
+        )
+        if settings.admin.enabled:
+            admin = self._admin = Edge(EdgeOptions(host=settings.admin.host, port=settings.admin.port, connections=256))
+            opening.push_async_callback(admin.close, timeout_s=CLOSE_S)
+            await _listen(
+                admin,
+                admin_app(metrics, self.health),
+                lambda _: Refusal(404, "There is no WebSocket on the admin port."),
+                setting="admin.port",
+                flag="--admin-port",
+            )
+        await enter(_owned(_refreshing(catalogue), name="refresh the catalogue"))
+        await enter(_owned(_measuring_lag(metrics), name="measure the loop's lag"))
+
+
+def run(settings: Settings, *, announce: Callable[[Gateway], None]) -> None:
+    """Serve until SIGTERM or SIGINT. `announce` is called when it listens. Raises CannotStart."""
+    wanted = settings.server.connections + RESERVED_FILES
+    files = raise_file_limit()
+    if files < wanted:
+        log.warning(
+            "the limit of open files is below the connections allowed; raise it (ulimit -n, or LimitNOFILE in systemd)",
+            open_files=files,
+            connections=settings.server.connections,
+        )
+    # Threads (databases, compression) give the interpreter back after 1 ms instead of 5 where the loop wants it:
+    # nothing may hold the loop for more than 3 ms.
+    sys.setswitchinterval(0.001)
+    uvloop.run(_serve(settings, announce))
+
+
+async def _serve(settings: Settings, announce: Callable[[Gateway], None]) -> None:
+    loop = asyncio.get_running_loop()
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def stopped() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped)
+    async with Gateway(settings) as gateway:
+        loop.add_signal_handler(signal.SIGHUP, gateway.reload)
+        # What is there now stays: the collector need not walk it again. A session makes no cycles, so the collector
+        # has little to find, and its pauses grow with what it walks (DESIGN's 219 ms at 10,000 sessions in lists).
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        announce(gateway)
+        await stop.wait()
+        await gateway.drain(hurry)
+    log.info("stopped")
+
+
+def raise_file_limit() -> int:
+    """Raise the soft limit of open files to the hard one; the limit that holds then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """The TLS context of the settings; None without TLS. Raises CannotStart."""
+    tls = settings.tls
+    if tls.cert is None or tls.key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    for name, path in (("certificate", tls.cert), ("key", tls.key)):
+        try:
+            path.read_bytes()
+        except OSError as fault:
+            raise CannotStart(f"the TLS {name} {path} cannot be read: {fault.strerror}.") from None
+    try:
+        context.load_cert_chain(tls.cert, tls.key, password=_no_password)
+    except (ssl.SSLError, ValueError) as fault:
+        raise CannotStart(
+            f"the TLS certificate {tls.cert} and key {tls.key} are not a pair of PEM files: {_reason(fault)}."
+        ) from None
+    return context
+
+
+def _no_password() -> str:
+    raise ValueError("the key has a password; remove it, nobody is here to type it")
+
+
+def _reason(fault: Exception) -> str:
+    return (getattr(fault, "reason", None) or str(fault)).replace("_", " ").lower()
+
+
+async def _listen(
+    edge: Edge,
+    app: object,
+    peers: Callable[[Request], Connection | Refusal],
+    *,
+    setting: str,
+    flag: str,
+    ssl: ssl.SSLContext | None = None,
+) -> None:
+    host, port = edge.options.host, edge.options.port
+    try:
+        await edge.start(app, peers, ssl=ssl)
+    except OSError as fault:
+        match fault.errno:
+            case errno.EADDRINUSE:
+                what = (
+                    f"port {port} on {host} is in use; stop what uses it, or choose another with {flag} (0: a free one)"
+                )
+            case errno.EACCES:
+                what = f"port {port} may not be had by this user; choose one above 1023 with {flag}"
+            case errno.EADDRNOTAVAIL:
+                what = f"{host} is no address of this machine; set {setting.partition('.')[0]}.host (0.0.0.0: all)"
+            case _:
+                what = f"cannot listen on {host} port {port}: {fault.strerror or fault}"
+        raise CannotStart(f"{what}.") from None
+
+
+def _peers(hub: Hub) -> Callable[[Request], Connection | Refusal]:
+    """The edge's peer factory: a server that goes takes nobody in."""
+
+    def connect(request: Request) -> Connection | Refusal:
+        if hub.draining:
+            return Refusal(503, "The server is stopping; come back in a moment.", (("Retry-After", "2"),))
+        return hub.connect(request)
+
+    return connect
+
+
+def _underway(hub: Hub) -> Callable[[bytes], Result | None]:
+    """Results durable in the spool and not yet in the store."""
+
+    def result(session: bytes) -> Result | None:
+        submission = hub.submissions.of(session)
+        return submission.result if submission is not None and submission.accepted else None
+
+    return result
+
+
+async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, bool | None]) -> bool:
+    """Do `work` unless or until `event` is set; whether it ended, and well."""
+    task = asyncio.get_running_loop().create_task(work)
+    waiting = asyncio.get_running_loop().create_task(event.wait())
+    try:
+        await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+        if not task.done():
+            task.cancel()
+        await asyncio.gather(task, waiting, return_exceptions=True)
+    return not task.cancelled() and task.result() is not False
+
+
+@asynccontextmanager
+async def _owned(work: Coroutine[Any, Any, None], *, name: str) -> AsyncIterator[None]:
+    """Run work beside, as long as the context is open."""
+    task = asyncio.get_running_loop().create_task(work, name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _refreshing(catalogue: Catalogue) -> None:
+    """See what `typegate tests import` writes while the server runs."""
+    while True:
+        await asyncio.sleep(REFRESH_S)
+        try:
+            if await catalogue.refresh():
+                log.info("took in new tests", tests=len(catalogue.shelf))
+        except CatalogueError as fault:
+            log.warning("the catalogue cannot be read again; what was read before stays", fault=str(fault))
+
+
+async def _measuring_lag(metrics: Metrics) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LAG_PERIOD_S
+        await asyncio.sleep(LAG_PERIOD_S)
+        metrics.lag(max(0.0, loop.time() - due))
+
+
+def _epoch_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _browsable(host: str) -> str:
+    """A host as a browser on this machine can open it."""
+    if host in ("0.0.0.0", "::"):
+        return "localhost"
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,34 @@
+"""The command `typegate`: serve, check, tests, replay, completion.
+
+Each command is a file; what it needs is imported when it runs, so that `--help` answers at once. A command that
+cannot do what was asked says why and what to do next, and ends with 1; one that cannot even begin ends with 2.
+"""
+
+import click
+
+from gateway.cli.check import check
+from gateway.cli.completion import completion
+from gateway.cli.replay import replay
+from gateway.cli.serve import serve
+from gateway.cli.tests import tests
+from gateway.version import version
+
+__all__ = ["main"]
+
+EXAMPLES = """\b
+Examples:
+  typegate serve                          serve on http://127.0.0.1:8080
+  typegate serve --port 0 --open          on a free port, and open it in the browser
+  typegate check --config typegate.toml   what is wrong with these settings?
+  typegate tests import quotes.json       add passages
+"""
+
+
+@click.group(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version(), "--version", prog_name="typegate")
+def main() -> None:
+    """Serves typing tests: every keystroke scored on the server as it arrives, no result lost."""
+
+
+for command in (serve, check, tests, replay, completion):
+    main.add_command(command)

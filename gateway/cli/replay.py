@@ -1,0 +1,137 @@
+"""`typegate replay`: score a stored result again and say whether the digits agree."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gateway.cli.options import Failed, examples, read_settings, settings_flags
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+    from gateway.rescoring import Rescored
+    from session.result import Result
+
+__all__ = ["replay"]
+
+FIGURES = ("wpm", "raw", "acc", "consistency", "key_consistency", "duration_ms", "afk_ms")
+
+
+@click.command(
+    epilog=examples(
+        "typegate replay 01942f6e-51c0-7a3b-8e5d-0f1e2d3c4b5a",
+        "typegate replay 01942f6e-51c0-7a3b-8e5d-0f1e2d3c4b5a --export result.tgr",
+        "typegate replay result.tgr",
+    )
+)
+@click.argument("result")
+@settings_flags
+@click.option("--export", type=click.Path(path_type=Path), metavar="FILE", help="Also write the result to FILE.")
+def replay(result: str, config: Path | None, data: Path | None, export: Path | None) -> None:
+    """Score RESULT again from its keystrokes, and say whether every figure is the stored one.
+
+    RESULT is a session's id, looked up in the data folder's store (the server may be running), or an exported file.
+    Ends with 0 when the digits agree, with 1 when they do not.
+    """
+    settings = read_settings(config, {"node.data": ("--data", data)})
+    stored, again = _read(settings, result)
+    _show(stored, again)
+    if export is not None:
+        try:
+            export.write_bytes(stored.pack())
+        except OSError as fault:
+            raise Failed(f"{export} cannot be written: {fault.strerror}.") from None
+    if not again.agrees:
+        raise Failed(f"The digits differ: {', '.join(again.differs)}.")
+    click.echo("The digits agree.")
+
+
+def _read(settings: "Settings", name: str) -> "tuple[Result, Rescored]":
+    """The result of this id, or in this file, and what scoring it again gives."""
+    from gateway.rescoring import Unreplayable
+    from persistence.catalogue import CatalogueError
+    from persistence.errors import StoreError
+    from persistence.folder import DataFolder
+    from session.identity import IdentityError, session_from_text
+
+    folder = DataFolder(settings.node.data)
+    try:
+        session = session_from_text(name.lower())
+    except IdentityError:
+        stored = _from_file(Path(name))
+    else:
+        if not folder.results.exists():
+            raise Failed(f"There is no store at {folder.results}; name the server's folder with --data.")
+        try:
+            found = asyncio.run(_from_store(folder.results, session, settings))
+        except StoreError as fault:
+            raise Failed(f"{fault}.") from None
+        if found is None:
+            raise Failed(f"The store at {folder.results} has no result {name}; is it another server's (--data)?")
+        stored = found
+    catalogue = folder.catalogue if folder.catalogue.exists() else None
+    try:
+        return stored, asyncio.run(_again(stored, catalogue, settings))
+    except CatalogueError as fault:
+        raise Failed(f"{fault}.") from None
+    except Unreplayable as fault:
+        raise Failed(f"This result cannot be played again: {fault}.") from None
+
+
+def _from_file(path: Path) -> "Result":
+    from session.result import Damaged, Result
+
+    try:
+        return Result.unpack(path.read_bytes())
+    except FileNotFoundError:
+        raise Failed(f"{str(path)!r} is neither a session's id nor a file.") from None
+    except OSError as fault:
+        raise Failed(f"{path} cannot be read: {fault.strerror}.") from None
+    except Damaged as fault:
+        raise Failed(f"{path} is no exported result: {fault}.") from None
+
+
+async def _from_store(database: Path, session: bytes, settings: "Settings") -> "Result | None":
+    from persistence.results import SqliteResults
+
+    async with SqliteResults(database, settings.results) as store:
+        return await store.by_id(session)
+
+
+async def _again(stored: "Result", catalogue: Path | None, settings: "Settings") -> "Rescored":
+    from gateway.rescoring import at_once, rescoring
+    from gateway.texts import Texts
+    from persistence.catalogue import EmbeddedCatalogue
+
+    async with EmbeddedCatalogue(catalogue, settings.catalogue) as tests:
+        return at_once(rescoring(stored, Texts(tests, limits=settings.session)))
+
+
+def _show(stored: "Result", again: "Rescored") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from session.identity import session_to_text
+
+    extent = {"words": f" {stored.count}", "time": f" {stored.seconds} s"}.get(stored.mode, "")
+    click.echo(
+        f"{session_to_text(stored.session)}: {stored.mode}{extent}, {stored.language}, user {stored.user}, "
+        f"{len(again.log.events) // 2} events, verdict {stored.verdict}"
+    )
+    table = Table("figure", "stored", "again", "")
+    for name in (*FIGURES, "chars"):
+        before, now = getattr(stored.summary, name), getattr(again.summary, name)
+        table.add_row(name, _figure(before), _figure(now), "[green]=[/]" if before == now else "[red]differs[/]")
+    for name in again.differs:
+        if name not in FIGURES and name != "chars":
+            table.add_row(name, "", "", "[red]differs[/]")
+    Console().print(table)
+
+
+def _figure(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.2f}".removesuffix(".00")
+    if hasattr(value, "missed"):
+        return f"{value.correct}/{value.incorrect}/{value.extra}/{value.missed}"
+    return str(value)

@@ -1,0 +1,120 @@
+"""A stored result played again: its text built anew, its log decoded, scored by the same scorer, compared to the digit.
+
+Every function is a generator that yields between slices of work under a millisecond and returns its answer: the API
+runs them in the process's slices, the command line at once.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from gateway.texts import Texts
+from scoring.replay import Log, ReplayError, decoding
+from scoring.scorer import Scorer
+from scoring.summary import Summary
+from session.messages import Error
+from session.options import TestOptions
+from session.passages import Material
+from session.receipt import Ticket, hash_of
+from session.result import Result
+
+__all__ = ["Rescored", "Unreplayable", "at_once", "differences", "rescoring", "ticket_of"]
+
+T = TypeVar("T")
+
+SLICE = 500
+"""Keystrokes scored between two breaths: about 0.4 ms."""
+
+
+class Unreplayable(Exception):
+    """The result cannot be played again here: its text or log is of a version that this server does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rescored:
+    """A result, played again."""
+
+    material: Material
+    log: Log
+    summary: Summary
+    differs: dict[str, tuple[Any, Any]]
+    """Figures that are not the stored ones: (stored, now)."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every figure is the stored one, to the digit."""
+        return not self.differs
+
+
+def ticket_of(result: Result) -> Ticket:
+    """The ticket's words for a result's test, from which its text is built as it was."""
+    return Ticket(
+        session=result.session,
+        user=result.user,
+        options=TestOptions(
+            mode=result.mode,
+            count=result.count,
+            seconds=result.seconds,
+            test=result.test,
+            language=result.language,
+            punctuation=result.punctuation,
+            numbers=result.numbers,
+            tags=result.tags,
+            input=result.input,
+        ),
+        seed=result.seed,
+        test_version=result.test_version,
+        list_version=result.list_version,
+        generator=result.generator,
+        text_hash=result.text_hash,
+        scoring_version=result.scoring_version,
+        started_ms=result.created_at_ms,
+    )
+
+
+def rescoring(result: Result, texts: Texts) -> Generator[None, None, Rescored]:
+    """Play a result again. Raises Unreplayable."""
+    material = yield from texts.again(ticket_of(result), text=result.text, ref=None)
+    if isinstance(material, Error):
+        raise Unreplayable(material.message)
+    if hash_of(material.text.encode()) != result.text_hash:
+        raise Unreplayable("the text that this server has for the test is not the one that was typed")
+    try:
+        log = yield from decoding(result.replay)
+    except ReplayError as fault:
+        raise Unreplayable(f"the stored log cannot be read: {fault}") from None
+    scorer = scorer_for(result, material)
+    events = log.events
+    for start in range(0, len(events), 2 * SLICE):
+        scorer.feed(events[start : start + 2 * SLICE])
+        yield
+    summary = scorer.summary(gave_up=result.gave_up)
+    return Rescored(material, log, summary, differences(result.summary, summary))
+
+
+def scorer_for(result: Result, material: Material) -> Scorer:
+    """A fresh scorer for the result's test."""
+    return Scorer(
+        material.words,
+        limit_ms=None if result.seconds is None else result.seconds * 1000,
+        zen=result.mode == "zen",
+        cyclic=material.cyclic,
+    )
+
+
+def differences(stored: Summary, now: Summary) -> dict[str, tuple[Any, Any]]:
+    """The figures of two summaries that are not equal: (stored, now), by name."""
+    return {
+        field.name: (getattr(stored, field.name), getattr(now, field.name))
+        for field in fields(Summary)
+        if getattr(stored, field.name) != getattr(now, field.name)
+    }
+
+
+def at_once(job: Generator[None, None, T]) -> T:
+    """Run a sliced job to its end, where nobody else waits."""
+    while True:
+        try:
+            next(job)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]  # a generator's StopIteration bears what it returns
