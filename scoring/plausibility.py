@@ -17,16 +17,15 @@ no evidence, holds all alike at 0 neither (software that remaps keys makes them)
 """
 
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from math import inf
+from math import gcd, inf
 from types import MappingProxyType
 from typing import Literal
 
 from scoring.drift import DriftReading
-from scoring.rhythm import Places, fastest_ms, l_moments, order
+from scoring.rhythm import Places, fastest_ms, l_moments, mid_ranks, order, same_share
 
 __all__ = ["THRESHOLDS", "InputKind", "Reason", "Threshold", "Verdict", "judge", "judging"]
 
@@ -96,9 +95,9 @@ THRESHOLDS: Mapping[InputKind, tuple[Threshold, ...]] = MappingProxyType(
             Threshold("gap_skew", "law", "below", 0.12, slack=7.0),
             Threshold("gap_core_skew", "law", "below", 0.03, slack=6.0, least_gaps=50),
             Threshold("same_gap_share", "law", "above", 0.6),
-            Threshold("gap_order", "order", "below", 0.4, slack=55.0, most=0.18, least_gaps=100),
+            Threshold("gap_order", "order", "below", 0.42, slack=55.0, most=0.18, least_gaps=100),
             Threshold("hold_variation", "holds", "below", 0.02, least_gaps=30),
-            Threshold("hold_order", "holds", "below", 0.3, slack=55.0, most=0.12, least_gaps=100),
+            Threshold("hold_order", "holds", "below", 0.26, slack=55.0, most=0.03, least_gaps=100),
         ),
         "touch": (
             _CLAIMED_RATE,
@@ -124,6 +123,13 @@ _JOINED_MS = 12.0
 """Two keys this close came by one movement, or from a program. Of 2,509 real sessions of 14 to 132 keys none has more
 than 12 % of such gaps."""
 _PEAK_WINDOW_MS = 5000.0
+_SAME_MS = 2.0
+"""Equal gaps come out so far apart at most when the running time is rounded to whole ms."""
+_COARSE_MS = 25
+_COARSEST_MS = 100
+_ORDERLY = 0.3
+"""Holds are asked for their order only where the gaps' is below this: above it no program draws gaps one by one, and
+asking costs as much as all else."""
 
 
 def judge(
@@ -177,7 +183,7 @@ def judging(
             yield
         _merge(measured, features)
         judged //= parts
-    features = {name: round(value, 4) for name, value in features.items()}
+    features = {name: round(value, 4) for name, value in features.items() if value < inf}
     reasons: list[Reason] = []
     families: set[str] = set()
     for threshold in THRESHOLDS[input]:
@@ -216,27 +222,34 @@ def _measured(places: Places, holds: Mapping[int, float]) -> dict[str, float]:
     n = len(gaps)
     rising = sorted(gaps)
     _, variation, skew = l_moments(rising)
+    features = {"gap_variation": variation, "fastest_ten_ms": fastest_ms(gaps, 10)}
+    if _coarse(gaps):
+        return features
+    features["gap_skew"] = skew
     # the same without what the longest twentieth says: a few pauses thrown in do not make a person
-    at = n - n // 20
-    _, _, core_skew = l_moments(rising[:at] + [rising[at - 1]] * (n - at))
-    counts = Counter(map(int, gaps))
-    features = {
-        "gap_variation": variation,
-        "gap_skew": skew,
-        "gap_core_skew": core_skew,
-        # within 1 ms, which is what rounding does to equal gaps
-        "same_gap_share": max(counts[ms] + counts.get(ms - 1, 0) + counts.get(ms + 1, 0) for ms in counts) / n,
-        "joined_share": bisect_right(rising, _JOINED_MS) / n,
-        "fastest_ten_ms": fastest_ms(gaps, 10),
-        "gap_order": order(gaps, places.before, places.after, places.kinds),
-    }
-    held = [(at, holds[number]) for at, number in enumerate(places.numbers) if number in holds] if holds else []
-    if len(held) >= _LEAST_GAPS and any(hold for _, hold in held):
-        lasted = [hold for _, hold in held]
-        features["hold_variation"] = l_moments(sorted(lasted))[1]
-        columns = (places.before, places.after, places.kinds)
-        features["hold_order"] = order(lasted, *([column[at] for at, _ in held] for column in columns))
+    features["gap_core_skew"] = l_moments(rising, capped=n // 20)[2]
+    features["same_gap_share"] = same_share(rising, _SAME_MS)
+    features["joined_share"] = bisect_right(rising, _JOINED_MS) / n
+    ordered = order(mid_ranks(gaps, rising), list(zip(places.before, places.after, strict=True)), places.kinds)
+    features["gap_order"] = ordered
+    if holds:
+        held = [at for at, number in enumerate(places.numbers) if number in holds]
+        lasted = [holds[places.numbers[at]] for at in held]
+        rising = sorted(lasted)
+        if len(held) >= _LEAST_GAPS and rising[-1] > 0:
+            features["hold_variation"] = l_moments(rising)[1]
+            if ordered < _ORDERLY:
+                keys, kinds = [places.after[at] for at in held], [places.kinds[at] for at in held]
+                features["hold_order"] = order(mid_ranks(lasted, rising), keys, kinds)
     return features
+
+
+def _coarse(gaps: Sequence[float]) -> bool:
+    """Whether the client's clock goes in steps so coarse that most features would be about the clock.
+
+    Browsers that resist fingerprinting round times to as much as 100 ms.
+    """
+    return _COARSE_MS <= gcd(*map(int, gaps)) <= _COARSEST_MS
 
 
 def _merge(parts: Sequence[Mapping[str, float]], features: dict[str, float]) -> None:

@@ -15,14 +15,13 @@ statistics", Journal of the Royal Statistical Society B 52 (1990). They stay sou
 standard deviation.
 """
 
-from collections import Counter
 from collections.abc import Hashable, Sequence
 from itertools import accumulate
 from math import inf, sqrt
-from operator import mul, sub
+from operator import add, mul, sub
 from typing import TypeVar
 
-__all__ = ["Places", "fastest_ms", "l_moments", "mid_ranks", "order"]
+__all__ = ["Places", "fastest_ms", "l_moments", "mid_ranks", "order", "same_share"]
 
 PACE_REACH = 6
 """The pace of the moment is taken from this many gaps on either side."""
@@ -32,32 +31,49 @@ _DELETES = frozenset("\b\x17")
 _G = TypeVar("_G", bound=Hashable)
 
 
-def l_moments(ordered: Sequence[float]) -> tuple[float, float, float]:
+def l_moments(rising: Sequence[float], capped: int = 0) -> tuple[float, float, float]:
     """Return mean, L-variation (0 for constants, 0.5 for an exponential law) and L-skewness of rising values.
 
-    Unbiased sample L-moments (Hosking 1990, §3). Needs at least three values; those of constants are 0 but the mean.
+    Unbiased sample L-moments (Hosking 1990, §3); those of constants are 0 but for the mean. Needs at least three
+    values. With `capped`, so many of the greatest count only as the greatest of the others.
     """
-    n = len(ordered)
-    mean = sum(ordered) / n
-    first = sum(map(mul, ordered, range(n))) / (n * (n - 1))
-    second = sum(map(mul, ordered, map(mul, range(n), range(-1, n - 1)))) / (n * (n - 1) * (n - 2))
+    n = len(rising)
+    zeroth = sum(rising)
+    first = sum(map(mul, rising, range(n)))
+    second = sum(map(mul, rising, map(mul, range(n), range(-1, n - 1))))
+    cap = rising[n - 1 - capped]
+    for at in range(n - capped, n):
+        over = rising[at] - cap
+        zeroth -= over
+        first -= over * at
+        second -= over * at * (at - 1)
+    mean = zeroth / n
+    first /= n * (n - 1)
     scale = 2 * first - mean
-    if scale <= 1e-9 * mean or mean <= 0:
+    if scale <= 1e-9 * mean:
         return mean, 0.0, 0.0
-    return mean, scale / mean, (6 * second - 6 * first + mean) / scale
+    return mean, scale / mean, (6 * second / (n * (n - 1) * (n - 2)) - 6 * first + mean) / scale
 
 
-def mid_ranks(values: Sequence[float]) -> list[float]:
-    """Return each value's rank between -0.5 and 0.5; equal values share the middle of their places."""
-    counts = Counter(values)
-    n = len(values)
-    rank: dict[float, float] = {}
-    below = 0
-    for value in sorted(counts):
-        count = counts[value]
-        rank[value] = (below + count / 2) / n - 0.5
-        below += count
-    return list(map(rank.__getitem__, values))
+def mid_ranks(values: Sequence[float], rising: Sequence[float]) -> list[int]:
+    """Return for each value how many are less minus how many are more, given them rising too; these sum up to 0."""
+    n = len(rising)
+    last = dict(zip(rising, range(n), strict=True))
+    first = dict(zip(reversed(rising), range(n - 1, -1, -1), strict=True))
+    least = n - 1
+    return [
+        low + high - least
+        for low, high in zip(map(first.__getitem__, values), map(last.__getitem__, values), strict=True)
+    ]
+
+
+def same_share(rising: Sequence[float], within_ms: float) -> float:
+    """Return the greatest share of values that lie within so many ms of one another."""
+    first = 0  # the window only ever grows: it slides on where it holds no more values than the best so far
+    for value in rising:
+        if value - rising[first] > within_ms:
+            first += 1
+    return (len(rising) - first) / len(rising)
 
 
 class Places:
@@ -122,44 +138,40 @@ class Places:
         return self
 
 
-def order(values: Sequence[float], before: Sequence[str], after: Sequence[str], kinds: Sequence[str]) -> float:
-    """Return how well each value is foretold by the others, from -1 to 1; about 0 where they are drawn one by one.
+def order(ranks: Sequence[int], groups: Sequence[Hashable], kinds: Sequence[str]) -> float:
+    """Return how well each rank is foretold by the others, from -1 to 1; about 0 where they are drawn one by one.
 
-    Of n values drawn one by one from any law, nine in ten lie within 1.7 / sqrt(n) of 0. It is the correlation of each
-    value's rank with a forecast made without it: the shrunken means of the other ranks between the same two keys,
-    before the same key, after the same key, in the same kind of place (twice), and of those around it.
+    Of n values drawn one by one from any law, nineteen in twenty lie below 1.9 / sqrt(n). It is the correlation of each
+    rank (`mid_ranks`) with a forecast made without it: the shrunken mean of the other ranks in its group (the same two
+    keys, say), that of those in the same kind of place (twice), and that of the few before and after it.
     """
-    ranks = mid_ranks(values)
-    by_pair = _means(ranks, list(zip(before, after, strict=True)), 1.0, 1.0)
-    by_before = _means(ranks, before, 2.0, 1.0)
-    by_after = _means(ranks, after, 2.0, 1.0)
+    by_group = _means(ranks, groups, 1.0, 1.0)
     by_kind = _means(ranks, kinds, 2.0, 2.0)
-    totals = [0.0] * PACE_REACH + list(accumulate(ranks, initial=0.0))
+    totals = [0] * PACE_REACH + list(accumulate(ranks, initial=0))
     totals += totals[-1:] * PACE_REACH
     around = map(sub, totals[2 * PACE_REACH + 1 :], totals)
     weight = 1.0 / (2 * PACE_REACH + 4)
-    product = square = spread = 0.0
-    for rank, near, left, right, kind in zip(ranks, around, before, after, kinds, strict=True):
-        both = by_pair[left, right] + by_before[left] + by_after[right] + by_kind[kind]
-        forecast = both.real + near * weight - rank * (both.imag + weight)
-        product += forecast * rank
-        square += forecast * forecast
-        spread += rank * rank
-    return product / sqrt(square * spread) if square * spread > 0 else 0.0
+    means = map(add, map(by_group.__getitem__, groups), map(by_kind.__getitem__, kinds))
+    forecasts = [
+        both.real - rank * both.imag + (near - rank) * weight
+        for rank, near, both in zip(ranks, around, means, strict=True)
+    ]
+    square = sum(map(mul, forecasts, forecasts)) * sum(map(mul, ranks, ranks))
+    return sum(map(mul, forecasts, ranks)) / sqrt(square) if square > 0 else 0.0
 
 
-def _means(ranks: Sequence[float], groups: Sequence[_G], shrink: float, weight: float) -> dict[_G, complex]:
+def _means(ranks: Sequence[int], groups: Sequence[_G], shrink: float, weight: float) -> dict[_G, complex]:
     """Return for each group what makes the weighted, shrunken mean of all its ranks but one.
 
     The mean without a rank x is `real - x * imag`: two figures in one number, because adding one costs half of two.
     """
-    sums = dict.fromkeys(groups, 0.0)
+    sums: dict[_G, complex] = dict.fromkeys(groups, 0j)
     for group, rank in zip(groups, ranks, strict=True):
-        sums[group] += rank
-    counts = Counter(groups)
-    return {
-        group: complex(total * (share := weight / (counts[group] - 1 + shrink)), share) for group, total in sums.items()
-    }
+        sums[group] += rank + 1j
+    for group, both in sums.items():
+        share = weight / (both.imag - 1.0 + shrink)
+        sums[group] = complex(both.real * share, share)
+    return sums
 
 
 def fastest_ms(gaps: Sequence[float], count: int) -> float:
