@@ -1,4 +1,4 @@
-"""The figures of a typing test, each with its definition and source. Plain functions of numbers, times in ms or s as named.
+"""The figures of a typing test, each with its definition and source: plain functions of numbers.
 
 Sources: [SM] R. W. Soukoreff and I. S. MacKenzie, "Metrics for text entry research: an evaluation of MSD and KSPC, and
 a new unified error metric", CHI 2003. The speed, accuracy and consistency figures are those that popular typing tests

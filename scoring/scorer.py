@@ -1,23 +1,123 @@
-"""The incremental scorer. (Signatures; the body follows.)"""
+"""The incremental scorer: one typing test, key by key, O(1) each.
 
+The rules (a page that marks keys by itself follows the same ones). There is one active word; each word has its target
+(clusters, closing space included) and its input (clusters as typed). *Right* means input = target.
+
+Time
+  T1. The first event is at 0; its own dt is reaction time. Every other event is at the sum of the dt up to its own.
+  T2. An event at or after the limit (or `longest_ms`) is not scored, nor is any after the test's end. They are counted
+      in `n` and `elapsed_ms` alone.
+
+A press is any key but a delete; it is NFC, and any white space is a space.
+  P1. A space on an empty input is ignored.
+  P2. A space elsewhere ends the word. It is an insert, correct if the target has its space at this position. In the
+      last word it ends the test; if that does not make the word right it is a wrong insert, but no character.
+  P3. A key that by UAX 29 continues the last cluster of the input makes one cluster with it (NFC of both); with over 64
+      bytes of UTF-8 it is ignored. The insert is correct if this position's target cluster begins with the new cluster.
+  P4. Any other key is a cluster of its own. Where the target has no closing space, is not the last, and has as many
+      clusters typed as it is long, the word ends and the key begins the next. Where the input is 20 or more longer than
+      the target the key is ignored. Else it is an insert, correct if this position's target cluster begins with it.
+  P5. A press that makes the last word right ends the test.
+  P6. In zen each insert is correct, no key is ignored but by P1 and P3, and only a space ends a word.
+Only what is *equal* to the target's cluster is a right character. A mere beginning of it is *pending* while it is the
+active word's last cluster (it counts as nothing typed there yet) and a wrong character once anything follows it.
+
+A delete
+  D1. takes the last cluster of the active input away;
+  D2. on an empty input goes back into the word before, if that is not right, and takes its last cluster away (its
+      closing space, where it has one);
+  D3. with no such word, and in zen on any empty input, does nothing and counts nowhere.
+  D4. Delete word empties the input, after D2 that of the word before.
+
+Cyclic tests begin again with the first word after the last; in them no word is the last.
+
+Characters of one word (`Scorer._wrong_word`, `Scorer.summary`), for an input that is not right:
+  C1. each typed position within the target is correct or incorrect; a closing space typed at its own place in a wrong
+      word is extra instead;
+  C2. beyond the target it is extra; so is a character on the target's space while the input holds no space;
+  C3. a position with nothing typed is missed, but for the active word of a timed test or one given up.
+
+How it stays O(1): while the active input is the target's beginning (nearly always) its length is all that is kept, and
+`_next` is the one key that goes on so. Any other key takes the long way (`_press`, `_delete`), which keeps the input as
+a list and the number of its clusters that are equal to the target's. Of the words before, the totals are kept, and the
+inputs of the unbroken row of wrong ones just before the active word: no delete can reach farther. What the series need
+is written down as each second of client time ends.
+"""
+
+from array import array
 from collections.abc import Sequence
+from operator import eq
+from typing import Any, Final
+from unicodedata import normalize
 
-from scoring.summary import Summary
-from scoring.text import Word
+from scoring.formulas import accuracy, evenness, mean_and_sd, round2, sd_of_sums, speed, whole
+from scoring.summary import CharCounts, InsertCounts, Series, Summary
+from scoring.text import CLUSTER_BYTES, DELETE, DELETE_WORD, Word, continues, typed
 
-__all__ = ["LONGEST_MS", "Scorer"]
+__all__ = ["EXTRA_CLUSTERS", "IDLE_END_MS", "LONGEST_MS", "Scorer"]
 
-LONGEST_MS = 3_600_000
-"""No test is longer: an event at or after this client time ends it, unscored."""
+LONGEST_MS: Final = 3_600_000
+"""No test is longer: an event at or after this client time ends it, unscored. Bounds the series."""
+
+EXTRA_CLUSTERS: Final = 20
+"""Clusters beyond a target (closing space included) after which more are ignored."""
+
+IDLE_END_MS: Final = 7_000
+"""In zen and after giving up a shorter idle time after the last press is not part of the test."""
+
+_DELETES: Final = (DELETE, DELETE_WORD)
+
+_COLUMNS: Final = 5
+"""Of a row of the series, all from the start to the row's time: characters right, characters, inserts, wrong inserts,
+acts (presses and deletes that did something)."""
 
 
 class Scorer:
-    """Scores one test key by key."""
+    """One test being typed. Feed it events, ask it for figures at any time, and for the summary at the end.
 
-    __slots__ = ("elapsed_ms", "ended", "n")
-    n: int
-    elapsed_ms: float
-    ended: bool
+    `words` are targets as in `Passage.words` (none in zen). `limit_ms`: a timed test's length. `cyclic`: the words
+    repeat. `exact_duration`: speeds are made with the duration as it is, not rounded to two digits of a second (mode
+    `text`). `longest_ms`: how long any other test may last.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_cyclic",
+        "_deletes",
+        "_edge",
+        "_end_ms",
+        "_equal",
+        "_exact",
+        "_extra",
+        "_first_press",
+        "_gap",
+        "_ignored",
+        "_incorrect",
+        "_input",
+        "_inserts",
+        "_limit",
+        "_longest",
+        "_missed",
+        "_next",
+        "_pos",
+        "_press_ms",
+        "_rest",
+        "_right",
+        "_rows",
+        "_size",
+        "_squares",
+        "_still",
+        "_still_ms",
+        "_target",
+        "_word",
+        "_words",
+        "_wrong",
+        "_wrong_words",
+        "_zen",
+        "elapsed_ms",
+        "ended",
+        "n",
+    )
 
     def __init__(
         self,
@@ -29,21 +129,474 @@ class Scorer:
         exact_duration: bool = False,
         longest_ms: float = LONGEST_MS,
     ) -> None:
-        raise NotImplementedError
+        if not zen and not words:
+            raise ValueError("a test needs words (only zen has none)")
+        self.n = 0
+        """Events fed."""
+        self.elapsed_ms: float = 0
+        """Client time of the last event fed, scored or not."""
+        self.ended = False
+        """The last word is done or the time is up: nothing more is scored."""
+        self._words = words
+        self._limit = limit_ms
+        self._longest = longest_ms if limit_ms is None else limit_ms
+        self._zen = zen
+        self._cyclic = cyclic
+        self._exact = exact_duration
+        self._end_ms: float = 0  # client time of the end, once there
 
-    def feed(self, events: Sequence[float | str], start: int = 0) -> None:
-        """Score events `[dt, key, dt, key, ...]` from index `start` (even) on. dt >= 0 in ms, key as `is_key` says."""
-        raise NotImplementedError
+        self._word = 0
+        self._target: Word = "" if zen else words[0]
+        self._size = len(self._target)
+        self._pos = 0  # clusters typed in the active word
+        self._input: list[str] | None = []  # those clusters; None where they are the target's beginning
+        self._equal = 0  # of them equal to the target's; kept only beside a list
+        self._next: str | None = None  # the key that goes on along the target; None where the long way is needed
+        self._closed = False  # a space that was no character ended the last word
+        self._wrong_words: list[Word] = []  # inputs of the wrong words just before the active one
+
+        self._right = 0  # clusters of the right words before the active one
+        self._rest = 0  # clusters typed in the wrong ones
+        self._incorrect = self._extra = self._missed = 0  # of the wrong ones
+
+        self._inserts = 0
+        self._wrong = 0  # wrong inserts
+        self._ignored = 0  # presses that were no inserts
+        self._deletes = 0  # that did something
+        self._first_press: float | None = None
+        self._press_ms: float = 0
+        self._gap: float = 0  # between the last two presses
+        self._squares: float = 0  # sum of the squares of all gaps
+
+        self._edge: float = min(1000, self._longest)  # the next client time at which more than a key happens
+        self._rows = array("I")
+        self._still: tuple[int, ...] = ()  # the row before the first delete after the last press
+        self._still_ms: float = -1  # that press
+
+    # ------------------------------------------------------------------------------------------------ keys
+
+    def feed(self, events: Sequence[Any], start: int = 0) -> None:
+        """Score the flat events `[dt, key, dt, key, ...]` from index `start` (even) on.
+
+        dt is ms since the event before, finite and not negative; key is one that `is_key` takes. Both are the caller's
+        to check: this is the hot path.
+        """
+        i = start
+        end = len(events)
+        if i >= end:
+            return
+        t = self.elapsed_ms if self.n else -events[i]  # T1
+        self.n += (end - i) >> 1
+        over = self.ended
+        if over:
+            self.elapsed_ms = t + sum(events[i:end:2])
+            return
+        expected = self._next
+        pos = self._pos
+        press = self._press_ms
+        gap = self._gap
+        squares = self._squares
+        inserts = self._inserts
+        edge = self._edge
+        while i < end:
+            t += events[i]
+            key = events[i + 1]
+            i += 2
+            if t >= edge:
+                self._pos = pos
+                self._inserts = inserts
+                if self._past_edge(t):  # T2
+                    expected = None
+                    t += sum(events[i:end:2])
+                    break
+                edge = self._edge
+            if key == expected:
+                gap = t - press
+                squares += gap * gap
+                press = t
+                inserts += 1
+                pos += 1
+                if pos != self._size:
+                    expected = self._target[pos]
+                    continue
+                self._pos = pos
+                self._whole(t)
+            else:
+                self._pos = pos
+                self._press_ms = press
+                self._gap = gap
+                self._squares = squares
+                self._inserts = inserts
+                if key in _DELETES:
+                    self._delete(t, key)
+                else:
+                    self._press(t, key)
+                press = self._press_ms
+                gap = self._gap
+                squares = self._squares
+                inserts = self._inserts
+            pos = self._pos
+            expected = self._next
+            if self.ended:
+                t += sum(events[i:end:2])
+                break
+        self._next = expected
+        self._pos = pos
+        self._press_ms = press
+        self._gap = gap
+        self._squares = squares
+        self._inserts = inserts
+        self.elapsed_ms = t
+
+    def _past_edge(self, t: float) -> bool:
+        """Write down each second that ended before t; True where the test ended at or before t."""
+        ended = t >= self._longest
+        until = self._longest if ended else t
+        bound = len(self._rows) // _COLUMNS * 1000 + 1000
+        if bound < until:
+            row = array("I", self._row())
+            while bound < until:
+                self._rows.extend(row)
+                bound += 1000
+        self._edge = min(bound, self._longest)
+        if ended:
+            self._end(self._longest)
+        return ended
+
+    def _end(self, t: float) -> None:
+        self.ended = True
+        self._end_ms = t
+        self._next = None
+
+    def _whole(self, t: float) -> None:
+        """Go on after a key that made the active input equal to its target."""
+        target = self._target
+        if self._last():  # P5
+            self._input = None
+            self._end(t)
+        elif target[-1] == " ":
+            self._right += self._size
+            self._wrong_words.clear()
+            self._begin(self._word + 1)
+        else:  # the next word begins when it is typed, and a mark may still come
+            self._input = list(target)
+            self._equal = self._size
+            self._next = None
+
+    def _begin(self, word: int) -> None:
+        """Make this word the active one, with nothing typed."""
+        words = self._words
+        self._word = word
+        if not self._zen:
+            self._target = words[word % len(words)]
+            self._size = len(self._target)
+        self._clear()
+
+    def _clear(self) -> None:
+        """Empty the active input."""
+        self._pos = self._equal = 0
+        if self._zen:
+            self._input = []
+        else:
+            self._input = None
+            self._next = self._target[0]
+
+    def _settle(self) -> None:
+        """Take the short way again where the input is the target's beginning."""
+        if self._equal == self._pos < self._size:
+            self._input = None
+            self._next = self._target[self._pos]
+
+    def _last(self) -> bool:
+        return self._word == len(self._words) - 1 and not self._cyclic and not self._zen
+
+    def _listed(self) -> list[str]:
+        """The active input as a list that may be changed; what goes on along the target takes the long way now."""
+        listed = self._input
+        if listed is None:
+            listed = self._input = list(self._target[: self._pos])
+            self._equal = self._pos
+            self._next = None
+        return listed
+
+    def _press(self, t: float, key: str) -> None:
+        """Score a press that does not simply go on along the target."""
+        if self._first_press is None:
+            self._first_press = t
+        else:
+            self._gap = t - self._press_ms
+            self._squares += self._gap * self._gap
+        self._press_ms = t
+        if not key.isascii() or key < " ":
+            key = typed(key)
+        if key == " ":
+            self._space(t)
+            return
+        given = self._listed()
+        if given and not (key.isascii() and given[-1].isascii()) and continues(given[-1], key):
+            before = given[-1]
+            now = normalize("NFC", before + key)
+            if len(now.encode()) > CLUSTER_BYTES:  # P3
+                self._ignored += 1
+                self._settle()
+                return
+            given[-1] = now
+            if self._pos <= self._size and self._target[self._pos - 1] == before:
+                self._equal -= 1
+        else:
+            if not self._zen and self._pos >= self._size:
+                if self._target[-1] != " " and not self._last():  # P4
+                    self._leave()
+                    given = self._listed()
+                elif self._pos - self._size >= EXTRA_CLUSTERS:
+                    self._ignored += 1
+                    return
+            now = key
+            given.append(key)
+            self._pos += 1
+        self._inserts += 1
+        if self._zen:
+            return
+        want = self._target[self._pos - 1] if self._pos <= self._size else " "
+        if now == want:
+            self._equal += 1
+            if self._equal == self._pos == self._size:
+                self._whole(t)
+            else:
+                self._settle()
+        elif not want.startswith(now):
+            self._wrong += 1
+
+    def _space(self, t: float) -> None:
+        pos = self._pos
+        if not pos:  # P1
+            self._ignored += 1
+            return
+        self._inserts += 1
+        if self._zen:
+            self._right += pos + 1
+            self._begin(self._word + 1)
+            return
+        given = self._listed()
+        in_place = pos < self._size and self._target[pos] == " "
+        if in_place and self._equal == pos:
+            self._pos = self._size
+            self._whole(t)
+        elif self._last():  # P2
+            self._wrong += 1
+            self._closed = True
+            self._end(t)
+        else:
+            if not in_place:
+                self._wrong += 1
+            given.append(" ")
+            self._leave()
+
+    def _leave(self) -> None:
+        """End the active word, whose listed input stands as it will be kept, and begin the next."""
+        given = self._listed()
+        if self._equal == self._size == len(given):  # only where no closing space was due: `_whole` has the others
+            self._right += self._size
+            self._wrong_words.clear()
+        else:
+            self._count_wrong_word(given, 1)
+            joined = "".join(given)
+            self._wrong_words.append(joined if len(joined) == len(given) else tuple(given))
+        self._begin(self._word + 1)
+
+    def _count_wrong_word(self, given: list[str], sign: int) -> None:
+        """Add the characters of a wrong word that was left to the totals, or take them off again (C1 to C3)."""
+        size = self._size
+        n = len(given)
+        letters = size - (self._target[-1] == " ")
+        spaced = given[-1] == " "
+        typed_letters = n - spaced
+        incorrect = min(typed_letters, letters) - self._equal
+        extra = max(typed_letters - letters, 0)
+        if spaced:
+            if typed_letters < letters:
+                incorrect += 1  # an early space
+            else:
+                extra += 1
+                if typed_letters > letters < size:
+                    incorrect += 1  # the character on the target's space: the input's own space comes later
+                    extra -= 1
+        self._incorrect += sign * incorrect
+        self._extra += sign * extra
+        self._missed += sign * max(size - n, 0)
+        self._rest += sign * n
+
+    def _delete(self, t: float, key: str) -> None:
+        """Score a delete (D1 to D4)."""
+        if not self._pos and (self._zen or not self._wrong_words):  # D3
+            return
+        if t > self._press_ms > self._still_ms:
+            self._still = self._row()
+            self._still_ms = self._press_ms
+        self._deletes += 1
+        if not self._pos:  # D2
+            given = list(self._wrong_words.pop())
+            self._begin(self._word - 1)
+            self._equal = sum(map(eq, given, self._target))
+            if given[-1] == " " and len(given) == self._size and self._target[-1] == " ":
+                self._equal -= 1  # a closing space is no right character of a wrong word
+            self._count_wrong_word(given, -1)
+            self._input = given
+            self._pos = len(given)
+            self._next = None
+        if key == DELETE_WORD:
+            self._clear()
+        elif self._input is None:
+            self._pos -= 1
+            self._next = self._target[self._pos]
+        else:
+            gone = self._input.pop()
+            pos = self._pos = self._pos - 1
+            if pos < self._size and gone == self._target[pos] and gone != " ":
+                self._equal -= 1
+            self._settle()
+
+    # --------------------------------------------------------------------------------------------- figures
 
     @property
     def pos(self) -> tuple[int, int]:
-        """The active word (counted on through repeats) and the clusters typed in it."""
-        raise NotImplementedError
+        """The active word, counted on through repeats, and the clusters typed in it."""
+        return self._word, self._pos
+
+    @property
+    def active_input(self) -> tuple[str, ...]:
+        """What stands in the active word."""
+        return tuple(self._target[: self._pos] if self._input is None else self._input)
+
+    def _pending(self) -> bool:
+        """Whether the active word's last cluster is a mere beginning of the target's, still to be gone on with."""
+        given = self._input
+        if not given or self._closed or self._zen or self._pos > self._size:
+            return False
+        want = self._target[self._pos - 1]
+        return want != given[-1] and want.startswith(given[-1])
+
+    def _standing(self) -> tuple[int, int]:
+        """Characters that are right, the active word's as far as it is right, and all characters, as they stand."""
+        n = self._pos
+        right = self._right
+        if self._input is None or self._zen:
+            return right + n, right + self._rest + n
+        if self._pending():
+            n -= 1
+        return right + (n if self._equal == n else 0), right + self._rest + n
+
+    def _row(self) -> tuple[int, ...]:
+        right, all_chars = self._standing()
+        return right, all_chars, self._inserts, self._wrong, self._inserts + self._ignored + self._deletes
 
     def figures(self) -> tuple[float, float, float, int, int, int]:
-        """(wpm, raw, acc, word, cluster, err) up to the last event: what a tick shows."""
-        raise NotImplementedError
+        """(wpm, raw, acc, word, cluster, err) up to the last event: what a tick shows.
+
+        The speeds are over client time so far, the active word counted as far as it is right; `acc` is 100 without
+        inserts; `word` and `cluster` are `pos`; `err` counts the wrong inserts.
+        """
+        right, all_chars = self._standing()
+        seconds = (self._end_ms if self.ended else self.elapsed_ms) / 1000
+        inserts = self._inserts
+        wrong = self._wrong
+        return (
+            round2(speed(right, seconds)),
+            round2(speed(all_chars, seconds)),
+            round2(100 * (inserts - wrong) / inserts) if inserts else 100.0,
+            self._word,
+            self._pos,
+            wrong,
+        )
+
+    # --------------------------------------------------------------------------------------------- summary
 
     def summary(self, stop_ms: float | None = None, *, gave_up: bool = False) -> Summary:
-        """Say how the test went. `stop_ms`: when it ended, where that is not the limit or the last event."""
-        raise NotImplementedError
+        """Say how the test went; changes nothing.
+
+        `stop_ms` is the client time at which it stopped; left out, that is the limit of a timed test, the key that
+        ended any other, and the last event of one in zen, given up, or not at its end. `gave_up`: the typist stopped
+        before the end. In zen and after giving up, an idle time under 7 s after the last press is not counted.
+        Raises ValueError for a stop before the last scored event.
+        """
+        timed = self._limit is not None
+        last = self._end_ms if self.ended else self.elapsed_ms
+        if stop_ms is None:
+            stop_ms = self._limit if self._limit is not None and not gave_up else last
+        elif stop_ms < last:
+            raise ValueError(f"a test cannot stop at {stop_ms} ms, before its last event at {last} ms")
+        if (self._zen or gave_up) and self._first_press is not None and stop_ms - self._press_ms < IDLE_END_MS:
+            stop_ms = self._press_ms
+        seconds = stop_ms / 1000 if self._exact else round2(stop_ms / 1000)
+        chars, total_chars = self._chars(credit_partial=timed or gave_up)
+        series, idle = self._series(stop_ms, rest=not timed)
+        return Summary(
+            wpm=round2(speed(chars.correct, seconds)),
+            raw=round2(speed(total_chars, seconds)),
+            acc=accuracy(self._inserts - self._wrong, self._wrong),
+            consistency=evenness(*mean_and_sd(series.burst)),
+            key_consistency=self._key_consistency(),
+            wpm_consistency=evenness(*mean_and_sd(series.wpm)),
+            chars=chars,
+            total_chars=total_chars,
+            inserts=InsertCounts(correct=self._inserts - self._wrong, wrong=self._wrong),
+            duration_ms=stop_ms,
+            seconds=seconds,
+            afk_ms=idle * 1000,
+            series=series,
+        )
+
+    def _chars(self, *, credit_partial: bool) -> tuple[CharCounts, int]:
+        """Characters as they stand, and how many there are in all; the active word by C1 to C3."""
+        n = self._pos
+        if self._zen:
+            return CharCounts(correct=self._right + n, incorrect=0, extra=0, missed=0), self._right + n
+        if self._pending():
+            n -= 1
+        equal = self._pos if self._input is None else self._equal
+        letters = self._size - (self._target[-1] == " ")
+        whole_word = equal == n == self._size
+        return CharCounts(
+            correct=self._right + (equal if whole_word or (credit_partial and equal == n) else 0),
+            incorrect=self._incorrect + (0 if whole_word else min(n, letters) - equal),
+            extra=self._extra + (0 if whole_word else max(n - letters, 0)),
+            missed=self._missed + (0 if credit_partial else max(self._size - n, 0)),
+        ), self._right + self._rest + n
+
+    def _key_consistency(self) -> float:
+        """Evenness of the gaps between presses, without the last one."""
+        gaps = self._inserts + self._ignored - 2
+        if gaps < 1 or self._first_press is None:
+            return 0.0
+        total = self._press_ms - self._gap - self._first_press
+        squares = self._squares - self._gap * self._gap
+        return evenness(total / gaps, sd_of_sums(gaps, total, squares))
+
+    def _series(self, stop_ms: float, *, rest: bool) -> tuple[Series, int]:
+        """The series up to the stop, and how many of its entries saw no key.
+
+        `rest`: a shorter last second counts, if it is half a second (rounded to two digits) or more.
+        """
+        now = self._row()
+        seconds = int(stop_ms // 1000)
+        rows = [tuple(self._rows[i : i + _COLUMNS]) for i in range(0, len(self._rows), _COLUMNS)][:seconds]
+        rows += [now] * (seconds - len(rows))
+        bounds = [1000.0 * second for second in range(1, seconds + 1)]
+        rounded = round2(stop_ms / 1000)
+        if rest and rounded % 1 >= 0.5:
+            # deletes after the last press lie beyond a stop that was taken back to it
+            rows.append(self._still if self._still_ms == stop_ms else now)
+            bounds.append(stop_ms)
+        wpm, raw, burst, err = [], [], [], []
+        idle = 0
+        before: tuple[int, ...] = (0,) * _COLUMNS
+        started = 0.0
+        for bound, row in zip(bounds, rows, strict=True):
+            wpm.append(whole(speed(row[0], bound / 1000)))
+            raw.append(whole(speed(row[1], bound / 1000)))
+            burst.append(whole(speed(row[2] - before[2], (bound - started) / 1000)))
+            err.append(row[3] - before[3])
+            idle += row[4] == before[4]
+            before = row
+            started = bound
+        return Series(wpm=wpm, raw=raw, burst=burst, err=err), idle

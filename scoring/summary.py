@@ -26,7 +26,7 @@ class InsertCounts:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One entry a second of client time; the last may be a shorter rest of an untimed test. All lists are equally long."""
+    """One entry a second of client time (the last may be a shorter rest), the lists equally long."""
 
     wpm: list[int]
     """Speed from the start to this second, of the characters right at that moment."""
