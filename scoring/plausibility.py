@@ -81,6 +81,8 @@ class Threshold:
         return min(self.most, self.at - self.slack / n)
 
 
+_HOLDS_TELL = 0.02
+"""Holds less varied than this are a program's, or those of software between keyboard and page."""
 _CLAIMED_RATE = Threshold("peak_keys_per_s", "speed", "above", 50.0, least_gaps=1)
 
 THRESHOLDS: Mapping[InputKind, tuple[Threshold, ...]] = MappingProxyType(
@@ -95,15 +97,14 @@ THRESHOLDS: Mapping[InputKind, tuple[Threshold, ...]] = MappingProxyType(
             Threshold("gap_skew", "law", "below", 0.12, slack=7.0),
             Threshold("gap_core_skew", "law", "below", 0.03, slack=6.0, least_gaps=50),
             Threshold("same_gap_share", "law", "above", 0.6),
-            Threshold("gap_order", "order", "below", 0.42, slack=55.0, most=0.18, least_gaps=100),
-            Threshold("hold_variation", "holds", "below", 0.02, least_gaps=30),
-            Threshold("hold_order", "holds", "below", 0.26, slack=55.0, most=0.03, least_gaps=100),
+            Threshold("order", "order", "below", 0.42, slack=55.0, most=0.18, least_gaps=100),
+            Threshold("hold_variation", "holds", "below", _HOLDS_TELL, least_gaps=30),
         ),
         "touch": (
             _CLAIMED_RATE,
             Threshold("gap_variation", "law", "below", 0.1, slack=1.5),
             Threshold("gap_skew", "law", "below", 0.08, slack=7.0, least_gaps=50),
-            Threshold("gap_order", "order", "below", 0.3, slack=55.0, most=0.1, least_gaps=150),
+            Threshold("order", "order", "below", 0.3, slack=55.0, most=0.1, least_gaps=150),
         ),
         "ime": (
             _CLAIMED_RATE,
@@ -128,8 +129,9 @@ _SAME_MS = 2.0
 _COARSE_MS = 25
 _COARSEST_MS = 100
 _ORDERLY = 0.3
-"""Holds are asked for their order only where the gaps' is below this: above it no program draws gaps one by one, and
-asking costs as much as all else."""
+"""Where the gaps' order is below this, the holds are asked too and `order` is the mean of both: a fast, even typist may
+have little order in the gaps, but hardly ever in the holds as well. Above it no program draws gaps one by one, and
+asking costs half as much as all else."""
 
 
 def judge(
@@ -232,15 +234,17 @@ def _measured(places: Places, holds: Mapping[int, float]) -> dict[str, float]:
     features["joined_share"] = bisect_right(rising, _JOINED_MS) / n
     ordered = order(mid_ranks(gaps, rising), list(zip(places.before, places.after, strict=True)), places.kinds)
     features["gap_order"] = ordered
+    features["order"] = ordered
     if holds:
         held = [at for at, number in enumerate(places.numbers) if number in holds]
         lasted = [holds[places.numbers[at]] for at in held]
         rising = sorted(lasted)
         if len(held) >= _LEAST_GAPS and rising[-1] > 0:
-            features["hold_variation"] = l_moments(rising)[1]
-            if ordered < _ORDERLY:
+            features["hold_variation"] = variation = l_moments(rising)[1]
+            if ordered < _ORDERLY and variation > _HOLDS_TELL:
                 keys, kinds = [places.after[at] for at in held], [places.kinds[at] for at in held]
                 features["hold_order"] = order(mid_ranks(lasted, rising), keys, kinds)
+                features["order"] = (ordered + features["hold_order"]) / 2
     return features
 
 
