@@ -1,0 +1,188 @@
+"""Every source in its order, and every fault in one report."""
+
+from pathlib import Path
+
+import pytest
+
+from config.settings import Fault, Flag, Settings, SettingsError, load
+
+
+def faults(**sources: object) -> list[Fault]:
+    with pytest.raises(SettingsError) as caught:
+        load(**{"environ": {}, **sources})  # type: ignore[arg-type]  # the tests' own words for load's arguments
+    return caught.value.faults
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(folder: Path, text: str, name: str = "typegate.toml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_without_any_source_there_are_the_defaults(in_folder: Path) -> None:
+    settings = load(environ={})
+    assert settings.server == Settings().server
+    assert settings.origin("server.port") == "default"
+
+
+def test_the_process_s_environment_does_not_reach_bare_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TYPEGATE_SERVER_PORT", "1")
+    assert Settings().server.port == 8080
+
+
+@pytest.mark.parametrize(
+    ("file", "environ", "flag", "port", "origin"),
+    [
+        (1001, None, None, 1001, "file"),
+        (1001, 1002, None, 1002, "environment TYPEGATE_SERVER_PORT"),
+        (1001, 1002, 1003, 1003, "flag --port"),
+        (None, 1002, 1003, 1003, "flag --port"),
+        (1001, None, 1003, 1003, "flag --port"),
+    ],
+)
+def test_flags_win_over_environment_over_file(
+    in_folder: Path, file: int | None, environ: int | None, flag: int | None, port: int, origin: str
+) -> None:
+    if file is not None:
+        write(in_folder, f"[server]\nport = {file}\n")
+    settings = load(
+        environ={} if environ is None else {"TYPEGATE_SERVER_PORT": str(environ)},
+        flags={"server.port": Flag("--port", flag)},
+    )
+    assert settings.server.port == port
+    assert settings.origin("server.port").startswith(origin)
+
+
+def test_the_file_is_the_flag_s_or_the_environment_s_or_the_folder_s(in_folder: Path) -> None:
+    write(in_folder, "[server]\nport = 1\n")
+    other = write(in_folder, "[server]\nport = 2\n", "other.toml")
+    third = write(in_folder, "[server]\nport = 3\n", "third.toml")
+    assert load(environ={}).server.port == 1
+    assert load(environ={"TYPEGATE_CONFIG": str(other)}).server.port == 2
+    assert load(environ={"TYPEGATE_CONFIG": str(other)}, file=third).server.port == 3
+
+
+def test_all_faults_come_at_once_each_with_its_origin_and_a_hint(in_folder: Path) -> None:
+    write(
+        in_folder,
+        """
+        loose = 3
+        [server]
+        prot = 80
+        backlog = 0
+        [sevrer]
+        port = 1
+        [log]
+        level = "loud"
+        [tls]
+        cert = "chain.pem"
+        """,
+    )
+    found = faults(
+        environ={"TYPEGATE_SERVER_PORT": "many", "TYPEGATE_STOP_GRACE_S": "-1"},
+        flags={"admin.port": Flag("--admin-port", 70_000)},
+    )
+    by_setting = {fault.setting: fault for fault in found}
+    assert set(by_setting) == {
+        "loose",
+        "server.prot",
+        "server.backlog",
+        "sevrer",
+        "log.level",
+        "tls.cert",
+        "server.port",
+        "stop.grace_s",
+        "admin.port",
+    }
+    assert by_setting["server.prot"].hint == "Did you mean port?"
+    assert by_setting["sevrer"].hint == "Did you mean server?"
+    assert by_setting["server.port"].origin == "environment TYPEGATE_SERVER_PORT"
+    assert "'many'" in by_setting["server.port"].message
+    assert by_setting["admin.port"].origin == "flag --admin-port"
+    assert "0 to 65535" in by_setting["admin.port"].message
+    assert by_setting["tls.cert"].origin == "file typegate.toml"
+    assert "both files or neither" in by_setting["tls.cert"].message
+    assert "debug" in by_setting["log.level"].message
+    text = str(SettingsError(found))
+    assert all(str(fault) in text for fault in found)
+
+
+def test_a_setting_in_the_wrong_section_is_told_the_right_one(in_folder: Path) -> None:
+    (fault,) = faults(environ={"TYPEGATE_SERVER_GUESTS": "false"})
+    assert fault.hint == "Did you mean auth.guests?"
+
+
+def test_two_settings_that_do_not_fit_each_other_are_named_together(in_folder: Path) -> None:
+    write(in_folder, "[wire]\nsoft_bytes = 100000\nhard_bytes = 50000\n")
+    (fault,) = faults()
+    assert fault.setting == "wire.soft_bytes and wire.hard_bytes"
+
+
+def test_a_fault_beside_settings_that_need_each_other_is_reported_alone(in_folder: Path) -> None:
+    write(
+        in_folder,
+        '[auth]\nalgorithm = "HS256"\nissuer = "i"\naudience = "a"\nkey_file = "k"\nguest_days = 0\n',
+    )
+    (fault,) = faults()
+    assert fault.setting == "auth.guest_days"
+
+
+def test_sections_that_do_not_fit_each_other_are_seen(in_folder: Path) -> None:
+    (fault,) = faults(environ={"TYPEGATE_SERVER_PORT": "9080"})
+    assert fault.setting == "server.port and admin.port"
+    assert "environment TYPEGATE_SERVER_PORT" in fault.origin
+    assert load(environ={"TYPEGATE_SERVER_PORT": "9080", "TYPEGATE_ADMIN_ENABLED": "no"}).server.port == 9080
+
+
+@pytest.mark.parametrize("text", ["a b, c", '["a b", "c"]', " a b ,c,"])
+def test_lists_of_the_environment_are_json_or_have_commas(in_folder: Path, text: str) -> None:
+    settings = load(environ={"TYPEGATE_SERVER_TRUSTED_PROXIES": text.replace("a b", "10.0.0.0/8").replace("c", "::1")})
+    assert settings.server.trusted_proxies == ("10.0.0.0/8", "::1")
+
+
+def test_a_list_that_is_half_json_is_a_fault(in_folder: Path) -> None:
+    (fault,) = faults(environ={"TYPEGATE_SERVER_ORIGINS": '["https://a.example"'})
+    assert fault.setting == "server.origins"
+    assert "JSON" in fault.message
+
+
+def test_variables_that_only_look_like_ours_are_noted(in_folder: Path) -> None:
+    """Kubernetes sets TYPEGATE_PORT and TYPEGATE_SERVICE_HOST beside a Service named typegate."""
+    settings = load(environ={"TYPEGATE_PORT": "tcp://10.0.0.1:80", "TYPEGATE_SERVICE_HOST": "10.0.0.1", "HOME": "/"})
+    assert settings.server.port == 8080
+    assert [note.split()[2] for note in settings.notes()] == ["TYPEGATE_PORT", "TYPEGATE_SERVICE_HOST"]
+
+
+def test_an_empty_text_stands_for_none(in_folder: Path) -> None:
+    write(in_folder, '[tls]\ncert = ""\nkey = ""\n')
+    assert not load(environ={"TYPEGATE_AUTH_KEY_FILE": ""}).tls.enabled
+
+
+def test_a_missing_file_is_a_fault(in_folder: Path) -> None:
+    (fault,) = faults(file=in_folder / "none.toml")
+    assert "No such file" in fault.message
+    assert fault.origin == "flag --config"
+
+
+@pytest.mark.parametrize("content", [b"[server\n", b"\xff\xfe"], ids=["syntax", "encoding"])
+def test_a_broken_file_is_a_fault_beside_the_others(in_folder: Path, content: bytes) -> None:
+    (in_folder / "typegate.toml").write_bytes(content)
+    found = faults(environ={"TYPEGATE_SERVER_PORT": "x"})
+    assert [fault.setting for fault in found] == ["typegate.toml", "server.port"]
+
+
+def test_the_wire_s_options_reach_the_edge(in_folder: Path) -> None:
+    settings = load(environ={"TYPEGATE_WIRE_MESSAGE_BYTES": "1000"})
+    assert settings.edge.wire.message_bytes == 1000
+
+
+def test_what_only_one_machine_can_check_is_left_to_check(in_folder: Path) -> None:
+    """A file that is not there is no fault of the settings: `typegate check` and the start say so."""
+    environ = {"TYPEGATE_TLS_CERT": "/nowhere/a.pem", "TYPEGATE_TLS_KEY": "/nowhere/b.pem"}
+    assert load(environ=environ).tls.enabled
