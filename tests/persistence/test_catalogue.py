@@ -198,7 +198,7 @@ def test_a_row_cannot_give_itself_an_id_of_others(test_id: int) -> None:
 
 def test_rows_of_one_origin_are_versions_of_one_test() -> None:
     row = replace(NEW, origin="site:1")
-    made = plan(Shelf([], []), [row], [], id_of={}.get, created_at_ms=5)
+    made = plan(Shelf([], []), [row], [], id_of=lambda origin: None, created_at_ms=5)
     assert made.origins == (("site:1", ASSIGNED_IDS.start),)
     again, added = planned(
         Shelf(made.tests, []), replace(row, text="Corrected."), origins={"site:1": ASSIGNED_IDS.start}
@@ -217,7 +217,7 @@ def test_without_origin_the_text_tells_what_is_the_same_test() -> None:
 
 def test_imported_versions_of_a_language_start_above_typegates_own() -> None:
     def lists(shelf: Shelf, *lists: NewWordList) -> tuple[Sequence[WordList], Added]:
-        made = plan(shelf, [], lists, id_of={}.get, created_at_ms=5)
+        made = plan(shelf, [], lists, id_of=lambda origin: None, created_at_ms=5)
         return made.word_lists, made.added
 
     first, added = lists(Shelf([], []), WORDS, WORDS, replace(WORDS, words=("a",)))

@@ -84,7 +84,7 @@ def _words(text: str) -> FileRows:
         if len(pieces) == 2 and pieces[1].isdecimal() and not pieces[0].isdecimal():
             counted += 1
             del pieces[1]
-        words.extend(WordRow(len(words) + place, number, piece) for place, piece in enumerate(pieces, 1))
+        words += [WordRow(row, number, piece) for row, piece in enumerate(pieces, len(words) + 1)]
     rows = FileRows("a list of words", word_lists=[ListRows(words)])
     if counted:
         rows.notes.append(f"{counted:,} numbers behind words were taken for counts and left out")
