@@ -44,8 +44,3 @@ export function replayOf(id) {
 export function languages() {
   return get("/v1/languages");
 }
-
-/** @param {{language: string}} filter */
-export function quotes({ language }) {
-  return get(`/v1/tests?${new URLSearchParams({ language, limit: "100" })}`);
-}

@@ -83,7 +83,7 @@ function onOver(gaveUp) {
   const { scorer } = testView;
   if (!log || !scorer) return;
   client.finish();
-  const result = { ...scorer.summary({ gaveUp }), mode: log.started.mode };
+  const result = { ...scorer.summary({ gaveUp, exact: log.started.mode === "text" }), mode: log.started.mode };
   resultView.show({ session: log.session, result, scorer, started: log.started, events: log.events, state: client.online ? "sent" : "unsent", fresh: true });
   showSection("result");
   resultView.heading.focus({ preventScroll: true });
@@ -165,7 +165,7 @@ function onConnection(state, { sentence = "" }) {
     testView.tell("");
     if (resultView.state.dataset.state === "unsent") resultView.setState("sent");
     Object.assign(options.limits, client.limits);
-    if (!options.loaded) options.load();
+    options.load();
     settle();
   } else if (state === "refused") {
     testView.tell(sentence, { label: "Reload", action: () => location.reload() });

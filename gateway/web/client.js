@@ -174,6 +174,7 @@ export class Client {
       session,
       ticket,
       n: log.n,
+      ref: (log.started.ref = ++this.ref),
       ...(log.receipt ? { receipt: log.receipt } : {}),
       ...(mode === "text" ? { text } : {}),
     });

@@ -79,8 +79,9 @@ export class TypingInput {
   /** @param {KeyboardEvent} event */
   onKeyDown(event) {
     this.listener.capsLock(event.getModifierState("CapsLock"));
-    this.pressedAt = event.timeStamp;
-    this.pressedCode = event.code;
+    const typing = event.key.length === 1 || event.key === "Dead" || event.key === "Process" || event.key === "Unidentified";
+    this.pressedAt = typing ? event.timeStamp : 0;
+    this.pressedCode = typing || event.key === "Backspace" ? event.code : "";
     // "Unidentified" is what on-screen keyboards send; a desktop's input method says "Process".
     this.live = event.key === "Unidentified";
     if (event.isComposing) return;
@@ -99,6 +100,7 @@ export class TypingInput {
   /** @param {KeyboardEvent} event */
   onKeyUp(event) {
     this.listener.capsLock(event.getModifierState("CapsLock"));
+    if (event.code === this.pressedCode) this.pressedAt = 0;
     const press = this.down.get(event.code);
     if (!press) return;
     this.down.delete(event.code);
@@ -193,7 +195,7 @@ export class TypingInput {
 
   /** @param {string} data @param {number} at */
   emitAll(data, at) {
-    for (const key of keysOf(data.replace(/\s/g, " "))) this.emit(key, at);
+    for (const key of keysOf(data)) this.emit(key, at);
   }
 
   /** @param {string} key @param {number} at */

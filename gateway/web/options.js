@@ -4,7 +4,7 @@
  * @module
  */
 
-import { languages, quotes } from "./api.js";
+import { languages } from "./api.js";
 import { byId, h } from "./dom.js";
 import { bind, change, settings } from "./settings.js";
 
@@ -50,43 +50,42 @@ export class OptionsBar {
     this.dialog.addEventListener("close", () => this.useText());
     this.fillDialog = bind(/** @type {HTMLFormElement} */ (this.dialog.querySelector("form")));
     this.limits = { text_graphemes: 20_000, text_bytes: 48 * 1024 };
-    this.loaded = "";
+    this.loaded = false;
   }
 
   /** @param {string} name */
   onChange(name) {
-    if (name === "language") this.loadCategories();
     if (name === "mode" && settings.mode === "text" && !settings.text) this.editText();
     else this.changed();
   }
 
   /** Fills in what only the server knows; without it the defaults stay. */
   async load() {
+    if (this.loaded) return;
+    this.loaded = true;
+    let offer;
     try {
-      const { languages: list } = await languages();
-      const select = /** @type {HTMLSelectElement} */ (this.form.elements.namedItem("language"));
-      select.replaceChildren(...list.map((/** @type {any} */ { code, name }) => h("option", { value: code }, name)));
-      if (!list.some((/** @type {any} */ { code }) => code === settings.language)) change({ language: list[0].code });
-      this.fill();
-      await this.loadCategories();
+      offer = await languages();
     } catch {
-      // offline: what is chosen stays
+      this.loaded = false; // offline: what is chosen stays
+      return;
     }
+    const { languages: list, categories } = offer;
+    this.select("language").replaceChildren(
+      ...list.map((/** @type {any} */ { language, name }) => h("option", { value: language, lang: language }, name)),
+    );
+    this.select("category").replaceChildren(
+      h("option", { value: "" }, "any category"),
+      ...categories.map((/** @type {string} */ name) => h("option", { value: name }, name)),
+    );
+    if (!list.some((/** @type {any} */ { language }) => language === settings.language)) change({ language: list[0].language });
+    if (!categories.includes(settings.category)) change({ category: "" });
+    this.fill();
   }
 
-  async loadCategories() {
-    if (this.loaded === settings.language) return;
-    this.loaded = settings.language;
-    try {
-      const { tests } = await quotes({ language: settings.language });
-      const categories = [...new Set(tests.map((/** @type {any} */ test) => test.category))].filter(Boolean).sort();
-      const select = /** @type {HTMLSelectElement} */ (this.form.elements.namedItem("category"));
-      select.replaceChildren(h("option", { value: "" }, "any category"), ...categories.map((name) => h("option", { value: name }, name)));
-      if (!categories.includes(settings.category)) change({ category: "" });
-      this.fill();
-    } catch {
-      this.loaded = "";
-    }
+  /** @param {string} name */
+  select(name) {
+    return /** @type {HTMLSelectElement} */ (this.form.elements.namedItem(name));
   }
 
   editText() {

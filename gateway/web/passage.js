@@ -55,7 +55,13 @@ export function letters(word) {
   return word[word.length - 1] === " " ? word.slice(0, -1) : word;
 }
 
-/** The clusters of one typed or composed string, as the keys that the server accepts. @param {string} data */
+/** Control and format characters, which no text has; two joiners and tags are part of clusters. */
+const REFUSED = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]|(?![\u200c\u200d\u{e0020}-\u{e007f}])\p{Cf}/u;
+const KEY_BYTES = 64;
+const encoder = new TextEncoder();
+
+/** What was typed or composed at once, as the keys that the server accepts; others are left out. @param {string} data */
 export function keysOf(data) {
-  return clusters(data.normalize("NFC"));
+  const keys = clusters(data.normalize("NFC").replace(/\s/g, " "));
+  return keys.filter((key) => !REFUSED.test(key) && encoder.encode(key).length <= KEY_BYTES && !(key.length > 1 && key.includes(" ")));
 }

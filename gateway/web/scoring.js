@@ -18,6 +18,10 @@ export const DELETE_WORD = "\u0017";
 const MOST_EXTRA = 20;
 /** After giving up, and in zen, an idle end shorter than this does not count (ms). */
 const IDLE_END_MS = 7000;
+/** No test is longer. */
+const LONGEST_MS = 3_600_000;
+/** A cluster takes no more UTF-8 than this. */
+const CLUSTER_BYTES = 64;
 const SECOND_MS = 1000;
 
 /** @typedef {string[]} Word clusters, the closing space included */
@@ -91,9 +95,13 @@ function editDistance(a, b) {
   return row[b.length];
 }
 
-/** Whether the code points so far may still become the target's cluster. @param {string} typed @param {string} target */
-export function isPartOf(typed, target) {
-  return typed.length < target.length && target.startsWith(typed);
+/**
+ * Whether a typed cluster is a mere beginning of the target's, to be gone on with by a mark or joiner.
+ *
+ * @param {string | undefined} typed @param {string | undefined} target
+ */
+export function isBeginning(typed, target) {
+  return typed !== undefined && target !== undefined && typed.length < target.length && target.startsWith(typed);
 }
 
 /**
@@ -109,7 +117,6 @@ export function countChars(input, target, creditPartial) {
   const spaced = input.includes(" ");
   const longer = Math.max(input.length, target.length);
   let equal = 0;
-  let prefix = true;
   for (let i = 0; i < longer; i++) {
     const typed = input[i];
     const wanted = target[i];
@@ -119,13 +126,13 @@ export function countChars(input, target, creditPartial) {
       equal++;
       if (wanted === " " && !right) counts.extra++;
       else counts.allCorrect++;
+    } else if (wanted === undefined || (wanted === " " && !spaced)) {
+      counts.extra++;
     } else {
-      prefix = prefix && wanted !== undefined && i === input.length - 1 && isPartOf(typed, wanted);
-      if (wanted === undefined || (wanted === " " && !spaced)) counts.extra++;
-      else if (!isPartOf(typed, wanted)) counts.incorrect++;
+      counts.incorrect++;
     }
   }
-  if (right || (creditPartial && prefix)) counts.correctWord = equal;
+  if (right || (creditPartial && equal === input.length)) counts.correctWord = equal;
   return counts;
 }
 
@@ -139,11 +146,23 @@ export function clusters(text) {
   return text.match(/.\p{M}*(?:\u200d.\p{M}*)*/gsu) ?? [];
 }
 
-/** Whether a key continues the cluster that stands before it (UAX 29). @param {string} before @param {string} key */
-function continues(before, key) {
-  const first = /** @type {number} */ (key.codePointAt(0));
-  return first > 0x2ff && before !== " " && clusters(before + key).length === 1;
+/** A key as it counts: NFC, white space as a space. @param {string} key */
+function asTyped(key) {
+  return key.length === 1 && /\s/.test(key) ? " " : key.normalize("NFC");
 }
+
+/** Whether a key continues the cluster that stands before it: a mark, a joiner, a jamo. @param {string} before @param {string} key */
+function continues(before, key) {
+  if (isAscii(before) && isAscii(key)) return false;
+  return clusters(before + key).length === 1;
+}
+
+/** @param {string} text */
+function isAscii(text) {
+  return text.length === 1 && text.charCodeAt(0) < 0x80;
+}
+
+const encoder = new TextEncoder();
 
 /** One test, scored key by key; each key costs the length of a word, not of the test. */
 export class Scorer {
@@ -161,18 +180,22 @@ export class Scorer {
     this.typed = [[]];
     this.active = 0;
     this.ended = false;
+    /** When it ended. */
+    this.endMs = 0;
     /** Events fed, and the time of the last. */
     this.n = 0;
     this.elapsedMs = 0;
     this.correctInserts = 0;
     this.wrongInserts = 0;
-    /** Totals of the words before the active one: [correctWord, characters typed], after each word. */
+    /** [correctWord, characters typed] in all words before this one. */
     this.totals = [[0, 0]];
-    /** The active word's own [correctWord, characters typed], or null where it must be counted again. @type {number[] | null} */
+    /** The active word's own, or null where it must be counted again. @type {number[] | null} */
     this.activeCounts = null;
-    /** Time of each press, for gaps. @type {number[]} */
+    /** A space ended the last word, which was wrong: it is no character. */
+    this.closed = false;
+    /** Time of each press. @type {number[]} */
     this.pressTimes = [];
-    /** @type {{inserts: number, wrong: number, busy: boolean}[]} one for each second begun */
+    /** One for each second begun. @type {{inserts: number, wrong: number, busy: boolean}[]} */
     this.buckets = [];
     /** What stood at each whole second: [correctWord, characters]. @type {number[][]} */
     this.standing = [];
@@ -187,12 +210,12 @@ export class Scorer {
 
   /** Whether a word is the one whose completion ends the test. @param {number} index */
   isLast(index) {
-    return !this.zen && !this.cyclic && this.limitMs === null && index === this.words.length - 1;
+    return !this.zen && !this.cyclic && index === this.words.length - 1;
   }
 
-  /** Feeds a flat log. @param {(number | string)[]} events @param {number} [start] the first event's index in `events` / 2 */
-  feed(events, start = 0) {
-    for (let i = 2 * start; i < events.length; i += 2) {
+  /** Feeds a flat log. @param {(number | string)[]} events */
+  feed(events) {
+    for (let i = 0; i < events.length; i += 2) {
       this.key(/** @type {number} */ (events[i]), /** @type {string} */ (events[i + 1]));
     }
   }
@@ -204,29 +227,30 @@ export class Scorer {
    * @param {string} key one cluster, a mark that continues the last, or a delete
    */
   key(dt, key) {
-    if (this.n > 0 && !this.ended) this.elapsedMs += dt;
-    this.at(this.elapsedMs, key);
+    this.at(this.n > 0 ? this.elapsedMs + dt : 0, key);
   }
 
   /** Takes one event by its time since the first. @param {number} t @param {string} key */
   at(t, key) {
     this.n++;
-    if (this.ended) return;
     this.elapsedMs = t;
-    if (this.limitMs !== null && t >= this.limitMs) {
-      this.ended = true;
+    if (this.ended) return;
+    const longest = this.limitMs ?? LONGEST_MS;
+    this.closeSeconds(Math.min(t, longest));
+    if (t >= longest) {
+      this.end(longest);
       return;
     }
-    this.closeSeconds(t);
     // A bucket is (k s, k + 1 s]; the first also holds time 0.
     const bucket = this.buckets[Math.max(0, Math.ceil(t / SECOND_MS) - 1)];
     if (key === DELETE_ONE || key === DELETE_WORD) {
       if (this.deleteBack(key === DELETE_WORD)) bucket.busy = true;
+      if (t === this.lastPressMs) this.standingAtLastPress = this.counts();
       return;
     }
     bucket.busy = true;
     this.pressTimes.push(t);
-    const insert = this.press(key.normalize("NFC"));
+    const insert = this.press(asTyped(key), t);
     if (insert !== null) {
       bucket.inserts++;
       if (insert) this.correctInserts++;
@@ -237,6 +261,12 @@ export class Scorer {
     }
     this.lastPressMs = t;
     this.standingAtLastPress = this.counts();
+  }
+
+  /** @param {number} t */
+  end(t) {
+    this.ended = true;
+    this.endMs = t;
   }
 
   /** Notes what stands at each whole second before `t`, and opens the bucket of `t`. @param {number} t */
@@ -263,58 +293,75 @@ export class Scorer {
   /** @param {number} index @param {boolean} creditPartial */
   charCounts(index, creditPartial) {
     const input = this.typed[index];
-    return countChars(input, this.zen ? input : (this.target(index) ?? []), creditPartial);
+    const target = this.zen ? input : (this.target(index) ?? []);
+    // A cluster that is not yet whole is as good as not typed, for as long as a mark may still come.
+    const pending = index === this.active && !this.closed && isBeginning(input[input.length - 1], target[input.length - 1]);
+    return countChars(pending ? input.slice(0, -1) : input, target, creditPartial);
   }
 
-  /** A press: true for a correct insert, false for a wrong one, null where it is ignored. @param {string} key */
-  press(key) {
-    const input = this.typed[this.active];
-    const target = this.zen ? null : (this.target(this.active) ?? []);
+  /** A press: true for a correct insert, false for a wrong one, null where it is ignored. @param {string} key @param {number} t */
+  press(key, t) {
+    let input = this.typed[this.active];
     this.activeCounts = null;
-    if (key === " ") {
-      if (input.length === 0) return null;
-      const right = target === null || target[input.length] === " ";
-      if (this.isLast(this.active)) {
-        this.ended = true; // a wrong insert, but no character
-        return false;
-      }
-      input.push(" ");
-      this.advance();
-      return right;
-    }
+    if (key === " ") return this.space(input, t);
     const last = input.length - 1;
     if (last >= 0 && continues(input[last], key)) {
-      input[last] = (input[last] + key).normalize("NFC");
-      return this.completed(target, last);
+      const whole = (input[last] + key).normalize("NFC");
+      if (encoder.encode(whole).length > CLUSTER_BYTES) return null;
+      input[last] = whole;
+    } else {
+      const target = this.zen ? null : (this.target(this.active) ?? []);
+      if (target !== null && input.length >= target.length) {
+        if (target[target.length - 1] !== " " && !this.isLast(this.active)) {
+          // A script without spaces: the word ends when the next one begins.
+          this.advance();
+          input = this.typed[this.active];
+        } else if (input.length >= target.length + MOST_EXTRA) {
+          return null;
+        }
+      }
+      input.push(key);
     }
-    if (target !== null && input.length >= target.length + MOST_EXTRA) return null;
-    input.push(key);
-    return this.completed(target, last + 1);
+    return this.judge(input, t);
   }
 
-  /** Judges the cluster at `position`, and ends word or test where it was the last. @param {Word | null} target @param {number} position */
-  completed(target, position) {
-    if (target === null) return true;
-    const input = this.typed[this.active];
-    const wanted = target[position];
-    const right = wanted !== undefined && wanted.startsWith(input[position]);
-    if (this.isLast(this.active) && input.length === target.length && input.every((c, i) => c === target[i])) this.ended = true;
+  /** A space ends the word, early and late too. @param {Word} input @param {number} t */
+  space(input, t) {
+    if (input.length === 0) return null;
+    const target = this.zen ? null : (this.target(this.active) ?? []);
+    const right = target === null || target[input.length] === " ";
+    if (this.isLast(this.active)) {
+      const completes = right && this.isRight(this.active, [...input, " "]);
+      if (completes) input.push(" ");
+      else this.closed = true;
+      this.end(t);
+      return completes;
+    }
+    input.push(" ");
+    this.advance();
     return right;
+  }
+
+  /** Judges the cluster typed last, and ends the test with its last word. @param {Word} input @param {number} t */
+  judge(input, t) {
+    if (this.zen) return true;
+    const wanted = this.target(this.active)?.[input.length - 1];
+    if (this.isLast(this.active) && this.isRight(this.active)) this.end(t);
+    return wanted !== undefined && wanted.startsWith(input[input.length - 1]);
   }
 
   /** The next word becomes active. */
   advance() {
     const [correct, chars] = this.totals[this.active];
-    const [wordCorrect, wordChars] = this.wordCounts(this.active, false);
-    this.active++;
+    this.active++; // first: what stood in the word is settled now, a cluster that is not whole is wrong
+    const [wordCorrect, wordChars] = this.wordCounts(this.active - 1, false);
     this.totals[this.active] = [correct + wordCorrect, chars + wordChars];
     this.typed[this.active] = [];
     this.activeCounts = null;
   }
 
-  /** Whether a word stands as its target has it. @param {number} index */
-  isRight(index) {
-    const input = this.typed[index];
+  /** Whether a word stands as its target has it. @param {number} index @param {Word} [input] */
+  isRight(index, input = this.typed[index]) {
     const target = this.target(index) ?? [];
     return this.zen || (input.length === target.length && input.every((c, i) => c === target[i]));
   }
@@ -338,9 +385,10 @@ export class Scorer {
   figures() {
     const [correct, chars] = this.counts();
     const inserts = this.correctInserts + this.wrongInserts;
+    const ms = this.ended ? this.endMs : this.elapsedMs;
     return {
-      wpm: roundTo2(wordsPerMinute(correct, this.elapsedMs)),
-      raw: roundTo2(wordsPerMinute(chars, this.elapsedMs)),
+      wpm: roundTo2(wordsPerMinute(correct, ms)),
+      raw: roundTo2(wordsPerMinute(chars, ms)),
       acc: inserts ? roundTo2((100 * this.correctInserts) / inserts) : 100,
       word: this.active,
       cluster: this.typed[this.active].length,
@@ -351,20 +399,22 @@ export class Scorer {
   /**
    * What a finished test says.
    *
-   * @param {{endMs?: number, gaveUp?: boolean, exact?: boolean}} [end] `endMs`: when it ended, the last event unless
-   *   told; `exact`: the duration is not rounded to 10 ms
+   * @param {{endMs?: number, gaveUp?: boolean, exact?: boolean}} [end] `endMs`: when it ended, unless at the limit or
+   *   with the last event; `exact`: speeds are made with the duration as it is, not rounded to 10 ms (mode `text`)
    */
   summary({ endMs, gaveUp = false, exact = false } = {}) {
     const timed = this.limitMs !== null;
-    let stop = endMs ?? (timed && !gaveUp ? /** @type {number} */ (this.limitMs) : this.elapsedMs);
-    if ((this.zen || gaveUp) && stop - this.lastPressMs < IDLE_END_MS) stop = this.lastPressMs;
+    const last = this.ended ? this.endMs : this.elapsedMs;
+    let stop = endMs ?? (this.limitMs !== null && !gaveUp ? this.limitMs : last);
+    if ((this.zen || gaveUp) && this.pressTimes.length && stop - this.lastPressMs < IDLE_END_MS) stop = this.lastPressMs;
 
     const chars = { allCorrect: 0, correctWord: 0, incorrect: 0, extra: 0, missed: 0 };
     for (let index = 0; index <= this.active; index++) {
       const counts = this.charCounts(index, index === this.active && (timed || gaveUp));
       for (const name of /** @type {(keyof CharCounts)[]} */ (Object.keys(chars))) chars[name] += counts[name];
     }
-    const duration = exact ? stop : roundTo2(stop / 1000) * 1000;
+    const seconds = exact ? stop / 1000 : roundTo2(stop / 1000);
+    const duration = seconds * 1000;
     const inserts = this.correctInserts + this.wrongInserts;
     const series = this.series(stop, timed);
     const gaps = this.pressTimes.slice(1).map((t, i) => t - this.pressTimes[i]);
@@ -378,7 +428,8 @@ export class Scorer {
       chars: [chars.correctWord, chars.incorrect, chars.extra, chars.missed],
       total_chars: chars.allCorrect + chars.incorrect + chars.extra,
       inserts: [this.correctInserts, this.wrongInserts],
-      duration_ms: duration,
+      duration_ms: stop,
+      seconds,
       afk_ms: series.idle * SECOND_MS,
       series: { wpm: series.wpm, raw: series.raw, burst: series.burst, err: series.err },
       gaps,

@@ -10,6 +10,7 @@
 
 import { h } from "./dom.js";
 import { letters } from "./passage.js";
+import { isBeginning } from "./scoring.js";
 
 /** Clusters kept ready after the caret, and added at a time. */
 const AHEAD = 400;
@@ -262,7 +263,7 @@ export class TextView {
     const typed = scorer.typed[scorer.active];
     let count = typed.length;
     // Of a cluster that is not yet whole only a part is typed: the caret waits before it.
-    if (count && count <= word.letters.length && !scorer.zen && partly(typed[count - 1], word.letters[count - 1])) count--;
+    if (count && count <= word.letters.length && !scorer.zen && isBeginning(typed[count - 1], word.letters[count - 1])) count--;
     const extra = word.extra?.firstChild && word.extra.textContent ? word.extra : null;
     const range = new Range();
     let after = false;
@@ -303,11 +304,6 @@ export class TextView {
   }
 }
 
-/** @param {string} typed @param {string | undefined} target */
-function partly(typed, target) {
-  return target !== undefined && typed !== target && target.startsWith(typed);
-}
-
 /**
  * The marks of a word. @param {string[]} typed @param {string[]} target @param {boolean} passed
  * @returns {Run[]}
@@ -317,7 +313,7 @@ export function runsOf(typed, target, passed) {
   const runs = [];
   for (let i = 0; i < target.length; i++) {
     let mark = /** @type {Mark | null} */ (null);
-    if (i < typed.length) mark = typed[i] === target[i] ? "typed" : partly(typed[i], target[i]) && !passed ? null : "wrong";
+    if (i < typed.length) mark = typed[i] === target[i] ? "typed" : isBeginning(typed[i], target[i]) && !passed ? null : "wrong";
     else if (passed) mark = "missed";
     const last = runs[runs.length - 1];
     if (mark && last?.mark === mark && last.to === i) last.to = i + 1;
