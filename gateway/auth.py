@@ -47,6 +47,15 @@ class Unauthorised(Exception):
         self.message = message
 
 
+class _Wanted(Exception):
+    """A fresh look at something is wanted; `refusal` is the answer when that does not help."""
+
+    def __init__(self, renewed: Renewed[Any], refusal: Unauthorised) -> None:
+        super().__init__()
+        self.renewed = renewed
+        self.refusal = refusal
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Somebody who may type."""
@@ -152,6 +161,26 @@ class Authenticator:
 
         `now_ms` is epoch ms. Raises Unauthorised with a reason.
         """
+        try:
+            return self._identify(token, now_ms=now_ms)
+        except _Wanted as wanted:
+            if wanted.renewed.may_read():
+                return None
+            raise wanted.refusal from None
+
+    async def identify_later(self, token: str, *, now_ms: int) -> Identity:
+        """As `identify`, after a fresh look at the issuer's keys where that is wanted. Raises Unauthorised."""
+        looked: set[Renewed[Any]] = set()
+        while True:
+            try:
+                return self._identify(token, now_ms=now_ms)
+            except _Wanted as wanted:
+                if wanted.renewed in looked:
+                    raise wanted.refusal from None
+                looked.add(wanted.renewed)
+                await wanted.renewed.read()
+
+    def _identify(self, token: str | None, *, now_ms: int) -> Identity:
         if not token:
             if not self._options.guests:
                 raise Unauthorised("guests_off", "this server takes no guests; sign in and send the site's token")
@@ -161,19 +190,6 @@ class Authenticator:
         if "." in token:
             return self._account(token, now_ms=now_ms)
         return self._known_guest(token, now_ms=now_ms)
-
-    async def identify_later(self, token: str, *, now_ms: int) -> Identity:
-        """As `identify`, after a fresh look at the issuer's keys where that is wanted. Raises Unauthorised."""
-        for renewed in (self._jwks, self._subjects):
-            identity = self.identify(token, now_ms=now_ms)
-            if identity is not None:
-                return identity
-            if renewed is not None:
-                await renewed.read()
-        identity = self.identify(token, now_ms=now_ms)
-        if identity is None:
-            raise Unauthorised("key_unknown", "the token's key cannot be read just now; try again in a moment")
-        return identity
 
     def _known_guest(self, token: str, *, now_ms: int) -> Identity:
         try:
@@ -193,7 +209,7 @@ class Authenticator:
             return self.guest(now_ms=now_ms, user=user)
         return Identity(user, True, token)
 
-    def _account(self, token: str, *, now_ms: int) -> Identity | None:
+    def _account(self, token: str, *, now_ms: int) -> Identity:
         algorithm = self._options.algorithm
         if not algorithm:
             raise Unauthorised("accounts_off", "this server knows no accounts; send no token to be a guest")
@@ -207,12 +223,11 @@ class Authenticator:
                 "algorithm", f"the token is signed with {head.get('alg')!r}; this server takes {algorithm}"
             )
         key = self._key
-        if key is None:
-            key = (self._jwks.value or {}).get(head.get("kid")) if self._jwks is not None else None
+        if self._jwks is not None:
+            key = (self._jwks.value or {}).get(head.get("kid"))
             if key is None:
-                if self._jwks is not None and self._jwks.may_read():
-                    return None
-                raise Unauthorised("key_unknown", "the token's key (kid) is not among the issuer's keys")
+                refusal = Unauthorised("key_unknown", "the token's key (kid) is not among the issuer's keys just now")
+                raise _Wanted(self._jwks, refusal)
         return self._user_of(self._claims(token, key, now_ms=now_ms))
 
     def _claims(self, token: str, key: Any, *, now_ms: int) -> dict[str, Any]:
@@ -253,7 +268,7 @@ class Authenticator:
             raise Unauthorised("not_yet", "the token is not valid yet; is a clock wrong?")
         return claims
 
-    def _user_of(self, claims: Mapping[str, Any]) -> Identity | None:
+    def _user_of(self, claims: Mapping[str, Any]) -> Identity:
         end_ms = int(_instant(claims, "exp"))
         name = self._options.uid_claim
         if name in claims:
@@ -269,12 +284,13 @@ class Authenticator:
         if self._subjects is None:
             raise Unauthorised("user", f"the token has no {name!r} claim with the user's id")
         subject = claims.get("sub")
-        user = (self._subjects.value or {}).get(subject) if isinstance(subject, str) else None
-        if user is not None:
-            return Identity(user, False, expires_at_ms=end_ms)
-        if isinstance(subject, str) and self._subjects.may_read():
-            return None
-        raise Unauthorised("user", "the token's subject (sub) is not known here")
+        refusal = Unauthorised("user", "the token's subject (sub) is not known here")
+        if not isinstance(subject, str):
+            raise refusal
+        user = (self._subjects.value or {}).get(subject)
+        if user is None:
+            raise _Wanted(self._subjects, refusal)
+        return Identity(user, False, expires_at_ms=end_ms)
 
     def _read_jwks(self) -> KeySet:
         options = self._options
