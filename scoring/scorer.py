@@ -81,8 +81,8 @@ class Scorer:
     """
 
     __slots__ = (
+        "_apart",
         "_closed",
-        "_cyclic",
         "_deletes",
         "_edge",
         "_end_ms",
@@ -94,7 +94,7 @@ class Scorer:
         "_ignored",
         "_incorrect",
         "_input",
-        "_inserts",
+        "_last_word",
         "_limit",
         "_longest",
         "_missed",
@@ -141,10 +141,10 @@ class Scorer:
         self._limit = limit_ms
         self._longest = longest_ms if limit_ms is None else limit_ms
         self._zen = zen
-        self._cyclic = cyclic
         self._exact = exact_duration
         self._end_ms: float = 0  # client time of the end, once there
 
+        self._last_word = -1 if zen or cyclic else len(words) - 1
         self._word = 0
         self._target: Word = "" if zen else words[0]
         self._size = len(self._target)
@@ -159,7 +159,7 @@ class Scorer:
         self._rest = 0  # clusters typed in the wrong ones
         self._incorrect = self._extra = self._missed = 0  # of the wrong ones
 
-        self._inserts = 0
+        self._apart = 0  # inserts less the clusters that stand in the active word: `_pos` alone counts along the target
         self._wrong = 0  # wrong inserts
         self._ignored = 0  # presses that were no inserts
         self._deletes = 0  # that did something
@@ -168,7 +168,7 @@ class Scorer:
         self._gap: float = 0  # between the last two presses
         self._squares: float = 0  # sum of the squares of all gaps
 
-        self._edge: float = min(1000, self._longest)  # the next client time at which more than a key happens
+        self._edge: float = 0  # the next client time at which more than a key happens
         self._rows = array("I")
         self._still: tuple[int, ...] = ()  # the row before the first delete after the last press
         self._still_ms: float = -1  # that press
@@ -179,79 +179,50 @@ class Scorer:
         """Score the flat events `[dt, key, dt, key, ...]` from index `start` (even) on.
 
         dt is ms since the event before, finite and not negative; key is one that `is_key` takes. Both are the caller's
-        to check: this is the hot path.
+        to check: this is the hot path. (An index beats iterators here for the one or two keys of a frame, and so do
+        attributes against locals that would have to be put back.)
         """
         i = start
         end = len(events)
-        if i >= end:
-            return
-        t = self.elapsed_ms if self.n else -events[i]  # T1
         self.n += (end - i) >> 1
-        over = self.ended
-        if over:
-            self.elapsed_ms = t + sum(events[i:end:2])
-            return
-        expected = self._next
-        pos = self._pos
-        press = self._press_ms
-        gap = self._gap
-        squares = self._squares
-        inserts = self._inserts
-        edge = self._edge
+        t = self.elapsed_ms
         while i < end:
             t += events[i]
             key = events[i + 1]
             i += 2
-            if t >= edge:
-                self._pos = pos
-                self._inserts = inserts
-                if self._past_edge(t):  # T2
-                    expected = None
-                    t += sum(events[i:end:2])
+            if t >= self._edge:
+                t = self._at_edge(t)
+                if self.ended:
                     break
-                edge = self._edge
-            if key == expected:
-                gap = t - press
-                squares += gap * gap
-                press = t
-                inserts += 1
-                pos += 1
+            if key == self._next:
+                self._gap = gap = t - self._press_ms
+                self._squares += gap * gap
+                self._press_ms = t
+                self._pos = pos = self._pos + 1
                 if pos != self._size:
-                    expected = self._target[pos]
+                    self._next = self._target[pos]
                     continue
-                self._pos = pos
                 self._whole(t)
+            elif key in _DELETES:
+                self._delete(t, key)
+                continue
             else:
-                self._pos = pos
-                self._press_ms = press
-                self._gap = gap
-                self._squares = squares
-                self._inserts = inserts
-                if key in _DELETES:
-                    self._delete(t, key)
-                else:
-                    self._press(t, key)
-                press = self._press_ms
-                gap = self._gap
-                squares = self._squares
-                inserts = self._inserts
-            pos = self._pos
-            expected = self._next
+                self._press(t, key)
             if self.ended:
-                t += sum(events[i:end:2])
                 break
-        self._next = expected
-        self._pos = pos
-        self._press_ms = press
-        self._gap = gap
-        self._squares = squares
-        self._inserts = inserts
+        if i < end:
+            t += sum(events[i:end:2])  # T2
         self.elapsed_ms = t
 
-    def _past_edge(self, t: float) -> bool:
-        """Write down each second that ended before t; True where the test ended at or before t."""
-        ended = t >= self._longest
-        until = self._longest if ended else t
+    def _at_edge(self, t: float) -> float:
+        """Take the first event's time, write down each second that ended before t, or end the test; returns t."""
+        if self.ended:
+            return t
+        if not self._edge:
+            self._edge = min(1000, self._longest)
+            return 0  # T1
+        over = t >= self._longest
+        until = self._longest if over else t
         bound = len(self._rows) // _COLUMNS * 1000 + 1000
         if bound < until:
             row = array("I", self._row())
@@ -259,25 +230,34 @@ class Scorer:
                 self._rows.extend(row)
                 bound += 1000
         self._edge = min(bound, self._longest)
-        if ended:
+        if over:
             self._end(self._longest)
-        return ended
+        return t
 
     def _end(self, t: float) -> None:
         self.ended = True
         self._end_ms = t
         self._next = None
+        self._edge = 0
 
     def _whole(self, t: float) -> None:
         """Go on after a key that made the active input equal to its target."""
         target = self._target
-        if self._last():  # P5
+        word = self._word
+        if word == self._last_word:  # P5
             self._input = None
             self._end(t)
         elif target[-1] == " ":
+            self._apart += self._size
             self._right += self._size
             self._wrong_words.clear()
-            self._begin(self._word + 1)
+            self._word = word = word + 1
+            words = self._words
+            self._target = target = words[word % len(words)]
+            self._size = len(target)
+            self._pos = 0
+            self._input = None
+            self._next = target[0]
         else:  # the next word begins when it is typed, and a mark may still come
             self._input = list(target)
             self._equal = self._size
@@ -287,13 +267,13 @@ class Scorer:
         """Make this word the active one, with nothing typed."""
         words = self._words
         self._word = word
-        if not self._zen:
-            self._target = words[word % len(words)]
-            self._size = len(self._target)
+        self._target = words[word % len(words)]
+        self._size = len(self._target)
         self._clear()
 
     def _clear(self) -> None:
         """Empty the active input."""
+        self._apart += self._pos
         self._pos = self._equal = 0
         if self._zen:
             self._input = []
@@ -306,9 +286,6 @@ class Scorer:
         if self._equal == self._pos < self._size:
             self._input = None
             self._next = self._target[self._pos]
-
-    def _last(self) -> bool:
-        return self._word == len(self._words) - 1 and not self._cyclic and not self._zen
 
     def _listed(self) -> list[str]:
         """The active input as a list that may be changed; what goes on along the target takes the long way now."""
@@ -324,8 +301,8 @@ class Scorer:
         if self._first_press is None:
             self._first_press = t
         else:
-            self._gap = t - self._press_ms
-            self._squares += self._gap * self._gap
+            self._gap = gap = t - self._press_ms
+            self._squares += gap * gap
         self._press_ms = t
         if not key.isascii() or key < " ":
             key = typed(key)
@@ -333,75 +310,81 @@ class Scorer:
             self._space(t)
             return
         given = self._listed()
-        if given and not (key.isascii() and given[-1].isascii()) and continues(given[-1], key):
-            before = given[-1]
-            now = normalize("NFC", before + key)
-            if len(now.encode()) > CLUSTER_BYTES:  # P3
+        last = given[-1] if given else ""
+        if last and not (key.isascii() and last.isascii()) and continues(last, key):
+            key = normalize("NFC", last + key)
+            if len(key.encode()) > CLUSTER_BYTES:  # P3
                 self._ignored += 1
-                self._settle()
                 return
-            given[-1] = now
-            if self._pos <= self._size and self._target[self._pos - 1] == before:
+            given[-1] = key
+            self._apart += 1
+            if not self._zen and self._pos <= self._size and self._target[self._pos - 1] == last:
                 self._equal -= 1
         else:
-            if not self._zen and self._pos >= self._size:
-                if self._target[-1] != " " and not self._last():  # P4
-                    self._leave()
+            if self._pos >= self._size and not self._zen:
+                if self._target[-1] != " " and self._word != self._last_word:  # P4
+                    self._leave(given)
                     given = self._listed()
                 elif self._pos - self._size >= EXTRA_CLUSTERS:
                     self._ignored += 1
                     return
-            now = key
             given.append(key)
             self._pos += 1
-        self._inserts += 1
         if self._zen:
             return
-        want = self._target[self._pos - 1] if self._pos <= self._size else " "
-        if now == want:
+        if self._pos > self._size:
+            self._wrong += 1
+            return
+        want = self._target[self._pos - 1]
+        if key == want:
             self._equal += 1
-            if self._equal == self._pos == self._size:
+            if self._equal == self._size:
                 self._whole(t)
             else:
                 self._settle()
-        elif not want.startswith(now):
+        elif not want.startswith(key):
             self._wrong += 1
 
     def _space(self, t: float) -> None:
+        """Score a space that does not simply go on along the target."""
         pos = self._pos
         if not pos:  # P1
             self._ignored += 1
             return
-        self._inserts += 1
         if self._zen:
             self._right += pos + 1
-            self._begin(self._word + 1)
+            self._apart += 1
+            self._word += 1
+            self._clear()
             return
         given = self._listed()
         in_place = pos < self._size and self._target[pos] == " "
         if in_place and self._equal == pos:
             self._pos = self._size
             self._whole(t)
-        elif self._last():  # P2
+            return
+        self._apart += 1
+        if self._word == self._last_word:  # P2
             self._wrong += 1
             self._closed = True
             self._end(t)
-        else:
-            if not in_place:
-                self._wrong += 1
-            given.append(" ")
-            self._leave()
+            return
+        if not in_place:
+            self._wrong += 1
+        given.append(" ")
+        self._leave(given)
 
-    def _leave(self) -> None:
-        """End the active word, whose listed input stands as it will be kept, and begin the next."""
-        given = self._listed()
-        if self._equal == self._size == len(given):  # only where no closing space was due: `_whole` has the others
+    def _leave(self, given: list[str]) -> None:
+        """End the active word with this input (its space, if one was typed, at the end) and begin the next."""
+        if self._equal == self._size == len(given):  # right, with no closing space due: `_whole` has all others
             self._right += self._size
             self._wrong_words.clear()
         else:
             self._count_wrong_word(given, 1)
             joined = "".join(given)
             self._wrong_words.append(joined if len(joined) == len(given) else tuple(given))
+        self._apart += self._pos
+        self._pos = 0
         self._begin(self._word + 1)
 
     def _count_wrong_word(self, given: list[str], sign: int) -> None:
@@ -413,14 +396,12 @@ class Scorer:
         typed_letters = n - spaced
         incorrect = min(typed_letters, letters) - self._equal
         extra = max(typed_letters - letters, 0)
-        if spaced:
-            if typed_letters < letters:
-                incorrect += 1  # an early space
-            else:
-                extra += 1
-                if typed_letters > letters < size:
-                    incorrect += 1  # the character on the target's space: the input's own space comes later
-                    extra -= 1
+        if spaced and typed_letters < letters:
+            incorrect += 1  # the early space
+        elif spaced and typed_letters > letters < size:
+            incorrect += 1  # the character on the target's space, as the input has a space too; the space is extra
+        elif spaced:
+            extra += 1
         self._incorrect += sign * incorrect
         self._extra += sign * extra
         self._missed += sign * max(size - n, 0)
@@ -428,33 +409,47 @@ class Scorer:
 
     def _delete(self, t: float, key: str) -> None:
         """Score a delete (D1 to D4)."""
-        if not self._pos and (self._zen or not self._wrong_words):  # D3
-            return
-        if t > self._press_ms > self._still_ms:
-            self._still = self._row()
-            self._still_ms = self._press_ms
+        if not self._pos:
+            if not self._wrong_words:  # D3
+                return
+            self._note_still(t)
+            self._step_back()  # D2
+        else:
+            self._note_still(t)
         self._deletes += 1
-        if not self._pos:  # D2
-            given = list(self._wrong_words.pop())
-            self._begin(self._word - 1)
-            self._equal = sum(map(eq, given, self._target))
-            if given[-1] == " " and len(given) == self._size and self._target[-1] == " ":
-                self._equal -= 1  # a closing space is no right character of a wrong word
-            self._count_wrong_word(given, -1)
-            self._input = given
-            self._pos = len(given)
-            self._next = None
         if key == DELETE_WORD:
             self._clear()
-        elif self._input is None:
-            self._pos -= 1
-            self._next = self._target[self._pos]
-        else:
-            gone = self._input.pop()
-            pos = self._pos = self._pos - 1
+            return
+        self._apart += 1
+        self._pos = pos = self._pos - 1
+        given = self._input
+        if given is None:
+            self._next = self._target[pos]
+            return
+        gone = given.pop()
+        if not self._zen:
             if pos < self._size and gone == self._target[pos] and gone != " ":
                 self._equal -= 1
             self._settle()
+
+    def _note_still(self, t: float) -> None:
+        """Keep the figures as the last press left them, before the first delete after it."""
+        if t > self._press_ms > self._still_ms:
+            self._still = self._row()
+            self._still_ms = self._press_ms
+
+    def _step_back(self) -> None:
+        """Make the wrong word before the active one again, with the input that was left there."""
+        given = list(self._wrong_words.pop())
+        self._begin(self._word - 1)
+        self._equal = sum(map(eq, given, self._target))
+        if given[-1] == " " and len(given) == self._size and self._target[-1] == " ":
+            self._equal -= 1  # a closing space is no right character of a wrong word
+        self._count_wrong_word(given, -1)
+        self._input = given
+        self._pos = len(given)
+        self._apart -= self._pos
+        self._next = None
 
     # --------------------------------------------------------------------------------------------- figures
 
@@ -488,7 +483,8 @@ class Scorer:
 
     def _row(self) -> tuple[int, ...]:
         right, all_chars = self._standing()
-        return right, all_chars, self._inserts, self._wrong, self._inserts + self._ignored + self._deletes
+        inserts = self._apart + self._pos
+        return right, all_chars, inserts, self._wrong, inserts + self._ignored + self._deletes
 
     def figures(self) -> tuple[float, float, float, int, int, int]:
         """(wpm, raw, acc, word, cluster, err) up to the last event: what a tick shows.
@@ -498,7 +494,7 @@ class Scorer:
         """
         right, all_chars = self._standing()
         seconds = (self._end_ms if self.ended else self.elapsed_ms) / 1000
-        inserts = self._inserts
+        inserts = self._apart + self._pos
         wrong = self._wrong
         return (
             round2(speed(right, seconds)),
@@ -520,6 +516,8 @@ class Scorer:
         Raises ValueError for a stop before the last scored event.
         """
         timed = self._limit is not None
+        wrong = self._wrong
+        correct = self._apart + self._pos - wrong
         last = self._end_ms if self.ended else self.elapsed_ms
         if stop_ms is None:
             stop_ms = self._limit if self._limit is not None and not gave_up else last
@@ -533,13 +531,13 @@ class Scorer:
         return Summary(
             wpm=round2(speed(chars.correct, seconds)),
             raw=round2(speed(total_chars, seconds)),
-            acc=accuracy(self._inserts - self._wrong, self._wrong),
+            acc=accuracy(correct, wrong),
             consistency=evenness(*mean_and_sd(series.burst)),
             key_consistency=self._key_consistency(),
             wpm_consistency=evenness(*mean_and_sd(series.wpm)),
             chars=chars,
             total_chars=total_chars,
-            inserts=InsertCounts(correct=self._inserts - self._wrong, wrong=self._wrong),
+            inserts=InsertCounts(correct=correct, wrong=wrong),
             duration_ms=stop_ms,
             seconds=seconds,
             afk_ms=idle * 1000,
@@ -565,7 +563,7 @@ class Scorer:
 
     def _key_consistency(self) -> float:
         """Evenness of the gaps between presses, without the last one."""
-        gaps = self._inserts + self._ignored - 2
+        gaps = self._apart + self._pos + self._ignored - 2  # of all presses but the last
         if gaps < 1 or self._first_press is None:
             return 0.0
         total = self._press_ms - self._gap - self._first_press
