@@ -88,7 +88,7 @@ class Edge:
         self._wire_class: type[WebSocketWire]
         self._servers: list[asyncio.Server] = []
         self._sweeping: asyncio.TimerHandle | None = None
-        self._emptied: asyncio.Event | None = None
+        self._without: asyncio.Event | None = None  # set when there is no connection any more
 
     async def __aenter__(self) -> Edge:
         return self
@@ -132,7 +132,6 @@ class Edge:
             timeout_keep_alive=options.keep_alive_s,  # type: ignore[arg-type]  # it goes to call_later, fractions and all
         )
         self.uvicorn.load()
-        self._sweep()
         self._servers.append(
             await loop.create_server(
                 lambda: FirstRequest(self),
@@ -144,6 +143,7 @@ class Edge:
                 ssl_handshake_timeout=options.head_limit_s if ssl is not None else None,
             )
         )
+        self._sweep()
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -178,7 +178,7 @@ class Edge:
             wire.close(RESTARTING, "restarting")
         for http in list(self.http):
             http.shutdown()
-        await self._empty(timeout_s)
+        await self.emptied(timeout_s)
         aborts = [connection.abort for group in (self.opening, self.http, self.wires.open) for connection in group]
         for abort in aborts:
             abort()
@@ -186,9 +186,22 @@ class Edge:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._empty(1.0)  # their connection_lost is already under way
+        await self.emptied(1.0)  # their connection_lost is already under way
         if self._sweeping is not None:
             self._sweeping.cancel()
+
+    async def emptied(self, timeout_s: float) -> bool:
+        """Wait until there is no connection, but no longer than `timeout_s`; whether there is none."""
+        if self.connections:
+            if self._without is None:
+                self._without = asyncio.Event()
+            self._without.clear()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._without.wait()
+            except TimeoutError:
+                return False
+        return True
 
     # What connections of this edge call.
 
@@ -233,8 +246,8 @@ class Edge:
 
     def gone(self) -> None:
         """A connection of this edge has ended."""
-        if self._emptied is not None and not self.connections:
-            self._emptied.set()
+        if self._without is not None and not self.connections:
+            self._without.set()
 
     # The rest.
 
@@ -259,16 +272,6 @@ class Edge:
             if http.transport.is_closing():
                 self.wires.closing.start(http)
         self._sweeping = self.loop.call_later(self._deadlines.period_s, self._sweep)
-
-    async def _empty(self, timeout_s: float) -> None:
-        """Wait until no connection is left, but no longer than `timeout_s`."""
-        self._emptied = asyncio.Event()
-        if self.connections:
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await self._emptied.wait()
-            except TimeoutError:
-                pass
 
 
 class FirstRequest(asyncio.Protocol):

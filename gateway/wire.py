@@ -28,11 +28,9 @@ import asyncio
 import codecs
 import logging
 from collections.abc import Callable
-from typing import Protocol
 
 from websockets.frames import Close, Frame, Opcode
-from websockets.protocol import Protocol as LibraryProtocol
-from websockets.protocol import Side, State
+from websockets.protocol import Protocol, Side, State
 
 from config.edge import WireOptions
 from gateway.deadlines import Deadlines, Limit
@@ -59,10 +57,10 @@ _parser_log = logging.getLogger(__name__ + ".parser")
 _parser_log.setLevel(logging.WARNING)  # below, the library logs every frame: what people type is not for logs
 
 
-class Peer(Protocol):
+class Peer:
     """Who a wire works for. Every method is called on the event loop and must return soon (3 ms at the most).
 
-    Subclass it to inherit methods that do nothing.
+    Each method does nothing here: a subclass has those that it needs.
     """
 
     __slots__ = ()
@@ -196,7 +194,7 @@ class WebSocketWire(asyncio.Protocol):
         self._out = b""  # frames of this turn
         self._partial: bytearray | None = None  # read, but not yet a whole frame
         self._need = 0  # length of `_partial` with which to look again
-        self._parser: LibraryProtocol | None = None
+        self._parser: Protocol | None = None
         self._message: bytearray | None = None  # payloads so far of the fragmented message under way
         self._decoder: codecs.IncrementalDecoder | None = None  # of that message where it is text
         self._close: tuple[int, str] | None = None  # what `closed` will say
@@ -464,7 +462,7 @@ class WebSocketWire(asyncio.Protocol):
             # error. So the parser that knows of the message does not see it.
             parser = None
         if parser is None:
-            parser = LibraryProtocol(Side.SERVER, max_size=self._wires.options.message_bytes, logger=_parser_log)
+            parser = Protocol(Side.SERVER, max_size=self._wires.options.message_bytes, logger=_parser_log)
             if self._close is not None:
                 parser.state = State.CLOSING
                 parser.close_sent = Close(*self._close)

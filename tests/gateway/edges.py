@@ -175,16 +175,18 @@ def close_payload(code: int, reason: str = "") -> bytes:
 def server_frames(data: bytes) -> list[tuple[int, bytes]]:
     """The frames that a server sent: opcode and payload; each must be whole, final and unmasked."""
     frames = []
-    while data:
-        assert data[0] & 0xF0 == 0x80
-        length, start = data[1], 2
-        if length == 126:
-            length, start = int.from_bytes(data[2:4], "big"), 4
-        elif length == 127:
-            length, start = int.from_bytes(data[2:10], "big"), 10
+    start = 0
+    while start < len(data):
+        opcode, length = data[start] & 0x0F, data[start + 1]
+        assert data[start] & 0xF0 == 0x80
+        start += 2
+        if length > 125:
+            size = 2 if length == 126 else 8
+            length = int.from_bytes(data[start : start + size], "big")
+            start += size
         assert length <= len(data) - start
-        frames.append((data[0] & 0x0F, bytes(data[start : start + length])))
-        data = data[start + length :]
+        frames.append((opcode, data[start : start + length]))
+        start += length
     return frames
 
 
@@ -195,17 +197,20 @@ async def served(
     *,
     subprotocols: tuple[str, ...] = (),
     ssl: SSLContext | None = None,
+    wire_options: dict[str, Any] | None = None,
     **options: Any,
-) -> AsyncIterator[tuple[Edge, list[Recorder]]]:
-    """An edge on a port of 127.0.0.1, and the peers that it has made so far."""
-    peers: list[Recorder] = []
+) -> AsyncIterator[tuple[Edge, asyncio.Queue[Recorder]]]:
+    """An edge on a port of 127.0.0.1, and the peers that it makes."""
+    peers: asyncio.Queue[Recorder] = asyncio.Queue()
 
     def make(request: Request) -> Recorder:
-        peers.append(peer())
-        peers[-1].request = request
-        return peers[-1]
+        made = peer()
+        made.request = request
+        peers.put_nowait(made)
+        return made
 
-    async with Edge(EdgeOptions(port=0, **options), subprotocols=subprotocols) as edge:
+    edge_options = EdgeOptions(port=0, wire=WireOptions(**(wire_options or {})), **options)
+    async with Edge(edge_options, subprotocols=subprotocols) as edge:
         await edge.start(app, make, ssl=ssl)
         yield edge, peers
 

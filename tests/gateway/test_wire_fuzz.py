@@ -215,5 +215,5 @@ def test_the_wire_never_waits_with_more_than_a_message(loop: asyncio.AbstractEve
         wire, _, _ = memory_wire(Recorder(), loop, message_bytes=LIMIT)
         for piece in (stream[start : start + 700] for start in range(0, len(stream), 700)):
             wire.data_received(piece)
-            assert wire.waiting_bytes <= 2 * LIMIT + 14
+            assert wire.waiting_bytes <= LIMIT + 14
         wire.connection_lost(None)
