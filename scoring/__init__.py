@@ -6,12 +6,25 @@ of a log (`replay`). Never any I/O, clock, chance or event loop: what it needs c
 arguments give equal figures for ever, within one `SCORING_VERSION`.
 """
 
-from scoring.scorer import LONGEST_MS, Scorer
+from scoring.scorer import LONGEST_MS, RULES_VERSION, Scorer
 from scoring.summary import CharCounts, InsertCounts, Series, Summary
-from scoring.text import Passage, TextError, TextLimits, Word, clusters, is_key, normalise, prepare, preparing
+from scoring.text import (
+    NORMALISATION_VERSION,
+    UNICODE_VERSION,
+    Passage,
+    TextError,
+    TextLimits,
+    Word,
+    clusters,
+    is_key,
+    normalise,
+    prepare,
+    preparing,
+)
 
 __all__ = [
     "LONGEST_MS",
+    "SCORING_VERSION",
     "CharCounts",
     "InsertCounts",
     "Passage",
@@ -27,3 +40,6 @@ __all__ = [
     "prepare",
     "preparing",
 ]
+
+SCORING_VERSION = f"{RULES_VERSION}/{UNICODE_VERSION}/{NORMALISATION_VERSION}"
+"""What figures depend on beside text and log: our rules, Unicode's cluster boundaries, Unicode's NFC."""

@@ -15,6 +15,7 @@ __all__ = [
     "WORD_CHARS",
     "ErrorRates",
     "accuracy",
+    "distance",
     "error_rates",
     "evenness",
     "kogasa",
@@ -102,18 +103,23 @@ class ErrorRates:
     """INF / (C + INF + IF): wrong characters that were left."""
 
 
+def distance(presented: Sequence[str], transcribed: Sequence[str]) -> int:
+    """Edit distance (Levenshtein) of two texts as sequences of characters or clusters, in O(len²/64)."""
+    return Levenshtein.distance(presented, transcribed)
+
+
 def error_rates(
     presented: Sequence[str], transcribed: Sequence[str], keys: int, *, correct: int, left: int, fixed: int
 ) -> ErrorRates:
     """Soukoreff's and MacKenzie's rates, both texts as sequences of characters (or clusters).
 
     `keys` is the length of the input stream; `correct` C, `left` INF (wrong and left), `fixed` IF (wrong and fixed).
-    Each rate is 0 where its divisor is 0. The edit distance takes O(len²/64): keep it off the event loop.
+    Each rate is 0 where its divisor is 0. For the edit distance see `distance`: keep it off the event loop.
     """
     longer = max(len(presented), len(transcribed))
     attempts = correct + left + fixed
     return ErrorRates(
-        msd=Levenshtein.distance(presented, transcribed) / longer if longer else 0.0,
+        msd=distance(presented, transcribed) / longer if longer else 0.0,
         kspc=keys / len(transcribed) if transcribed else 0.0,
         total=(left + fixed) / attempts if attempts else 0.0,
         corrected=fixed / attempts if attempts else 0.0,

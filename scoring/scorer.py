@@ -54,7 +54,10 @@ from scoring.formulas import accuracy, evenness, mean_and_sd, round2, sd_of_sums
 from scoring.summary import CharCounts, InsertCounts, Series, Summary
 from scoring.text import CLUSTER_BYTES, DELETE, DELETE_WORD, Word, continues, typed
 
-__all__ = ["EXTRA_CLUSTERS", "IDLE_END_MS", "LONGEST_MS", "Scorer"]
+__all__ = ["EXTRA_CLUSTERS", "IDLE_END_MS", "LONGEST_MS", "RULES_VERSION", "Scorer"]
+
+RULES_VERSION: Final = 1
+"""Counted up whenever equal logs would give other figures than before."""
 
 LONGEST_MS: Final = 3_600_000
 """No test is longer: an event at or after this client time ends it, unscored. Bounds the series."""
@@ -104,6 +107,7 @@ class Scorer:
         "_rest",
         "_right",
         "_rows",
+        "_scored",
         "_size",
         "_squares",
         "_still",
@@ -129,14 +133,17 @@ class Scorer:
         exact_duration: bool = False,
         longest_ms: float = LONGEST_MS,
     ) -> None:
-        if not zen and not words:
-            raise ValueError("a test needs words (only zen has none)")
+        if bool(words) == zen:
+            raise ValueError("zen has no words, and every other test needs some")
+        if not (longest_ms if limit_ms is None else limit_ms) > 0:
+            raise ValueError("a test's limit is above 0 ms")
         self.n = 0
         """Events fed."""
         self.elapsed_ms: float = 0
         """Client time of the last event fed, scored or not."""
         self.ended = False
         """The last word is done or the time is up: nothing more is scored."""
+        self._scored: int | None = None  # events scored, once at the end
         self._words = words
         self._limit = limit_ms
         self._longest = longest_ms if limit_ms is None else limit_ms
@@ -193,6 +200,8 @@ class Scorer:
             if t >= self._edge:
                 t = self._at_edge(t)
                 if self.ended:
+                    if self._scored is None:
+                        self._scored = self.n - ((end - i) >> 1) - 1
                     break
             if key == self._next:
                 self._gap = gap = t - self._press_ms
@@ -209,6 +218,7 @@ class Scorer:
             else:
                 self._press(t, key)
             if self.ended:
+                self._scored = self.n - ((end - i) >> 1)
                 break
         if i < end:
             t += sum(events[i:end:2])  # T2
@@ -462,6 +472,37 @@ class Scorer:
     def active_input(self) -> tuple[str, ...]:
         """What stands in the active word."""
         return tuple(self._target[: self._pos] if self._input is None else self._input)
+
+    @property
+    def target(self) -> Word:
+        """The active word's target; empty in zen."""
+        return self._target
+
+    @property
+    def due(self) -> str | None:
+        """The cluster that would go on along the target; a space beyond it; None in zen."""
+        if self._pos < self._size:
+            return self._target[self._pos]
+        if self._zen:
+            return None
+        if self._target[-1] == " " or self._word == self._last_word:
+            return " "
+        return self._words[(self._word + 1) % len(self._words)][0]
+
+    @property
+    def scored(self) -> int:
+        """How many events were scored: all that were fed, or those up to the end."""
+        return self.n if self._scored is None else self._scored
+
+    @property
+    def inserts(self) -> int:
+        """Presses that put something in, right or wrong; deletes take nothing off."""
+        return self._apart + self._pos
+
+    @property
+    def wrong(self) -> int:
+        """Inserts that were wrong."""
+        return self._wrong
 
     def _pending(self) -> bool:
         """Whether the active word's last cluster is a mere beginning of the target's, still to be gone on with."""

@@ -27,6 +27,7 @@ __all__ = [
     "CLUSTER_BYTES",
     "DELETE",
     "DELETE_WORD",
+    "NORMALISATION_VERSION",
     "RUN_CLUSTERS",
     "UNICODE_VERSION",
     "Passage",
