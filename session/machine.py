@@ -23,22 +23,57 @@ How a connection uses it::
     session = TypingSession.rebuild(claim, material, conflict=..., ...)   # or the Error to send
     send(session.resumed())
     # `keys` frames of the log follow; over SLICED_EVENTS in a frame use `feeding`
+
+Whatever an input came to, look at `ended` and `state` afterwards: the last key of a text may also be what shows that
+the log differs from what was seen.
 """
 
+from array import array
 from collections.abc import Generator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, TypeAlias
+from hashlib import blake2b
+from itertools import accumulate
+from math import inf
+from typing import Any, Final, TypeAlias, TypeVar
+from zlib import compress
 
-from session.messages import CloseCode, Error, Resume, Resumed, Started
+from scoring import SCORING_VERSION
+from scoring.drift import Drift
+from scoring.plausibility import Reason, judging
+from scoring.replay import encoding
+from scoring.scorer import Scorer
+from session.history import CODES, MAX_DT_MS, encode, events_of, offset_after, too_fast, varint
+from session.messages import ERRORS, CloseCode, Error, Resumed, Started
 from session.options import SessionLimits, TestOptions
 from session.passages import Material
-from session.receipt import KeyRing, Receipt, Ticket
-from session.result import Result
-from session.state import State
+from session.receipt import KeyRing, Receipt, Ticket, hash_of, seal_receipt
+from session.result import Result, core_hash_of
+from session.resume import Claim, Takeover
+from session.state import FINAL, Illegal, Input, State, next_state
+
+__all__ = [
+    "SLICED_EVENTS",
+    "Breach",
+    "Claim",
+    "Due",
+    "Gap",
+    "Outcome",
+    "Refused",
+    "TypingSession",
+]
 
 SLICED_EVENTS: Final = 250
 """A frame with more events than this goes through `feeding`, so that nobody else waits for it."""
+CHECK_EVENTS: Final = 2048
+"""A log is looked at (speed, size) each time it has so many more events: at the same ones however they were batched."""
+FITS_BYTES: Final = 40 * 1024
+"""A history up to this long always fits its replay: the codec adds at most half."""
+
+LONGEST_HOLD_MS: Final = 65_534
+"""Holds are kept in 16 bits, plus one; a longer one is as long as this."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,46 +120,108 @@ class Due(Enum):
     """Held long enough without a connection: forget the session, send nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A `resume` whose ticket and receipt are ours and whose user is the right one."""
-
-    ticket: Ticket
-    sealed: bytes
-    """The ticket as it is sealed."""
-    ticket_hash: bytes
-    receipt: Receipt | None
-    n: int
-    """Events in the client's log."""
-    ref: int | None
-    text: str | None
-    """The own text, not yet checked."""
-
-    @classmethod
-    def open(cls, resume: Resume, *, user: int, ring: KeyRing, limits: SessionLimits, epoch_ms: int) -> "Claim | Error":
-        """Check a `resume`: seals, session, user, age. The error is what to send."""
-        raise NotImplementedError
-
-
 class TypingSession:
-    """One typing test of one user."""
+    """One typing test of one user; made by `begin` or `rebuild`.
 
-    __slots__ = ("deadline_ms", "ended", "id", "n", "ref", "state", "ticket", "user")
+    Four numbers may look alike. `n` events are in the log. The scorer's clock says how much client time they took. Of
+    them `_scored` count: in a timed test there may be some after its end, which belong to the log and to nothing else.
+    `_ticked` events were acknowledged by a receipt.
+    """
 
-    id: bytes
-    """16 bytes."""
-    user: int
-    ref: int | None
-    """The client's number for the test; the connection drops `keys` of an older one."""
-    state: State
-    n: int
-    """Events in the log so far."""
-    ended: bool
-    """It is time to settle (once; the state is FINISHED)."""
-    deadline_ms: float
-    """When `due` wants to be asked (server's monotonic clock); infinite where nothing is due."""
-    ticket: bytes
-    """The sealed ticket."""
+    __slots__ = (
+        "_check_at",
+        "_digest",
+        "_digested",
+        "_drift",
+        "_epoch_offset_ms",
+        "_gave_up",
+        "_history",
+        "_holds",
+        "_limit_ms",
+        "_limits",
+        "_live",
+        "_looks",
+        "_mode",
+        "_pinged",
+        "_ring",
+        "_scored",
+        "_scorer",
+        "_seen_ms",
+        "_takeover",
+        "_text",
+        "_ticked",
+        "_ticket_hash",
+        "_words",
+        "deadline_ms",
+        "ended",
+        "id",
+        "n",
+        "ref",
+        "state",
+        "ticket",
+        "user",
+    )
+
+    def __init__(
+        self,
+        ticket: Ticket,
+        sealed: bytes,
+        material: Material,
+        *,
+        ref: int | None,
+        text: str | None,
+        ring: KeyRing,
+        limits: SessionLimits,
+        now_ms: float,
+        epoch_ms: int,
+    ) -> None:
+        options = ticket.options
+        self.id = ticket.session
+        """16 bytes."""
+        self.user = ticket.user
+        self.ref = ref
+        """The client's number for the test; the connection drops `keys` of an older one."""
+        self.state = State.CREATED
+        self.n = 0
+        """Events in the log so far."""
+        self.ended = False
+        """It is time to settle (once; the state is FINISHED)."""
+        self.deadline_ms = inf
+        """When `due` wants to be asked (server's monotonic clock); infinite where nothing is due."""
+        self.ticket = sealed
+        """The sealed ticket."""
+        self._ticket_hash = hash_of(sealed)
+        self._mode = options.mode
+        self._limit_ms = options.limit_ms
+        self._text = text
+        self._words = material.words
+        self._ring = ring
+        self._limits = limits
+        self._epoch_offset_ms = epoch_ms - now_ms
+        """Of the server's two clocks, for receipts: they are read by other processes."""
+        self._scorer = self._new_scorer()
+        self._live = False
+        """Whether `keys` may go the short way: running, something typed, nothing to be caught up with, not over."""
+        self._history = bytearray()
+        self._holds: array[int] | None = None
+        """Hold in ms plus one by event, 0 where it is not known."""
+        self._drift = Drift()
+        self._seen_ms = now_ms
+        """When the last scored event arrived, or would have, had the clocks gone on as before a resume."""
+        self._check_at = min(CHECK_EVENTS, limits.events)
+        """No short way beyond this many events: the log is due for a look."""
+        self._looks: tuple[int, ...] = (0,)
+        """Size of the history at each look so far, one every CHECK_EVENTS."""
+        self._scored: tuple[int, int] | None = None
+        """Events and bytes of the history that count, once the end was met; None while all do."""
+        self._gave_up = False
+        self._pinged = False
+        self._ticked = 0
+        self._digest = blake2b(digest_size=16)
+        """Of the first `_digested` bytes of the history."""
+        self._digested = 0
+        self._takeover: Takeover | None = None
+        """What resumes came to; None in a test that saw none."""
 
     @classmethod
     def begin(
@@ -142,7 +239,39 @@ class TypingSession:
         epoch_ms: int,
     ) -> "TypingSession":
         """Make the session of a new test: `session` is a minted id, `seed` what the material was made by."""
-        raise NotImplementedError
+        ticket = Ticket(
+            session=session,
+            user=user,
+            options=TestOptions(
+                mode=options.mode,
+                count=options.count,
+                seconds=options.seconds,
+                test=material.test,
+                language=material.language,
+                punctuation=options.punctuation,
+                numbers=options.numbers,
+                tags=options.tags,
+                input=options.input,
+            ),
+            seed=seed,
+            test_version=material.test_version,
+            list_version=material.list_version,
+            generator=material.generator,
+            text_hash=hash_of(material.text.encode()),
+            scoring_version=SCORING_VERSION,
+            started_ms=epoch_ms,
+        )
+        return cls(
+            ticket,
+            ticket.seal(ring),
+            material,
+            ref=ref,
+            text=material.text if options.mode == "text" else None,
+            ring=ring,
+            limits=limits,
+            now_ms=now_ms,
+            epoch_ms=epoch_ms,
+        )
 
     @classmethod
     def rebuild(
@@ -157,69 +286,582 @@ class TypingSession:
         conflict: bool = False,
     ) -> "TypingSession | Error":
         """Make the session of a claim anew, its log to come from event 0. `conflict`: `reattach` said so."""
-        raise NotImplementedError
+        ticket = claim.ticket
+        if hash_of(material.text.encode()) != ticket.text_hash:
+            if ticket.options.mode == "text":
+                return Error("text", "this is not the text that the test was started with", ref=claim.ref)
+            return Error("stale", "the test's text is no longer to be had here", ref=claim.ref)
+        session = cls(
+            ticket,
+            claim.sealed,
+            material,
+            ref=claim.ref,
+            text=material.text if ticket.options.mode == "text" else None,
+            ring=ring,
+            limits=limits,
+            now_ms=now_ms,
+            epoch_ms=epoch_ms,
+        )
+        session._takeover = Takeover.of_claim(
+            claim, now_ms=now_ms, epoch_offset_ms=session._epoch_offset_ms, conflict=conflict, limits=limits
+        )
+        return session
+
+    # --- what the client is told ---
 
     def started(self, material: Material) -> Started:
         """The answer to `start`."""
-        raise NotImplementedError
+        ticket = Ticket.read(self.ticket[1:-16])
+        options = ticket.options
+        return Started(
+            session=self.id,
+            ref=self.ref,
+            mode=options.mode,
+            count=options.count,
+            seconds=options.seconds,
+            test=options.test,
+            title=material.title,
+            text=material.text,
+            seed=ticket.seed,
+            ticket=self.ticket,
+            language=material.language,
+            direction=material.direction,
+            breaks=material.breaks,
+            word_lengths=material.word_lengths,
+            cyclic=material.cyclic,
+            input=options.input,
+            punctuation=options.punctuation,
+            numbers=options.numbers,
+        )
 
     def resumed(self) -> Resumed:
         """The answer to `resume`."""
-        raise NotImplementedError
+        return Resumed(session=self.id, n=self.n, ref=self.ref)
+
+    def tick(self, *, now_ms: float) -> dict[str, Any] | None:
+        """The `tick` message as a map, or None where `n` did not change since the last one."""
+        n = self.n
+        if n == self._ticked or self.state is not State.RUNNING:
+            return None
+        takeover = self._takeover
+        if takeover is not None and n < takeover.log_n:
+            return None  # a receipt vouches for what was seen; this is still being looked at
+        self._ticked = n
+        wpm, raw, acc, word, cluster, err = self._scorer.figures()
+        return {
+            "t": "tick",
+            "n": n,
+            "r": seal_receipt(
+                self._ring,
+                self._ticket_hash,
+                n,
+                int(self._seen_ms + self._epoch_offset_ms),
+                self._digest_now(),
+                *((0, 0, 0, False) if takeover is None else takeover.account()),
+            ),
+            "wpm": wpm,
+            "raw": raw,
+            "acc": acc,
+            "pos": [word, cluster],
+            "err": err,
+        }
+
+    def _digest_now(self) -> bytes:
+        """The digest of the whole history."""
+        history = self._history
+        self._digest.update(history[self._digested :])
+        self._digested = len(history)
+        return self._digest.digest()
+
+    # --- keystrokes ---
 
     @property
     def replaying(self) -> bool:
         """Whether the log that the client had at `resume` is still coming in; no ticks meanwhile."""
-        raise NotImplementedError
+        return self._takeover is not None and self.n < self._takeover.log_n
 
-    def keys(self, n: int, e: list[Any], h: list[Any] | None, *, now_ms: float) -> Outcome:
-        """Take one `keys` frame (values as decoded, unchecked). The hot path."""
-        raise NotImplementedError
+    def keys(self, n: Any, e: Any, h: Any, *, now_ms: float) -> Outcome:
+        """Take one `keys` frame (values as decoded, unchecked). The hot path: frames of one or two events."""
+        if not self._live or n != self.n or type(n) is not int or type(e) is not list:
+            return _run(self.feeding(n, e, h, now_ms=now_ms))
+        size = len(e)
+        after = n + (size >> 1)
+        if size & 1 or after > self._check_at:
+            return _run(self.feeding(n, e, h, now_ms=now_ms))
+        history = self._history
+        mark = len(history)
+        try:
+            events = iter(e)
+            for dt in events:
+                code = CODES[next(events)]
+                if type(dt) is not int or dt < 0:
+                    raise TypeError
+                if dt < 128:
+                    history.append(dt)
+                elif dt <= MAX_DT_MS:
+                    history += varint(dt)
+                else:
+                    raise TypeError
+                history += code
+        except (KeyError, TypeError):  # a key not met before, or none: the long way tells
+            del history[mark:]
+            return _run(self.feeding(n, e, h, now_ms=now_ms))
+        scorer = self._scorer
+        scorer.feed(e)
+        self.n = after
+        self._seen_ms = now_ms
+        self._drift.arrived(scorer.elapsed_ms, now_ms=now_ms)
+        if scorer.ended:
+            fault = self._over(e, n, mark)
+            if fault is not None:
+                return fault
+        if h is not None:
+            return self._hold(h)
+        return None
 
-    def feeding(self, n: int, e: list[Any], h: list[Any] | None, *, now_ms: float) -> Generator[None, None, Outcome]:
+    def feeding(self, n: Any, e: Any, h: Any, *, now_ms: float) -> Generator[None, None, Outcome]:
         """Like `keys`, for a large frame: stops for breath after each slice of under a millisecond."""
-        raise NotImplementedError
-        yield
+        if type(n) is not int or n < 0:
+            return _protocol("keys.n must be a whole number from 0 up")
+        if type(e) is not list or len(e) % 2:
+            return _protocol("keys.e must be a flat list of dt and key in turn")
+        after = next_state(self.state, Input.KEYS)
+        if after in FINAL:
+            return None  # sent before the client could know
+        if n > self.n:
+            return Gap(self.n)
+        at = 2 * (self.n - n)
+        if at < len(e):
+            self.state = after
+        before = self.n
+        scoring = self._scored is None
+        while at < len(e):
+            some = e[at : at + 2 * self._room()]
+            fault = self._take(some, now_ms=now_ms)
+            if fault is not None:
+                return fault
+            at += len(some)
+            if self.state in FINAL:
+                break
+            if at < len(e):
+                yield
+        takeover = self._takeover
+        if scoring and self.n > before and (takeover is None or self.n > takeover.log_n):
+            self._arrived(now_ms)
+        if h is not None:
+            fault = self._hold(h)
+            if fault is not None:
+                return fault
+        if takeover is None:
+            self._live = self.n > 0 and self._scored is None
+            return None
+        self._live = self.n > 0 and self._scored is None and not self.replaying and not takeover.measuring
+        if takeover.conflict and not takeover.said:
+            takeover.said = True
+            if self.ended:
+                self.deadline_ms = now_ms  # nobody looks for an end behind an error: `due` tells of it
+            return Refused(Error("conflict", ERRORS["conflict"], ref=self.ref))
+        return None
 
-    def tick(self, *, now_ms: float) -> dict[str, Any] | None:
-        """The `tick` message as a map, or None where `n` did not change since the last one."""
-        raise NotImplementedError
+    def _room(self) -> int:
+        """Events that may be taken at once: up to the next number at which something is looked at."""
+        n = self.n
+        room = min(SLICED_EVENTS, self._check_at - n)
+        takeover = self._takeover
+        if takeover is not None:
+            for stop in (takeover.seen_n, takeover.log_n):
+                if n < stop:
+                    room = min(room, stop - n)
+        return room
 
-    def finish(self, n: int, *, now_ms: float) -> Outcome:
+    def _take(self, events: list[Any], *, now_ms: float) -> Outcome:
+        """Take some events that follow the log."""
+        n = self.n
+        mark = len(self._history)
+        wrong = encode(events, self._history)
+        if wrong is not None:
+            return _protocol(wrong)
+        takeover = self._takeover
+        if takeover is not None and n == 0:
+            takeover.began(events[0])
+        self.n += len(events) // 2
+        if self._scored is None:
+            self._scorer.feed(events)
+            if self._scorer.ended:
+                fault = self._over(events, n, mark)
+                if fault is not None:
+                    return fault
+        if takeover is not None and n < takeover.log_n:
+            self._catch_up(takeover, now_ms=now_ms)
+        if self.n == self._check_at and self.state not in FINAL:
+            return self._look()
+        return None
+
+    def _catch_up(self, takeover: Takeover, *, now_ms: float) -> None:
+        """Hold what came again to what was seen."""
+        over = self.state in FINAL
+        if takeover.digest is not None and (over or self.n == takeover.seen_n):
+            self._ticked = self.n  # the client has a receipt for these
+            takeover.check(self._digest_now(), elapsed_ms=self._scorer.elapsed_ms, client_ms=self._client_ms())
+        if over or self.n == takeover.log_n:
+            takeover.caught_up(self.n, self._client_ms())
+            # a receipt given before anything live has come must not hide the time since
+            self._seen_ms = takeover.offset_ms + self._scorer.elapsed_ms
+            if not over:
+                self._arm(now_ms)
+
+    def _arrived(self, now_ms: float) -> None:
+        """Note when live events came."""
+        client_ms = self._scorer.elapsed_ms
+        if self._takeover is not None:
+            self._takeover.arrived(now_ms - client_ms)
+        self._seen_ms = now_ms
+        self._drift.arrived(client_ms, now_ms=now_ms)
+        if self.deadline_ms == inf and not self._pinged:
+            self._arm(now_ms)
+
+    def _arm(self, now_ms: float) -> None:
+        """Set the deadline by the test's time zero on the server's clock; after a resume it may have passed."""
+        zero_ms = self._seen_ms - self._scorer.elapsed_ms
+        grace_ms = self._limits.grace_ms
+        if self._limit_ms is None:
+            self.deadline_ms = max(zero_ms + self._limits.untimed_ms, now_ms + grace_ms)
+        else:
+            self.deadline_ms = max(zero_ms + self._limit_ms, now_ms) + grace_ms
+
+    def _client_ms(self) -> float:
+        """Client time up to the last event, as far as the test goes."""
+        elapsed_ms = self._scorer.elapsed_ms
+        return elapsed_ms if self._limit_ms is None else min(elapsed_ms, self._limit_ms)
+
+    def _hold(self, h: Any) -> Breach | None:
+        """Take how long keys were held."""
+        if type(h) is not list or len(h) % 2:
+            return _protocol("keys.h must be a flat list of event and hold in turn")
+        holds = self._holds
+        if holds is None:
+            holds = self._holds = array("H")
+        n = self.n
+        pairs = iter(h)
+        for event in pairs:
+            hold = next(pairs)
+            if type(event) is not int or type(hold) is not int or not 0 <= event < n or not 0 <= hold <= MAX_DT_MS:
+                if self.state in FINAL:
+                    return None  # of keys after the end
+                return _protocol("keys.h has numbers of events sent before, and whole ms")
+            if event >= len(holds):
+                holds.frombytes(bytes(holds.itemsize * (n - len(holds))))
+            holds[event] = min(hold, LONGEST_HOLD_MS) + 1
+        return None
+
+    # --- the end ---
+
+    def _over(self, events: list[Any], n: int, mark: int) -> Outcome:
+        """Find out where the scorer ended among `events`, the first of which is number n, at byte `mark`."""
+        self._live = False
+        times = _times(events, self._scorer.elapsed_ms)
+        limit_ms = self._limit_ms
+        if limit_ms is not None:
+            scored = next(at for at, time in enumerate(times) if time >= limit_ms)
+            self._scored = (n + scored, offset_after(self._history, scored, mark))
+            return None
+        end_ms = self._scorer.summary().duration_ms
+        if end_ms >= self._limits.untimed_ms:
+            scored = next(at for at, time in enumerate(times) if time >= end_ms)
+            self._cut(n + scored, mark, scored)
+            self._scorer = self._new_scorer()  # as if it had never seen the event beyond the limit
+            self._scorer.feed(_run(events_of(self._history)))
+            return self._at_limit()
+        candidates = [at for at, time in enumerate(times) if time == end_ms]
+        scored = candidates[0] + 1 if len(candidates) == 1 else self._completing(events, mark, candidates[0])
+        self._cut(n + scored, mark, scored)
+        return self._over_by(Input.COMPLETE)
+
+    def _completing(self, events: list[Any], mark: int, at: int) -> int:
+        """How many of `events` it took to complete the text, where several from number `at` on came in the same ms."""
+        scorer = self._new_scorer()
+        scorer.feed(_run(events_of(self._history, mark)))
+        scorer.feed(events[: 2 * at])
+        while not scorer.ended:
+            scorer.feed(events[2 * at : 2 * at + 2])
+            at += 1
+        return at
+
+    def _cut(self, n: int, mark: int, events: int) -> None:
+        """Let the log end with event n - 1, `events` after byte `mark`: what comes after the end is no part of it."""
+        self.n = n
+        del self._history[offset_after(self._history, events, mark) :]
+
+    def _at_limit(self) -> Outcome:
+        """End at the longest duration or log: as it stands, where the mode allows that."""
+        if self._limit_ms is None and self._mode not in ("text", "zen"):
+            self.state = next_state(self.state, Input.EXPIRE)
+            self.deadline_ms = inf
+            return Refused(Error("expired", ERRORS["expired"], ref=self.ref))
+        return self._end(Input.COMPLETE)
+
+    def _end(self, by: Input) -> Outcome:
+        """End as it stands, with a result if something was typed."""
+        inserts = self._scorer.summary().inserts
+        if inserts.correct + inserts.wrong:
+            self._gave_up = self._limit_ms is None
+            return self._over_by(by)
+        self._live = False
+        self.deadline_ms = inf
+        self.state = next_state(self.state, Input.EMPTY)
+        return Refused(Error("empty", ERRORS["empty"], ref=self.ref))
+
+    def _over_by(self, by: Input) -> Breach | None:
+        """End with a result, unless it was faster than anybody types."""
+        self._live = False
+        self.deadline_ms = inf
+        fault = self._too_fast()
+        if fault is None:
+            self.state = next_state(self.state, by)
+            self.ended = True
+        return fault
+
+    def _look(self) -> Outcome:
+        """Look at a log that has become long: is it faster than anybody types, is it too large?"""
+        limits = self._limits
+        fault = self._too_fast()
+        if fault is not None:
+            return fault
+        size = len(self._history)
+        if (
+            self.n >= limits.events
+            or size > limits.history_bytes
+            # what deflate makes of the whole is more than what the replay codec makes of its parts
+            or (size > FITS_BYTES and len(compress(self._history, 1)) > limits.replay_bytes)
+        ):
+            return self._at_limit()
+        self._looks = (*self._looks, size)
+        self._check_at = min(self.n + CHECK_EVENTS, limits.events)
+        return None
+
+    def _too_fast(self) -> Breach | None:
+        """Close where more was claimed than anybody types, in any window that ends after the last look."""
+        limits = self._limits
+        keys = limits.close_keys_per_s * limits.rate_window_ms // 1000
+        if self.n <= keys:
+            return None
+        start = self._looks[max(0, len(self._looks) - 2 - keys // CHECK_EVENTS)]
+        if not too_fast(self._history, keys=keys, window_ms=limits.rate_window_ms, start=start):
+            return None
+        self._live = False
+        self.deadline_ms = inf
+        self.state = next_state(self.state, Input.BREACH)
+        seconds = limits.rate_window_ms / 1000
+        return Breach(CloseCode.LIMITS, f"over {limits.close_keys_per_s} keys a second over {seconds:g} s")
+
+    def finish(self, n: Any, *, now_ms: float) -> Outcome:
         """Take `finish`. None: the test is over; settle, or where it was over before send the same result again.
 
         `Refused` with code `empty` means over without a result: `state` is ABANDONED. `Gap`: events are missing.
         """
-        raise NotImplementedError
+        if type(n) is not int or n < 0:
+            return _protocol("finish.n must be a whole number from 0 up")
+        if self.state is State.FINISHED:
+            return None
+        if self.state is State.ABANDONED:
+            return Refused(Error("idle", "the test is over without a result", ref=self.ref))
+        if self.state is State.DETACHED:
+            raise Illegal("a detached session hears no finish")
+        if n > self.n:
+            return Gap(self.n)
+        if n < self.n or self.replaying:
+            return _protocol(f"finish.n is {n}, but the log has more events")
+        if self._limit_ms is None and self._mode not in ("text", "zen"):
+            return Refused(Error("unfinished", ERRORS["unfinished"], ref=self.ref))
+        return self._end(Input.FINISH)
+
+    def pong(self, *, now_ms: float) -> Outcome:
+        """The ping that `due` asked for was answered: the timed test is over, `ended` is set (or `error empty`)."""
+        if not self._pinged or self.state is not State.RUNNING:
+            return None  # it finished meanwhile
+        self._pinged = False
+        return self._end(Input.LIMIT)
 
     def abort(self) -> None:
-        """Take `abort`, or a `start` of another test: over without a result."""
-        raise NotImplementedError
+        """Take `abort`, or a `start` of another test: over without a result, unless it has one already."""
+        self.state = next_state(self.state, Input.ABORT)
+        self._live = False
+        if not self.ended:
+            self.deadline_ms = inf
+
+    def due(self, *, now_ms: float) -> Due:
+        """Say what is due now; call it once `deadline_ms` has passed."""
+        if now_ms < self.deadline_ms:
+            return Due.NOTHING
+        self.deadline_ms = inf
+        if self.ended:
+            return Due.SETTLE
+        if self.state is State.DETACHED:
+            self.state = next_state(self.state, Input.FORGET)
+            return Due.FORGET
+        if self._limit_ms is not None:
+            self._pinged = True
+            return Due.PING
+        return Due.SETTLE if self._at_limit() is None else Due.EXPIRED
+
+    # --- away and back ---
 
     def detach(self, *, now_ms: float) -> None:
-        """The connection is lost; a running test is held for a while."""
-        raise NotImplementedError
+        """The connection is lost; a test that is not over is held for a while."""
+        before = self.state
+        self.state = next_state(before, Input.DETACH)
+        if self.state is State.DETACHED and before is not State.DETACHED:
+            self._live = self._pinged = False
+            self.deadline_ms = now_ms + self._limits.detached_ms
 
-    def reattach(self, claim: Claim, *, now_ms: float) -> "Resumed | Error":
+    def reattach(self, claim: Claim, *, now_ms: float) -> Resumed | Error:
         """Go on over another connection (`detach` first where the old one is still there).
 
         `Error` with code `conflict`: the client's log is not the one that was seen here; see the module's head.
         """
-        raise NotImplementedError
+        if claim.ticket_hash != self._ticket_hash:
+            return Error("ticket", "this is not the ticket that the test was given", ref=claim.ref)
+        if claim.n < self.n or not self._agrees(claim.receipt):
+            return Error("conflict", ERRORS["conflict"], ref=claim.ref)
+        self.state = next_state(self.state, Input.REATTACH)
+        self.ref = claim.ref
+        self.deadline_ms = inf
+        elapsed_ms = self._scorer.elapsed_ms
+        takeover = self._takeover
+        if takeover is None:
+            takeover = self._takeover = Takeover(seen_n=0, offset_ms=0, log_n=0, resumed_ms=now_ms)
+        takeover.again(
+            seen_n=self.n,
+            seen_client_ms=self._client_ms(),
+            offset_ms=self._seen_ms - elapsed_ms,
+            log_n=min(claim.n, self._limits.events),
+            resumed_ms=now_ms,
+        )
+        self._drift.resumed()
+        if self.n and self.n == takeover.log_n:
+            self._catch_up(takeover, now_ms=now_ms)
+        return self.resumed()
 
-    def due(self, *, now_ms: float) -> Due:
-        """Say what is due now; call it once `deadline_ms` has passed."""
-        raise NotImplementedError
+    def _agrees(self, receipt: Receipt | None) -> bool:
+        """Whether what a receipt vouches for is what was seen here, as far as that is in yet."""
+        if receipt is None or self.replaying:
+            return True
+        if receipt.n > self.n:
+            return False
+        if receipt.n == self._ticked and receipt.n:
+            return receipt.digest == self._digest.digest()
+        return receipt.digest == hash_of(bytes(self._history[: offset_after(self._history, receipt.n)]))
 
-    def pong(self, *, now_ms: float) -> Outcome:
-        """The ping that `due` asked for was answered: the timed test is over, `ended` is set (or `error empty`)."""
-        raise NotImplementedError
+    # --- the result ---
 
     def settling(self, *, node: str, epoch: int = 0, ping_ms: float = 0.0) -> Generator[None, None, Result]:
-        """Make the result of a session that has `ended`; stops for breath after each slice of under a millisecond."""
-        raise NotImplementedError
-        yield
+        """Make the result of a session that has `ended`; stops for breath after each slice of under a millisecond.
+
+        `ping_ms`: the connection's latest ping time.
+        """
+        assert self.ended, "only a session that has ended has a result"
+        ticket = Ticket.read(self.ticket[1:-16])
+        options = ticket.options
+        count, size = self._scored or (self.n, len(self._history))
+        history = bytes(self._history[:size])
+        events = yield from events_of(history)
+        summary = self._scorer.summary(gave_up=self._gave_up)
+        holds = {event: hold - 1 for event, hold in enumerate(self._holds or ()) if hold and event < count}
+        reading = self._drift.reading(ping_ms=ping_ms)
+        judged = yield from judging(events, holds, input=options.input, drift=reading)
+        verdict, reasons = judged.verdict, judged.reasons
+        takeover = self._takeover
+        if takeover is not None:
+            end_ms = summary.duration_ms if self._limit_ms is None else self._limit_ms
+            takeover.arrived(takeover.resumed_ms - end_ms)
+            if takeover.conflict:
+                verdict = "void"
+                reasons = (*reasons, Reason("conflict", 1.0, 0.0))
+        peak = judged.features.get("peak_keys_per_s", 0.0)
+        most = self._limits.review_keys_per_s
+        if peak > most and not any(reason.name == "peak_keys_per_s" for reason in reasons):
+            reasons = (*reasons, Reason("peak_keys_per_s", peak, most))
+            verdict = "review" if verdict == "ok" else verdict
+        replay = yield from encoding(events, holds, drop_holds_over=self._limits.replay_bytes)
+        log_digest = hash_of(history)
+        unseen_events, unseen_ms, slack_ms, _ = (0, 0, 0, False) if takeover is None else takeover.account()
+        return Result(
+            session=self.id,
+            user=self.user,
+            ticket_hash=self._ticket_hash,
+            replay=replay,
+            log_digest=log_digest,
+            summary=summary,
+            mode=options.mode,
+            count=options.count,
+            seconds=options.seconds,
+            test=options.test,
+            test_version=ticket.test_version,
+            language=options.language or "",
+            list_version=ticket.list_version,
+            generator=ticket.generator,
+            punctuation=options.punctuation,
+            numbers=options.numbers,
+            tags=options.tags,
+            input=options.input,
+            seed=ticket.seed,
+            text_hash=ticket.text_hash,
+            scoring_version=SCORING_VERSION,
+            gave_up=self._gave_up,
+            core_hash=core_hash_of(
+                session=self.id,
+                user=self.user,
+                ticket_hash=self._ticket_hash,
+                log_digest=log_digest,
+                summary=summary,
+                gave_up=self._gave_up,
+                scoring_version=SCORING_VERSION,
+            ),
+            node=node,
+            epoch=epoch,
+            seen_live=max(0, count - unseen_events),
+            unseen_ms=unseen_ms,
+            slack_ms=slack_ms,
+            lag_ms=reading.lag_ms,
+            drift_ms=reading.drift_ms,
+            verdict=verdict,
+            features=judged.features,
+            reasons=reasons,
+            text=self._text,
+        )
 
     def settle(self, *, node: str, epoch: int = 0, ping_ms: float = 0.0) -> Result:
         """Make the result at once."""
-        raise NotImplementedError
+        return _run(self.settling(node=node, epoch=epoch, ping_ms=ping_ms))
+
+    def _new_scorer(self) -> Scorer:
+        limits = self._limits
+        return Scorer(
+            self._words,
+            limit_ms=self._limit_ms,
+            zen=self._mode == "zen",
+            cyclic=self._limit_ms is not None,
+            exact_duration=self._mode == "text",
+            longest_ms=limits.untimed_ms,
+        )
+
+
+def _protocol(reason: str) -> Breach:
+    return Breach(CloseCode.PROTOCOL, reason)
+
+
+def _times(events: list[Any], last_ms: float) -> list[float]:
+    """Client time of each of these events, the last of which was at `last_ms`."""
+    times = list(accumulate(events[:1:-2], lambda time, dt: time - dt, initial=last_ms))
+    times.reverse()
+    return times
+
+
+def _run(steps: Generator[None, None, T]) -> T:
+    """Drive a generator to its end without a break and return what it returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            value: T = done.value
+            return value

@@ -383,7 +383,7 @@ class ResultMessage(_ServerMessage):
     chars: Annotated[list[int], Wire(LIST, "[correct, incorrect, extra, missed] characters")]
     duration_ms: Annotated[float, Wire(NUMBER, "length of the test")]
     afk_ms: Annotated[float, Wire(NUMBER, "of it, seconds without a key")]
-    series: Annotated[dict[str, list[int]], Wire(MAP, "wpm, raw and err by second")]
+    series: Annotated[dict[str, list[int]], Wire(MAP, "wpm and raw so far, burst and err within, by second")]
     verdict: Annotated[str, Wire(STRING, "ok, review or void")]
     ref: Annotated[int | None, Wire(INTEGER, "of the test, on the connection that typed it")] = None
     state: Annotated[str, Wire(STRING, "accepted: durable here, not yet `stored`")] = "accepted"

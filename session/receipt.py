@@ -48,6 +48,7 @@ __all__ = [
     "Receipt",
     "Ticket",
     "hash_of",
+    "seal_receipt",
 ]
 
 MAC_BYTES: Final = 16
@@ -267,17 +268,17 @@ class Receipt:
 
     def seal(self, ring: KeyRing, ticket_hash: bytes) -> bytes:
         """The sealed receipt, good for one ticket."""
-        payload = _RECEIPT.pack(
-            _RECEIPT_LAYOUT,
-            _CONFLICT if self.conflict else 0,
+        return seal_receipt(
+            ring,
+            ticket_hash,
             self.n,
             self.clock_ms,
+            self.digest,
             self.unseen_events,
             self.unseen_ms,
             self.slack_ms,
-            self.digest,
+            self.conflict,
         )
-        return ring.seal(Purpose.RECEIPT, payload, ticket_hash)
 
     @classmethod
     def open(cls, ring: KeyRing, sealed: bytes, ticket_hash: bytes) -> "Receipt":
@@ -287,6 +288,24 @@ class Receipt:
             raise Forged("no receipt of a layout that this version knows")
         _, flags, n, clock_ms, unseen_events, unseen_ms, slack_ms, digest = _RECEIPT.unpack(payload)
         return cls(n, clock_ms, digest, unseen_events, unseen_ms, slack_ms, bool(flags & _CONFLICT))
+
+
+def seal_receipt(
+    ring: KeyRing,
+    ticket_hash: bytes,
+    n: int,
+    clock_ms: int,
+    digest: bytes,
+    unseen_events: int = 0,
+    unseen_ms: int = 0,
+    slack_ms: int = 0,
+    conflict: bool = False,
+) -> bytes:
+    """Seal a receipt from its parts, as each tick does: making a `Receipt` first would cost twice as much."""
+    payload = _RECEIPT.pack(
+        _RECEIPT_LAYOUT, _CONFLICT if conflict else 0, n, clock_ms, unseen_events, unseen_ms, slack_ms, digest
+    )
+    return ring.seal(Purpose.RECEIPT, payload, ticket_hash)
 
 
 def _short(text: str) -> bytes:

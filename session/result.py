@@ -1,12 +1,26 @@
-"""What a finished test comes to: a core that any honest replay of the log gives again, and what this node attests."""
+"""What a finished test comes to: a core that any honest replay of the log gives again, and what this node attests.
 
-from dataclasses import dataclass
-from typing import Any
+Two nodes that settle the same log make the same core, to the bit: it holds nothing of clocks, and holds (which come
+late, and are advisory) are kept out of its hash. What a node saw of the test live is the attestation.
+"""
+
+from dataclasses import astuple, dataclass, fields
+from hashlib import blake2b
+from struct import Struct
+from typing import Any, Final
+
+import msgpack
 
 from scoring.plausibility import Reason
-from scoring.summary import Summary
-from session.identity import created_at_ms
+from scoring.summary import CharCounts, InsertCounts, Series, Summary
+from session.identity import created_at_ms, session_to_text
 from session.options import Input, Mode
+
+__all__ = ["Damaged", "Result", "core_hash_of"]
+
+_VERSION: Final = 1
+"""Version of the packed form."""
+_FIGURES = Struct(">16sq16s16s9d6Q?")
 
 
 class Damaged(ValueError):
@@ -44,7 +58,7 @@ class Result:
     gave_up: bool
     """Whether an own text or zen was given up before its end (zen always is)."""
     core_hash: bytes
-    """BLAKE2b-128 over session, user, ticket's hash, log's digest, figures and scoring version (`core_hash_of`)."""
+    """BLAKE2b-128 of the core, by `core_hash_of`."""
 
     node: str
     epoch: int
@@ -72,19 +86,104 @@ class Result:
         return created_at_ms(self.session)
 
     @property
-    def attestation_rank(self) -> tuple[int, int, int]:
-        """Orders attestations of one core: the greater is the better."""
-        raise NotImplementedError
+    def attestation_rank(self) -> tuple[int, int, int, int]:
+        """Orders attestations of one core: the greater is the better, and among equal ones a later takeover's."""
+        return (self.seen_live, -self.unseen_ms, -self.slack_ms, self.epoch)
 
     def pack(self) -> bytes:
-        """The result as bytes, for spool and stream: versioned msgpack."""
-        raise NotImplementedError
+        """The result as bytes, for spool and stream: msgpack of [version, fields in their order]."""
+        values: list[Any] = [_VERSION]
+        for name in _FIELDS:
+            value = getattr(self, name)
+            if name == "summary":
+                value = astuple(value)
+            elif name == "reasons":
+                value = [astuple(reason) for reason in value]
+            values.append(value)
+        packed: bytes = msgpack.packb(values)
+        return packed
 
     @classmethod
     def unpack(cls, data: bytes) -> "Result":
         """What `pack` packed. Raises `Damaged`."""
-        raise NotImplementedError
+        try:
+            version, *values = msgpack.unpackb(data)
+            if version != _VERSION:
+                raise Damaged(f"a packed result of version {version!r:.20}; known is {_VERSION}")
+            found = dict(zip(_FIELDS, values, strict=True))
+            figures = dict(zip(_SUMMARY, found["summary"], strict=True))
+            figures["chars"] = CharCounts(*figures["chars"])
+            figures["inserts"] = InsertCounts(*figures["inserts"])
+            figures["series"] = Series(*figures["series"])
+            found["summary"] = Summary(**figures)
+            found["tags"] = tuple(found["tags"])
+            found["reasons"] = tuple(Reason(*reason) for reason in found["reasons"])
+            return cls(**found)
+        except Damaged:
+            raise
+        except (ValueError, TypeError) as exc:  # msgpack's own errors are ValueErrors
+            raise Damaged(f"no packed result: {exc}") from None
 
     def to_wire(self, *, ref: int | None = None) -> dict[str, Any]:
         """The `result` message as a map."""
-        raise NotImplementedError
+        summary = self.summary
+        chars, series = summary.chars, summary.series
+        wire: dict[str, Any] = {
+            "t": "result",
+            "session": session_to_text(self.session),
+            "wpm": summary.wpm,
+            "raw": summary.raw,
+            "acc": summary.acc,
+            "consistency": summary.consistency,
+            "key_consistency": summary.key_consistency,
+            "chars": [chars.correct, chars.incorrect, chars.extra, chars.missed],
+            "duration_ms": summary.duration_ms,
+            "afk_ms": summary.afk_ms,
+            "series": {"wpm": series.wpm, "raw": series.raw, "burst": series.burst, "err": series.err},
+            "verdict": self.verdict,
+            "state": "accepted",
+        }
+        if ref is not None:
+            wire["ref"] = ref
+        return wire
+
+
+_FIELDS = tuple(field.name for field in fields(Result))
+_SUMMARY = tuple(field.name for field in fields(Summary))
+
+
+def core_hash_of(
+    *,
+    session: bytes,
+    user: int,
+    ticket_hash: bytes,
+    log_digest: bytes,
+    summary: Summary,
+    gave_up: bool,
+    scoring_version: str,
+) -> bytes:
+    """BLAKE2b-128 over what makes two copies of a result the same; the ticket's hash stands for all that was chosen."""
+    chars, inserts = summary.chars, summary.inserts
+    figures = _FIGURES.pack(
+        session,
+        user,
+        ticket_hash,
+        log_digest,
+        summary.wpm,
+        summary.raw,
+        summary.acc,
+        summary.consistency,
+        summary.key_consistency,
+        summary.wpm_consistency,
+        summary.duration_ms,
+        summary.seconds,
+        summary.afk_ms,
+        chars.correct,
+        chars.incorrect,
+        chars.extra,
+        chars.missed,
+        inserts.correct,
+        inserts.wrong,
+        gave_up,
+    )
+    return blake2b(figures + scoring_version.encode(), digest_size=16, person=b"typegate core").digest()
