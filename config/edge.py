@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
+
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(\*\.)?[^*/?#\s,]+")
 
 __all__ = ["EdgeOptions", "WireOptions"]
 
@@ -94,10 +97,10 @@ class EdgeOptions:
         if not self.path.startswith("/") or any(mark in self.path for mark in "?# "):
             raise ValueError(f"path is {self.path!r}; it must begin with / and hold no ?, # or space")
         for origin in self.origins:
-            scheme, mark, host = origin.partition("://")
-            if origin not in ("*", "same-origin") and not (mark and scheme and host and "/" not in host):
+            if origin not in ("*", "same-origin") and not _ORIGIN.fullmatch(origin):
                 raise ValueError(
-                    f"origins holds {origin!r}; allowed are *, same-origin and scheme://host[:port] without a path"
+                    f"origins holds {origin!r}; allowed are *, same-origin and scheme://host[:port] without a path, "
+                    "its host perhaps with *. before it"
                 )
         for proxy in self.trusted_proxies:
             try:

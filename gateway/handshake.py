@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import re
 from dataclasses import dataclass
 from hashlib import sha1
 from http import HTTPStatus
@@ -72,16 +73,17 @@ class Handshake:
     offers is taken); empty: none is agreed on.
     """
 
-    __slots__ = ("_any_origin", "_origins", "_same_origin", "_subprotocols", "_suffixes")
+    __slots__ = ("_any_origin", "_origins", "_same_origin", "_subprotocols", "_wild_origins")
 
     def __init__(self, *, origins: tuple[str, ...], subprotocols: tuple[str, ...]) -> None:
         self._subprotocols = subprotocols
         self._any_origin = "*" in origins
         self._same_origin = "same-origin" in origins
         self._origins = frozenset(origin.lower() for origin in origins if "*" not in origin)
-        # `https://*.typing.example`: the scheme, and the end of the host with its dot
-        wild = (origin.lower().partition("://*") for origin in origins if "://*." in origin)
-        self._suffixes = tuple((scheme + "://", suffix) for scheme, _, suffix in wild)
+        wild = (
+            re.escape(origin.lower()).replace(r"\*", r"[a-z0-9-][a-z0-9.-]*") for origin in origins if "*." in origin
+        )
+        self._wild_origins = [re.compile(pattern) for pattern in wild]
 
     def answer(self, request: Request) -> Accepted | Refusal:
         """Whether `request` may become a WebSocket, by the order of RFC 6455 4.2.1 and 4.2.2."""
@@ -138,7 +140,7 @@ class Handshake:
             default = _DEFAULT_PORTS.get(scheme, "\0")
             if origin_host and origin_host.removesuffix(default) == host.removesuffix(default):
                 return True
-        return any(origin.startswith(start) and origin.endswith(end) for start, end in self._suffixes)
+        return any(pattern.fullmatch(origin) for pattern in self._wild_origins)
 
 
 class _Collector:
@@ -164,7 +166,7 @@ class _Collector:
 def add_header(headers: dict[str, str], name: bytes, value: bytes) -> None:
     """Take a header into `headers` as `Request` has them."""
     key = name.decode("latin-1").lower()
-    text = value.decode("latin-1")
+    text = value.decode("latin-1").rstrip(" \t")  # RFC 9112 5.1; the parser strips only what stands before
     headers[key] = f"{headers[key]}, {text}" if key in headers else text
 
 
