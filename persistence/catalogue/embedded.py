@@ -58,6 +58,8 @@ class EmbeddedCatalogue:
         self._file: CatalogueFile | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._shelf: Shelf | None = None
+        self._seen: int | None = None
+        """The file's `data_version` that the shelf has; taken over only once the shelf does."""
 
     @property
     def shelf(self) -> Shelf:
@@ -112,10 +114,13 @@ class EmbeddedCatalogue:
 
     def _shelf_of_file(self, file: CatalogueFile) -> Shelf:
         """What is built in and what the file holds; inside a transaction."""
+        version = file.data_version()
         tests, word_lists = file.contents(
             max_tests=self._options.max_tests, max_word_lists=self._options.max_word_lists
         )
-        return self._shelf_of([*built_in_tests(), *tests], [*built_in_word_lists(), *word_lists])
+        shelf = self._shelf_of([*built_in_tests(), *tests], [*built_in_word_lists(), *word_lists])
+        self._seen = version
+        return shelf
 
     def _shelf_of(self, tests: Sequence[Test], word_lists: Sequence[WordList]) -> Shelf:
         """A shelf with these; raises where it would be over a limit."""
@@ -134,7 +139,7 @@ class EmbeddedCatalogue:
         return Shelf(tests, word_lists)
 
     def _refresh(self) -> bool:
-        if self._file is None or not self._file.changed():
+        if self._file is None or self._file.data_version() == self._seen:
             return False
         self._read()
         return True
@@ -143,7 +148,7 @@ class EmbeddedCatalogue:
         if self._file is None:
             raise CatalogueError("this catalogue has no file, so nothing can be added to it")
         with self._file.writing():
-            if self._file.changed():  # nobody else writes from here on, so this is what there is
+            if self._file.data_version() != self._seen:  # nobody else writes from here on, so this is what there is
                 self._shelf = self._shelf_of_file(self._file)
             planned = plan(self.shelf, tests, word_lists, id_of=self._file.id_of, created_at_ms=created_at_ms)
             shelf = self._shelf_of(
@@ -170,6 +175,8 @@ class EmbeddedCatalogue:
 
     async def _close(self) -> None:
         if self._thread is not None:
-            await self._in_thread(self._close_file)
-            self._thread.shutdown(wait=False)
-            self._thread = None
+            try:
+                await self._in_thread(self._close_file)
+            finally:
+                self._thread.shutdown(wait=False)
+                self._thread = None

@@ -71,8 +71,8 @@ class NewTest:
     """A test to add; the catalogue gives it its id and version.
 
     `id`: the id the row gave itself (in `GIVEN_IDS`, or that of an existing test), or None. `origin`: without an id,
-    what makes two imports of a row the same row (`"monkeytype:english:17"`); None takes the language and the text for
-    that.
+    what makes two imports of a row the same row (`"quotes/monkeytype:english:17"`); None takes the language and the
+    text for that.
     """
 
     title: str

@@ -34,7 +34,9 @@ class Catalogue(Protocol):
 
     Guarantees: a version that was once on the shelf stays readable, unchanged, for as long as the data is kept. An
     `add` is one transaction: all of it or nothing, and afterwards this process's shelf has it; other processes see it
-    after their next `refresh`. Concurrent `add`s, of other processes too, happen one after the other.
+    after their next `refresh`. Concurrent `add`s, of other processes too, happen one after the other. A cancelled
+    `add` may still happen; made again it adds nothing twice. A `refresh` that fails leaves the shelf as it was, and
+    the next one tries again.
 
     Entering opens what it needs; leaving closes it. The async methods never block the event loop.
     """

@@ -49,9 +49,12 @@ class Shelf:
 
         self.categories = tuple(sorted({test.category for test in self._current.values()}))
         digest = blake2b(digest_size=12)
-        digest.update(repr(list(self._current)).encode())
-        digest.update(repr([test.version for test in self._current.values()]).encode())
-        digest.update(repr([(words.language, words.version) for words in self._word_lists.values()]).encode())
+        for test in self._current.values():
+            digest.update(repr((test.id, test.version, test.created_at_ms)).encode())
+            digest.update(test.text.encode())
+        for words in self._word_lists.values():
+            digest.update(repr((words.language, words.version)).encode())
+            digest.update(" ".join(words.words).encode())
         self.etag = digest.hexdigest()
 
     def __len__(self) -> int:

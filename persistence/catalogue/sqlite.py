@@ -64,7 +64,6 @@ class CatalogueFile:
         try:
             with self._naming_the_file():
                 self._prepare()
-                self._seen = self._data_version()
         except BaseException:
             self._connection.close()
             raise
@@ -98,18 +97,12 @@ class CatalogueFile:
             connection.execute("ROLLBACK")
             raise
 
-    def _data_version(self) -> int:
-        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+    def data_version(self) -> int:
+        """A number that is another one when another connection has committed since (our own commits leave it)."""
+        with self._naming_the_file():
+            (version,) = self._connection.execute("PRAGMA data_version").fetchone()
         assert isinstance(version, int)
         return version
-
-    def changed(self) -> bool:
-        """Whether another connection has committed since this was asked last (or since the file was opened)."""
-        with self._naming_the_file():
-            version = self._data_version()
-        changed = version != self._seen
-        self._seen = version
-        return changed
 
     def ping(self) -> None:
         """Return when a row can be read."""

@@ -291,6 +291,19 @@ async def test_another_process_sees_an_addition_when_it_refreshes(tmp_path: Path
         assert before.test(7) is None
 
 
+async def test_a_refresh_that_fails_is_not_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue"
+    async with EmbeddedCatalogue(path) as importer:
+        small = CatalogueOptions(max_tests=len(list(importer.shelf.versions())))
+        async with EmbeddedCatalogue(path, small) as server:
+            shelf = server.shelf
+            await importer.add([NEW], created_at_ms=5)
+            for _ in range(2):
+                with pytest.raises(CatalogueError, match="max_tests"):
+                    await server.refresh()
+                assert server.shelf is shelf
+
+
 async def test_an_addition_counts_from_what_others_wrote_meanwhile(tmp_path: Path) -> None:
     path = tmp_path / "catalogue"
     async with EmbeddedCatalogue(path) as one, EmbeddedCatalogue(path) as other:

@@ -149,7 +149,20 @@ async def test_a_quote_that_was_corrected_at_its_source_is_a_new_version(tmp_pat
     ]
     assert result.report.added == Added(changed=1, unchanged=1)
     again["language"] = "german"
-    assert (await imported(tmp_path / "german.json", json.dumps(again))).report.added == Added(new=2)
+    assert (await imported(tmp_path / "english.json", json.dumps(again))).report.added == Added(new=2)
+
+
+async def test_the_same_ids_in_another_file_are_other_quotes(tmp_path: Path) -> None:
+    await imported(tmp_path / "english.json", json.dumps(MONKEYTYPE_QUOTES))
+    other = {"language": "english", "quotes": [{"text": "My own words.", "id": 1}]}
+    assert (await imported(tmp_path / "mine.json", json.dumps(other))).report.added == Added(new=1)
+
+
+async def test_quotes_without_language_go_by_their_text(tmp_path: Path) -> None:
+    quotes = {"quotes": [{"text": "Aus.", "id": 1}]}
+    for language in ("en", "de"):
+        result = await imported(tmp_path / "quotes.json", json.dumps(quotes), ImportOptions(language=language))
+        assert result.report.added == Added(new=1)
 
 
 async def test_monkeytypes_languages(tmp_path: Path) -> None:

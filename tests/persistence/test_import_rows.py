@@ -161,7 +161,7 @@ async def test_partial_imports_the_good_rows(tmp_path: Path) -> None:
     report = await reported(tmp_path / "a.json", content, partial=True)
     assert report.written
     assert report.added == Added(new=2)
-    assert (report.rows, report.good, len(report.bad)) == (4, 2, 2)
+    assert (report.rows, report.good, report.left_out, len(report.bad)) == (4, 2, 2, 2)
 
 
 async def test_partial_with_nothing_good_writes_nothing(tmp_path: Path) -> None:

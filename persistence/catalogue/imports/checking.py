@@ -33,6 +33,8 @@ class RowRules:
     defaults: dict[str, object]
     """By field: `language`, `category`, `difficulty`, `source`."""
     limits: TextLimits
+    collection: str
+    """Tells rows of other files with the same site's ids apart: the file's name without its ending."""
     may_be_given: Callable[[int], bool]
     """Whether a row may have this id of its own."""
 
@@ -96,7 +98,7 @@ class PassageCheck:
             words=len(passage.words),
             source=None if found["source"] is None else str(found["source"]),
             id=test_id if isinstance(test_id, int) else None,
-            origin=None if origin is None or test_id is not None else str(origin),
+            origin=None if origin is None or test_id is not None else f"{self._rules.collection}/{origin}",
         )
 
     def _text(self, row: PassageRow) -> Passage:

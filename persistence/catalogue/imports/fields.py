@@ -38,6 +38,9 @@ _ALIASES = {
     "attribution": "source",
 }
 
+MAX_SITE_ID_CHARACTERS = 40
+"""A site's own id of a row; a longer one is no id, and the row goes by its text."""
+
 WORD_FIELDS = frozenset({"word", "words"})
 
 
@@ -74,7 +77,9 @@ def known_fields(row: Mapping[str, object], unknown: dict[str, int]) -> dict[str
         title = fields.get("title")
         fields["source"] = f"{title}, {author}" if isinstance(title, str) and title.strip() else author
     if of_typeracer:
-        fields["origin"] = f"typeracer:{lowered['tid']}"
+        text_id = lowered["tid"]
+        if isinstance(text_id, int | str) and len(str(text_id)) <= MAX_SITE_ID_CHARACTERS:
+            fields["origin"] = f"typeracer:{text_id}"
         if lowered.get("type"):
             fields.setdefault("category", lowered["type"])
     return {name: value for name, value in fields.items() if value is not None and value != ""}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from os import PathLike, fspath
+from pathlib import PurePath
 
 from persistence.catalogue.entries import Added, NewTest, NewWordList
 from persistence.catalogue.imports.checking import (
@@ -132,7 +133,9 @@ def _check_file(path: str, shelf: Shelf, options: ImportOptions, progress: Progr
         defaults["language"] = options.language
     if options.category is not None:
         defaults["category"] = options.category
-    check = PassageCheck(RowRules(defaults, options.text, lambda test_id: may_be_given(test_id, shelf)))
+    check = PassageCheck(
+        RowRules(defaults, options.text, PurePath(path).stem, lambda test_id: may_be_given(test_id, shelf))
+    )
     for passage in rows.passages:
         match check.check(passage):
             case NewTest() as test:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from persistence.catalogue.imports.fields import known_fields
+from persistence.catalogue.imports.fields import MAX_SITE_ID_CHARACTERS, known_fields
 from persistence.catalogue.imports.rows import BadRow, FileRows, ImportRefused, ListRows, PassageRow, WordRow
 
 _ROW_RULE = 'an object with at least "text"'
@@ -127,7 +127,11 @@ def _quotes(content: dict[str, object]) -> FileRows:
             continue
         fields = known_fields(item, rows.unknown_fields)
         quote_id = fields.pop("id", None)
-        if quote_id is not None:
+        if (
+            isinstance(language, str)
+            and isinstance(quote_id, int | str)
+            and len(f"{language}{quote_id}") <= MAX_SITE_ID_CHARACTERS
+        ):
             fields["origin"] = f"monkeytype:{language}:{quote_id}"
         if isinstance(fields.get("source"), str):
             fields.setdefault("title", fields["source"])

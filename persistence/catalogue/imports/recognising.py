@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePath
+from typing import assert_never
 
 from persistence.catalogue.imports.csvfile import csv_rows, looks_like_csv
 from persistence.catalogue.imports.jsonfile import json_lines_rows, json_rows
-from persistence.catalogue.imports.rows import FileRows, Format, ImportRefused, ListRows, PassageRow, WordRow
+from persistence.catalogue.imports.rows import FileRows, Form, Format, ListRows, PassageRow, WordRow
 
 FORMATS: tuple[Format, ...] = ("auto", "json", "jsonl", "csv", "paragraphs", "lines", "words")
 
@@ -22,9 +23,8 @@ _SHORTEST_OF_WRAPPED = 0.6
 
 def rows_of(text: str, file_name: str, *, form: Format) -> FileRows:
     """Find the rows. `form` `auto` decides by the file's name and its text. Raises `ImportRefused`."""
-    if form == "auto":
-        form = _form_of(text, file_name)
-    match form:
+    found: Form = _form_of(text, file_name) if form == "auto" else form
+    match found:
         case "json":
             return json_rows(text)
         case "jsonl":
@@ -37,10 +37,11 @@ def rows_of(text: str, file_name: str, *, form: Format) -> FileRows:
             return _lines(text)
         case "paragraphs":
             return _paragraphs(text)
-    raise ImportRefused(f"the format {form!r} is unknown; allowed: {', '.join(FORMATS)}")
+        case _:
+            assert_never(found)
 
 
-def _form_of(text: str, file_name: str) -> Format:
+def _form_of(text: str, file_name: str) -> Form:
     suffix = PurePath(file_name).suffix.lower()
     if suffix in (".jsonl", ".ndjson"):
         return "jsonl"
@@ -63,7 +64,7 @@ def _form_of(text: str, file_name: str) -> Format:
         return "words"
     if len(full) > 1 and all(_WORD_LINE.fullmatch(line) for line in full):
         return "words"
-    if "" in text.strip().split("\n") or any(not line for line in "\n".join(lines).strip().split("\n")):
+    if "" in "\n".join(lines).strip().split("\n"):
         return "paragraphs"
     if len(full) > 1 and (all(line.endswith(_ENDS_OF_SENTENCES) for line in full) or not _wrapped(full)):
         return "lines"

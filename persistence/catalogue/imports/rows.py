@@ -8,8 +8,11 @@ from typing import Literal
 
 from persistence.catalogue.entries import Added
 
+Form = Literal["json", "jsonl", "csv", "paragraphs", "lines", "words"]
+"""What a file is. `paragraphs`: passages between blank lines; `lines`: one a line; `words`: one word list."""
+
 Format = Literal["auto", "json", "jsonl", "csv", "paragraphs", "lines", "words"]
-"""`paragraphs`: passages between blank lines; `lines`: one a line; `words`: one word list."""
+"""A form, or `auto`: look at the file's name and text."""
 
 Progress = Callable[[int, int], None]
 """Called now and then, from the import's thread, with the rows checked and the rows in all."""
@@ -58,6 +61,11 @@ class Report:
     notes: tuple[str, ...]
     written: bool
     added: Added
+
+    @property
+    def left_out(self) -> int:
+        """Rows that are not good."""
+        return self.rows - self.good
 
 
 @dataclass(frozen=True, slots=True)
