@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from gateway.texts import Texts
+from scoring.analysis import Spread, analyse
 from scoring.replay import Log, ReplayError, decoding
 from scoring.scorer import Scorer
 from scoring.summary import Summary
@@ -18,7 +19,7 @@ from session.passages import Material
 from session.receipt import Ticket, hash_of
 from session.result import Result
 
-__all__ = ["Rescored", "Unreplayable", "at_once", "differences", "rescoring", "ticket_of"]
+__all__ = ["Rescored", "Unreplayable", "at_once", "differences", "keyed", "rescoring", "ticket_of"]
 
 T = TypeVar("T")
 
@@ -92,13 +93,52 @@ def rescoring(result: Result, texts: Texts) -> Generator[None, None, Rescored]:
     return Rescored(material, log, summary, differences(result.summary, summary))
 
 
+def keyed(result: Result, again: Rescored) -> dict[str, Any]:
+    """Figures by key, spread of gaps and holds, and error rates, as the API shows them.
+
+    Plays the log a key at a time: up to a tenth of a second for the longest, so not for the event loop.
+    """
+    found = analyse(
+        again.material.words,
+        again.log.events,
+        [part for hold in sorted(again.log.holds.items()) for part in hold],
+        limit_ms=_limit_ms(result),
+        zen=result.mode == "zen",
+        cyclic=again.material.cyclic,
+    )
+    return {
+        "keys": {
+            key: {
+                "inserts": figures.inserts,
+                "wrong": figures.wrong,
+                "latency_ms": round(figures.latency.mean, 2),
+                "latency_sd_ms": round(figures.latency.sd, 2),
+            }
+            for key, figures in found.keys.items()
+        },
+        "spacing": _spread(found.spacing),
+        "duration": _spread(found.duration),
+        "overlap_ms": found.overlap_ms,
+        "rates": {field.name: round(getattr(found.rates, field.name), 6) for field in fields(found.rates)},
+    }
+
+
+def _spread(spread: Spread) -> dict[str, float]:
+    return {"n": spread.n, "mean_ms": round(spread.mean, 2), "sd_ms": round(spread.sd, 2)}
+
+
+def _limit_ms(result: Result) -> int | None:
+    return None if result.seconds is None else result.seconds * 1000
+
+
 def scorer_for(result: Result, material: Material) -> Scorer:
     """A fresh scorer for the result's test."""
     return Scorer(
         material.words,
-        limit_ms=None if result.seconds is None else result.seconds * 1000,
+        limit_ms=_limit_ms(result),
         zen=result.mode == "zen",
         cyclic=material.cyclic,
+        exact_duration=result.mode == "text",
     )
 
 

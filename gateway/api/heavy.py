@@ -1,7 +1,7 @@
-"""Long work for HTTP requests, a few at a time and in slices, so that no typist waits for somebody's replay."""
+"""Long work for HTTP requests, a few at a time, in slices or in a thread: no typist waits for another's replay."""
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 import orjson
@@ -44,6 +44,11 @@ class Heavy:
 
         self._slices.run(job, succeed, fail)
         return await done
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """What `work` returns, done in a thread, which takes turns with the loop each ms (`app.run` sees to it)."""
+        async with self._places:
+            return await asyncio.to_thread(work)
 
     async def json(self, body: dict[str, Any]) -> Response:
         """A private JSON answer; a long one is encoded in a thread."""

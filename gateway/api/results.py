@@ -1,6 +1,7 @@
 """Results: one, its replay, its figures by key, and a user's list. Each for its owner alone, or the admin token."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -106,6 +107,43 @@ class Replay(BaseModel):
     result: ResultRow
 
 
+class KeyRow(BaseModel):
+    """How one key went, by the key that was due (in zen: that was typed)."""
+
+    inserts: int
+    wrong: int
+    latency_ms: float = Field(description="Mean time since the press before, of the correct ones")
+    latency_sd_ms: float = Field(description="Its population standard deviation")
+
+
+class SpreadRow(BaseModel):
+    """Count, mean and population standard deviation."""
+
+    n: int
+    mean_ms: float
+    sd_ms: float
+
+
+class Rates(BaseModel):
+    """Error rates of Soukoreff and MacKenzie (2003), as fractions."""
+
+    msd: float = Field(description="Edit distance of target and input over the longer one's length")
+    kspc: float = Field(description="Keystrokes per character")
+    total: float
+    corrected: float
+    not_corrected: float
+
+
+class Keys(BaseModel):
+    """What a whole log says beside the result's figures."""
+
+    keys: dict[str, KeyRow] = Field(description="By key")
+    spacing: SpreadRow = Field(description="Times between presses")
+    duration: SpreadRow = Field(description="Times that keys were held")
+    overlap_ms: float = Field(description="Time in which two keys or more were held at once")
+    rates: Rates
+
+
 def router(
     *,
     store: ResultStore,
@@ -188,15 +226,15 @@ def router(
         body = {name: value for name, value in body.items() if value is not None}
         return await heavy.json(body)
 
-    @routes.get("/results/{id}/keys", summary="Figures by key, and error rates")
+    @routes.get("/results/{id}/keys", response_model=Keys, summary="Figures by key, and error rates")
     async def keys(id: str, known: Known) -> Response:  # noqa: A002
-        """Counts, errors and latency of each key, and the error rates of Soukoreff and MacKenzie (2003)."""
+        """How each key went, and the error rates of Soukoreff and MacKenzie (2003)."""
         one, _ = await found(id, known)
         try:
-            body = await heavy.run(keyed(one, texts))
+            again = await heavy.run(rescoring(one, texts))
         except Unreplayable as fault:
             raise Problem(422, str(fault)) from None
-        return await heavy.json(body)
+        return await heavy.json(await heavy.in_thread(partial(keyed, one, again)))
 
     @routes.get("/users/{id}/results", response_model=ResultList, summary="A user's results, newest first")
     async def results(
@@ -253,7 +291,6 @@ def shown(result: Result, *, stored: bool, title_of: Callable[[int, int], str | 
         slack_ms=result.slack_ms,
         scoring_version=result.scoring_version,
     )
-    row["series"] = {**row["series"], "burst": result.summary.series.burst}
     for name, value in (("count", result.count), ("seconds", result.seconds), ("text", result.text)):
         if value is not None:
             row[name] = value
