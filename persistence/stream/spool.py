@@ -137,6 +137,7 @@ class Spool:
         self._commit_posted = False
         # The thread's own.
         self._seq = 0
+        self._batch_rows = options.batch_rows  # smaller while a disk that is nearly full takes only so much at once
         # The loop's own; `_loop` is None while the spool takes nothing, `_home` is where the thread reports to.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._home: asyncio.AbstractEventLoop
@@ -237,11 +238,10 @@ class Spool:
             raise SpoolFull(f"the spool holds {self._bytes >> 20} MiB and takes no more")
         future: asyncio.Future[None] = loop.create_future()
         self._rows += 1
-        self._waiting.append(_Waiting(result, future, loop.time() * 1000))
+        self._waiting.append(_Waiting(result, future, time.monotonic() * 1000))
         # While the disk refuses, the timer tries; else a commit that was posted and has not begun takes this one along.
         if not self._commit_posted and self._fault is None:
-            self._commit_posted = True
-            self._threads.post(self._commit)
+            self._post_commit()
         return future
 
     def _commit(self, connection: sqlite3.Connection) -> None:
@@ -251,7 +251,7 @@ class Spool:
         rows: list[Row] = []
         size = 0
         now_ms = self._clock_ms()
-        while self._waiting and len(batch) < self._options.batch_rows and size < _BATCH_BYTES:
+        while self._waiting and len(batch) < self._batch_rows and size < _BATCH_BYTES:
             item = self._waiting.popleft()
             if item.packed is None:
                 try:
@@ -268,20 +268,31 @@ class Spool:
         try:
             spoolfile.insert(connection, rows)
         except sqlite3.Error as error:
-            self._wait_on(batch, store_error(error, "the spool's disk refuses"))
+            self._waiting.extendleft(reversed(batch))
+            if len(batch) > 1:
+                self._batch_rows = len(batch) // 2
+                self._post_commit()
+            else:
+                self._give_up_waiting(store_error(error, "the spool's disk refuses"))
             return
         self._seq = rows[-1].seq
+        self._batch_rows = min(self._options.batch_rows, self._batch_rows * 2)
         self._tell(self._committed, batch, self._seq, size, now_ms)
         if self._waiting and not self._commit_posted:
-            self._commit_posted = True
-            self._threads.post(self._commit)
+            self._post_commit()
 
-    def _wait_on(self, batch: list[_Waiting], error: StoreError) -> None:
-        """On the thread: keep a refused batch for the next try, but for those that have waited long enough."""
-        limit_ms = time.monotonic() * 1000 - self._options.patience_ms  # the clock of the loop's time()
-        self._waiting.extendleft(item for item in reversed(batch) if item.since_ms > limit_ms)
+    def _post_commit(self) -> None:
+        self._commit_posted = True
+        self._threads.post(self._commit)
+
+    def _give_up_waiting(self, error: StoreError) -> None:
+        """On the thread: the disk refuses even one row; fail those that have waited long enough."""
+        limit_ms = time.monotonic() * 1000 - self._options.patience_ms
+        overdue: list[_Waiting] = []
+        while self._waiting and self._waiting[0].since_ms <= limit_ms:  # oldest first; only this thread takes out
+            overdue.append(self._waiting.popleft())
         self._tell(self._refused_by_disk, str(error))
-        self._tell(self._failed, [item for item in batch if item.since_ms <= limit_ms], error)
+        self._tell(self._failed, overdue, error)
 
     def _committed(self, batch: list[_Waiting], seq: int, size: int, now_ms: int) -> None:
         self._recovered()

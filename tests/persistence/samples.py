@@ -1,0 +1,81 @@
+"""Results to store: real ones in every field that a store looks at, told apart by number."""
+
+from dataclasses import replace
+from hashlib import blake2b
+from random import Random
+
+from scoring.summary import CharCounts, InsertCounts, Series, Summary
+from session.identity import mint_session
+from session.result import Result
+
+T0_MS = 1_790_000_000_000
+"""When the first sample was started (epoch ms); sample i was started i seconds later."""
+
+
+def sample(i: int = 0, *, user: int = 7, created_ms: int | None = None, replay_bytes: int = 300) -> Result:
+    """The i-th result of a user; the same numbers give the same result."""
+    chance = Random(f"{i} {user}")
+    session = mint_session(
+        user,
+        epoch_ms=T0_MS + 1000 * i if created_ms is None else created_ms,
+        random_bits=chance.getrandbits(62),
+    )
+    seconds = 30
+    summary = Summary(
+        wpm=round(chance.uniform(20, 120), 2),
+        raw=round(chance.uniform(120, 140), 2),
+        acc=round(chance.uniform(90, 100), 2),
+        consistency=round(chance.uniform(60, 90), 2),
+        key_consistency=round(chance.uniform(20, 60), 2),
+        wpm_consistency=round(chance.uniform(60, 90), 2),
+        chars=CharCounts(150, 2, 1, 0),
+        total_chars=153,
+        inserts=InsertCounts(155, 4),
+        duration_ms=float(seconds * 1000),
+        seconds=float(seconds),
+        afk_ms=0.0,
+        series=Series(*([chance.randrange(40, 120) for _ in range(seconds)] for _ in range(4))),
+    )
+    replay = chance.randbytes(replay_bytes)
+    return Result(
+        session=session,
+        user=user,
+        ticket_hash=chance.randbytes(16),
+        replay=replay,
+        log_digest=blake2b(replay, digest_size=16).digest(),
+        summary=summary,
+        mode="time",
+        count=None,
+        seconds=seconds,
+        test=None,
+        test_version=0,
+        language="en",
+        list_version=1,
+        generator=1,
+        punctuation=False,
+        numbers=False,
+        tags=(),
+        input="keyboard",
+        seed=chance.getrandbits(64),
+        text_hash=chance.randbytes(16),
+        scoring_version="1/17.0",
+        gave_up=False,
+        core_hash=chance.randbytes(16),
+        node="here",
+        epoch=0,
+        seen_live=160,
+        unseen_ms=0,
+        slack_ms=0,
+        lag_ms=12.5,
+        drift_ms=-3.25,
+        verdict="ok",
+        features={"gap_cv": 0.4},
+        reasons=(),
+    )
+
+
+def copy_of(result: Result, *, core: int | None = None, **changes: object) -> Result:
+    """Another copy of a result: with another core where `core` is given, with other attestation fields as said."""
+    if core is not None:
+        changes["core_hash"] = bytes([core]) * 16
+    return replace(result, **changes)  # type: ignore[arg-type]  # fields by name: a wrong one fails the test
