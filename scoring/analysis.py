@@ -1,7 +1,7 @@
 """Figures that need the whole log: what stood in each word, times of keys, figures by key, error rates.
 
-Made by playing the log through a `Scorer` one event at a time, so that there is one set of rules. A log of 30,000 events
-takes a tenth of a second and the edit distance some ms more: not for an event loop.
+Made by playing the log through a `Scorer` one event at a time, so that there is one set of rules. A log of 30,000
+events takes a tenth of a second and the edit distance some ms more: not for an event loop.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,7 +64,7 @@ class Analysis:
 
 
 def hold_spans(presses: Sequence[tuple[float, str, float]]) -> list[tuple[float, float]]:
-    """(press, release) of each (press time, key, hold) in ms, in order of time; a repeated key ends its earlier hold."""
+    """(press, release) of each (time, key, hold) in ms, in order of time; a repeated key ends its earlier hold."""
     spans: list[tuple[float, float]] = []
     open_span: dict[str, int] = {}
     for at, key, hold in presses:
@@ -165,8 +165,8 @@ def analyse(
     if stop_ms is None:
         stop_ms = scorer.elapsed_ms if limit_ms is None else limit_ms
     presented = [] if zen else [words[word % len(words)] for word in range(len(inputs))]
-    if presented and not (scorer.ended and limit_ms is None):
-        presented[-1] = presented[-1][: max(len(inputs[-1]), 1)]  # the active word counts as far as it was typed
+    if presented and play.inputs[-1] and not (scorer.ended and limit_ms is None):
+        presented[-1] = presented[-1][: len(inputs[-1])]  # the active word counts as far as it was typed
     return Analysis(
         inputs=tuple(inputs),
         keys={due: KeyFigures(count, wrong, Spread.of(took)) for due, (count, wrong, took) in play.keys.items()},

@@ -7,14 +7,18 @@ show; their rounding is that of a browser (half up), never Python's (half to eve
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import fsum, isqrt, sqrt, tanh
+from math import fsum, sqrt, tanh
+from operator import eq
+from typing import NamedTuple
 
 from rapidfuzz.distance import Levenshtein
 
 __all__ = [
     "WORD_CHARS",
     "ErrorRates",
+    "WordCounts",
     "accuracy",
+    "count_chars",
     "distance",
     "error_rates",
     "evenness",
@@ -75,16 +79,48 @@ def sd_of_sums(n: int, total: float, squares: float) -> float:
     if n == 0:
         return 0.0
     spread = n * squares - total * total  # n²·variance; whole numbers stay whole here, so nothing cancels
-    if spread <= 0:
-        return 0.0
-    if isinstance(spread, int) and spread > 2**1000:
-        return isqrt(spread) / n
-    return sqrt(spread) / n
+    return sqrt(spread) / n if spread > 0 else 0.0
 
 
 def evenness(mean: float, sd: float) -> float:
     """Consistency of a list from its mean and population standard deviation, two digits; 0 where the mean is 0."""
     return round2(kogasa(sd / mean)) if mean else 0.0
+
+
+class WordCounts(NamedTuple):
+    """The characters of one word; `all_correct` + `incorrect` + `extra` are those typed."""
+
+    all_correct: int
+    """Positions that are equal."""
+    correct_word: int
+    """The same, if the word is right (or right so far, where that is credited); else 0."""
+    incorrect: int
+    extra: int
+    missed: int
+
+
+def count_chars(given: Sequence[str], target: Sequence[str], *, credit_partial: bool = False) -> WordCounts:
+    """Count the characters of a word as typed against its target, both with their closing spaces where they have one.
+
+    Position by position: equal is correct, but the target's space in a word that is not right is extra; nothing typed
+    is missed, but with `credit_partial`; typed beyond the target is extra, and so is a character on the target's space,
+    if the input holds no space at all; else incorrect (an early space too).
+    """
+    n, size = len(given), len(target)
+    equal = sum(map(eq, given, target))
+    if equal == n == size:
+        return WordCounts(n, n, 0, 0, 0)
+    incorrect = min(n, size) - equal
+    extra = max(n - size, 0)
+    if n >= size and target[-1] == " ":
+        if given[size - 1] == " ":
+            equal -= 1
+            extra += 1
+        elif " " not in given:
+            incorrect -= 1
+            extra += 1
+    right_so_far = credit_partial and equal == n
+    return WordCounts(equal, n if right_so_far else 0, incorrect, extra, 0 if credit_partial else max(size - n, 0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,11 +31,8 @@ A delete
 
 Cyclic tests begin again with the first word after the last; in them no word is the last.
 
-Characters of one word (`Scorer._wrong_word`, `Scorer.summary`), for an input that is not right:
-  C1. each typed position within the target is correct or incorrect; a closing space typed at its own place in a wrong
-      word is extra instead;
-  C2. beyond the target it is extra; so is a character on the target's space while the input holds no space;
-  C3. a position with nothing typed is missed, but for the active word of a timed test or one given up.
+Characters are counted by `formulas.count_chars`, with `credit_partial` for the active word of a timed test or one given
+up, and for that of every figure on the way (`figures`, `Series`). A word that was left counts without.
 
 How it stays O(1): while the active input is the target's beginning (nearly always) its length is all that is kept, and
 `_next` is the one key that goes on so. Any other key takes the long way (`_press`, `_delete`), which keeps the input as
@@ -46,11 +43,10 @@ is written down as each second of client time ends.
 
 from array import array
 from collections.abc import Sequence
-from operator import eq
 from typing import Any, Final
 from unicodedata import normalize
 
-from scoring.formulas import accuracy, evenness, mean_and_sd, round2, sd_of_sums, speed, whole
+from scoring.formulas import accuracy, count_chars, evenness, mean_and_sd, round2, sd_of_sums, speed, whole
 from scoring.summary import CharCounts, InsertCounts, Series, Summary
 from scoring.text import CLUSTER_BYTES, DELETE, DELETE_WORD, Word, continues, typed
 
@@ -390,32 +386,19 @@ class Scorer:
             self._right += self._size
             self._wrong_words.clear()
         else:
-            self._count_wrong_word(given, 1)
+            self._count_wrong_word(given, +1)
             joined = "".join(given)
             self._wrong_words.append(joined if len(joined) == len(given) else tuple(given))
-        self._apart += self._pos
-        self._pos = 0
         self._begin(self._word + 1)
 
-    def _count_wrong_word(self, given: list[str], sign: int) -> None:
-        """Add the characters of a wrong word that was left to the totals, or take them off again (C1 to C3)."""
-        size = self._size
-        n = len(given)
-        letters = size - (self._target[-1] == " ")
-        spaced = given[-1] == " "
-        typed_letters = n - spaced
-        incorrect = min(typed_letters, letters) - self._equal
-        extra = max(typed_letters - letters, 0)
-        if spaced and typed_letters < letters:
-            incorrect += 1  # the early space
-        elif spaced and typed_letters > letters < size:
-            incorrect += 1  # the character on the target's space, as the input has a space too; the space is extra
-        elif spaced:
-            extra += 1
-        self._incorrect += sign * incorrect
-        self._extra += sign * extra
-        self._missed += sign * max(size - n, 0)
-        self._rest += sign * n
+    def _count_wrong_word(self, given: list[str], sign: int) -> int:
+        """Add a wrong word that was left to the totals, or take it off again; returns its correct characters."""
+        counts = count_chars(given, self._target)
+        self._incorrect += sign * counts.incorrect
+        self._extra += sign * counts.extra
+        self._missed += sign * counts.missed
+        self._rest += sign * len(given)
+        return counts.all_correct
 
     def _delete(self, t: float, key: str) -> None:
         """Score a delete (D1 to D4)."""
@@ -452,10 +435,7 @@ class Scorer:
         """Make the wrong word before the active one again, with the input that was left there."""
         given = list(self._wrong_words.pop())
         self._begin(self._word - 1)
-        self._equal = sum(map(eq, given, self._target))
-        if given[-1] == " " and len(given) == self._size and self._target[-1] == " ":
-            self._equal -= 1  # a closing space is no right character of a wrong word
-        self._count_wrong_word(given, -1)
+        self._equal = self._count_wrong_word(given, -1)
         self._input = given
         self._pos = len(given)
         self._apart -= self._pos
@@ -587,20 +567,17 @@ class Scorer:
 
     def _chars(self, *, credit_partial: bool) -> tuple[CharCounts, int]:
         """Characters as they stand, and how many there are in all; the active word by C1 to C3."""
-        n = self._pos
         if self._zen:
-            return CharCounts(correct=self._right + n, incorrect=0, extra=0, missed=0), self._right + n
-        if self._pending():
-            n -= 1
-        equal = self._pos if self._input is None else self._equal
-        letters = self._size - (self._target[-1] == " ")
-        whole_word = equal == n == self._size
+            typed_chars = self._right + self._pos
+            return CharCounts(correct=typed_chars, incorrect=0, extra=0, missed=0), typed_chars
+        given = self.active_input[: self._pos - self._pending()]
+        active = count_chars(given, self._target, credit_partial=credit_partial)
         return CharCounts(
-            correct=self._right + (equal if whole_word or (credit_partial and equal == n) else 0),
-            incorrect=self._incorrect + (0 if whole_word else min(n, letters) - equal),
-            extra=self._extra + (0 if whole_word else max(n - letters, 0)),
-            missed=self._missed + (0 if credit_partial else max(self._size - n, 0)),
-        ), self._right + self._rest + n
+            correct=self._right + active.correct_word,
+            incorrect=self._incorrect + active.incorrect,
+            extra=self._extra + active.extra,
+            missed=self._missed + active.missed,
+        ), self._right + self._rest + len(given)
 
     def _key_consistency(self) -> float:
         """Evenness of the gaps between presses, without the last one."""
