@@ -146,7 +146,7 @@ def _without_space(words: Sequence[Word]) -> frozenset[int]:
 def _strokes(text: Sequence[str], word_ends: frozenset[int], chance: Random, *, again: bool) -> Iterator[str]:
     """Yield the keys of typing a text, once or again and again.
 
-    A wrong key is noticed at once or some keys later, and all since then is deleted and typed anew. It is noticed before
+    A wrong key is noticed at once or some keys later, and all since then is deleted and typed anew. That is before
     there is no way back: before a second word is ended (the first is wrong, so one can step back into it), before the
     end of a word without a closing space, and before the text's very last character, which would end the test.
     """

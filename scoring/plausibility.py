@@ -13,7 +13,7 @@ a typist's habits key by key.
 Each kind of input has its own table, because what is strange at a keyboard is ordinary elsewhere: a swiped or suggested
 word comes all at once, an input method commits when it likes, a switch that scans has the scanner's rhythm. For those
 kinds there are no recorded people to set thresholds by, so little or nothing is held against them. Missing holds are
-no evidence, holds all alike at 0 neither (software that remaps keys makes them).
+no evidence, and holds of hardly any length count as missing (software that remaps keys makes them).
 """
 
 from bisect import bisect_right
@@ -81,6 +81,8 @@ class Threshold:
         return min(self.most, self.at - self.slack / n)
 
 
+_NO_HOLD_MS = 3.0
+"""Where half of the holds are no longer, software between keyboard and page made them: as good as missing."""
 _HOLDS_TELL = 0.02
 """Holds less varied than this are a program's, or those of software between keyboard and page."""
 _CLAIMED_RATE = Threshold("peak_keys_per_s", "speed", "above", 50.0, least_gaps=1)
@@ -239,7 +241,7 @@ def _measured(places: Places, holds: Mapping[int, float]) -> dict[str, float]:
         held = [at for at, number in enumerate(places.numbers) if number in holds]
         lasted = [holds[places.numbers[at]] for at in held]
         rising = sorted(lasted)
-        if len(held) >= _LEAST_GAPS and rising[-1] > 0:
+        if len(held) >= _LEAST_GAPS and rising[len(held) // 2] > _NO_HOLD_MS:
             features["hold_variation"] = variation = l_moments(rising)[1]
             if ordered < _ORDERLY and variation > _HOLDS_TELL:
                 keys, kinds = [places.after[at] for at in held], [places.kinds[at] for at in held]
