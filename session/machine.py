@@ -43,6 +43,7 @@ from scoring.drift import Drift
 from scoring.plausibility import Reason, judging
 from scoring.replay import encoding
 from scoring.scorer import Scorer
+from scoring.summary import Summary
 from session.history import CODES, MAX_DT_MS, encode, events_of, offset_after, too_fast, varint
 from session.messages import ERRORS, CloseCode, Error, Resumed, Started
 from session.options import SessionLimits, TestOptions
@@ -67,6 +68,8 @@ SLICED_EVENTS: Final = 250
 """A frame with more events than this goes through `feeding`, so that nobody else waits for it."""
 CHECK_EVENTS: Final = 2048
 """A log is looked at (speed, size) each time it has so many more events: at the same ones however they were batched."""
+HASHED_WHOLE_BYTES: Final = 2048
+"""A history up to this long is hashed anew for each receipt: that takes a microsecond, a kept state 448 bytes."""
 FITS_BYTES: Final = 40 * 1024
 """A history up to this long always fits its replay: the codec adds at most half."""
 
@@ -147,6 +150,7 @@ class TypingSession:
         "_scored",
         "_scorer",
         "_seen_ms",
+        "_summary",
         "_takeover",
         "_text",
         "_ticked",
@@ -216,9 +220,11 @@ class TypingSession:
         """Events and bytes of the history that count, once the end was met; None while all do."""
         self._gave_up = False
         self._pinged = False
+        self._summary: Summary | None = None
+        """Made once, at the end."""
         self._ticked = 0
-        self._digest = blake2b(digest_size=16)
-        """Of the first `_digested` bytes of the history."""
+        self._digest: blake2b | None = None
+        """State over the first `_digested` bytes of a history that is too long to be hashed anew at each tick."""
         self._digested = 0
         self._takeover: Takeover | None = None
         """What resumes came to; None in a test that saw none."""
@@ -369,9 +375,16 @@ class TypingSession:
     def _digest_now(self) -> bytes:
         """The digest of the whole history."""
         history = self._history
-        self._digest.update(history[self._digested :])
+        digest = self._digest
+        if digest is None:
+            if len(history) <= HASHED_WHOLE_BYTES:
+                self._digested = len(history)
+                return hash_of(history)
+            digest = self._digest = blake2b(digest_size=16)
+            self._digested = 0
+        digest.update(history[self._digested :])
         self._digested = len(history)
-        return self._digest.digest()
+        return digest.digest()
 
     # --- keystrokes ---
 
@@ -565,7 +578,8 @@ class TypingSession:
             scored = next(at for at, time in enumerate(times) if time >= limit_ms)
             self._scored = (n + scored, offset_after(self._history, scored, mark))
             return None
-        end_ms = self._scorer.summary().duration_ms
+        self._summary = self._scorer.summary()
+        end_ms = self._summary.duration_ms
         if end_ms >= self._limits.untimed_ms:
             scored = next(at for at, time in enumerate(times) if time >= end_ms)
             self._cut(n + scored, mark, scored)
@@ -602,9 +616,10 @@ class TypingSession:
 
     def _end(self, by: Input) -> Outcome:
         """End as it stands, with a result if something was typed."""
-        inserts = self._scorer.summary().inserts
+        self._gave_up = self._limit_ms is None
+        self._summary = self._scorer.summary(gave_up=self._gave_up)
+        inserts = self._summary.inserts
         if inserts.correct + inserts.wrong:
-            self._gave_up = self._limit_ms is None
             return self._over_by(by)
         self._live = False
         self.deadline_ms = inf
@@ -748,9 +763,8 @@ class TypingSession:
             return True
         if receipt.n > self.n:
             return False
-        if receipt.n == self._ticked and receipt.n:
-            return receipt.digest == self._digest.digest()
-        return receipt.digest == hash_of(bytes(self._history[: offset_after(self._history, receipt.n)]))
+        last = self._digested if receipt.n == self._ticked else offset_after(self._history, receipt.n)
+        return receipt.digest == hash_of(self._history[:last])
 
     # --- the result ---
 
@@ -763,9 +777,10 @@ class TypingSession:
         ticket = Ticket.read(self.ticket[1:-16])
         options = ticket.options
         count, size = self._scored or (self.n, len(self._history))
-        history = bytes(self._history[:size])
+        history = self._history[:size]
         events = yield from events_of(history)
-        summary = self._scorer.summary(gave_up=self._gave_up)
+        summary = self._summary
+        assert summary is not None, "the end makes it"
         holds = {event: hold - 1 for event, hold in enumerate(self._holds or ()) if hold and event < count}
         reading = self._drift.reading(ping_ms=ping_ms)
         judged = yield from judging(events, holds, input=options.input, drift=reading)

@@ -75,7 +75,7 @@ class Purpose(Enum):
     GUEST = b"typegate guest"
 
 
-def hash_of(data: bytes) -> bytes:
+def hash_of(data: bytes | bytearray) -> bytes:
     """BLAKE2b-128: the project's hash of texts, tickets and histories (16 bytes)."""
     return blake2b(data, digest_size=16).digest()
 
