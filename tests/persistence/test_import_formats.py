@@ -177,6 +177,16 @@ async def test_monkeytypes_languages(tmp_path: Path) -> None:
     assert by_option.report.added == Added(changed=1)
 
 
+async def test_what_a_site_says_at_length_is_cut_and_no_fault_of_the_row(tmp_path: Path) -> None:
+    quotes = {"language": "english", "quotes": [{"text": "Short.", "source": "A title " * 30, "id": 1}]}
+    (quote,) = (await imported(tmp_path / "english.json", json.dumps(quotes))).tests
+    assert len(quote.title) == 120
+    assert quote.title.endswith("…")
+    texts = [{"tid": 1, "type": "Book / Novel_", "text": "Long ago."}, {"tid": 2, "type": "?", "text": "Now."}]
+    result = await imported(tmp_path / "texts.json", json.dumps(texts), ENGLISH)
+    assert [test.category for test in result.tests] == ["book-novel", "imported"]
+
+
 async def test_typeracers_texts(tmp_path: Path) -> None:
     content = [
         {

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 
 from persistence.catalogue.difficulty import difficulty_of
 from persistence.catalogue.entries import DIFFICULTIES, Difficulty, Direction, NewTest, NewWordList
+from persistence.catalogue.imports.fields import CATEGORY_CHARACTERS, TITLE_CHARACTERS
 from persistence.catalogue.imports.rows import BadRow, ListRows, PassageRow, WordRow
 from persistence.catalogue.languages import TAG_RULE, direction_of, language_tag, name_of, tag_of_site_name
 from persistence.catalogue.versions import GIVEN_ID_RULE
 from scoring.text import Passage, TextError, TextLimits, prepare
 
-MAX_TITLE_CHARACTERS = 120
 MAX_SOURCE_CHARACTERS = 300
 MAX_NAME_CHARACTERS = 60
 MAX_WORD_CLUSTERS = 100
 """As scoring's `RUN_CLUSTERS`: a longer word would be cut when it is typed."""
 
 _TITLE_OF_TEXT_CHARACTERS = 40
-_CATEGORY = re.compile(r"[^\W_][\w-]{0,31}")
-_CATEGORY_RULE = "a word of 1 to 32 letters, digits and hyphens"
+_CATEGORY = re.compile(rf"[^\W_][\w-]{{0,{CATEGORY_CHARACTERS - 1}}}")
+_CATEGORY_RULE = f"a word of 1 to {CATEGORY_CHARACTERS} letters, digits and hyphens"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _WORD_LIMITS = TextLimits(graphemes=MAX_WORD_CLUSTERS, bytes=MAX_WORD_CLUSTERS * 64)
 
@@ -124,7 +124,7 @@ class PassageCheck:
 
     def _title(self, row: PassageRow) -> str | None:
         title = row.fields.get("title")
-        return None if title is None else _line("title", title, MAX_TITLE_CHARACTERS)
+        return None if title is None else _line("title", title, TITLE_CHARACTERS)
 
     def _source(self, row: PassageRow) -> str | None:
         source = row.fields.get("source", self._rules.defaults.get("source"))

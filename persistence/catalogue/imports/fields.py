@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 FIELDS = ("id", "title", "text", "category", "difficulty", "language", "source")
@@ -40,6 +41,12 @@ _ALIASES = {
 
 MAX_SITE_ID_CHARACTERS = 40
 """A site's own id of a row; a longer one is no id, and the row goes by its text."""
+
+TITLE_CHARACTERS = 120
+"""The longest title."""
+
+CATEGORY_CHARACTERS = 32
+"""The longest category."""
 
 WORD_FIELDS = frozenset({"word", "words"})
 
@@ -80,6 +87,7 @@ def known_fields(row: Mapping[str, object], unknown: dict[str, int]) -> dict[str
         text_id = lowered["tid"]
         if isinstance(text_id, int | str) and len(str(text_id)) <= MAX_SITE_ID_CHARACTERS:
             fields["origin"] = f"typeracer:{text_id}"
-        if lowered.get("type"):
-            fields.setdefault("category", lowered["type"])
+        kind = lowered.get("type")
+        if isinstance(kind, str):
+            fields.setdefault("category", re.sub(r"[\W_]+", "-", kind).strip("-")[:CATEGORY_CHARACTERS])
     return {name: value for name, value in fields.items() if value is not None and value != ""}

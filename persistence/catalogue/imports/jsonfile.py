@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from persistence.catalogue.imports.fields import MAX_SITE_ID_CHARACTERS, known_fields
+from persistence.catalogue.imports.fields import MAX_SITE_ID_CHARACTERS, TITLE_CHARACTERS, known_fields
 from persistence.catalogue.imports.rows import BadRow, FileRows, ImportRefused, ListRows, PassageRow, WordRow
 
 _ROW_RULE = 'an object with at least "text"'
@@ -90,7 +90,7 @@ def _object(content: dict[str, object]) -> FileRows:
     if isinstance(content.get("quotes"), list):
         return _quotes(content)
     if isinstance(content.get("words"), list) and "text" not in content:
-        return FileRows("a word list in Monkeytype's form", word_lists=[_word_list(content, 0)])
+        return FileRows("a word list in JSON", word_lists=[_word_list(content, 0)])
     tests, word_lists = content.get("tests"), content.get("word_lists")
     if isinstance(tests, list) or isinstance(word_lists, list):
         rows = FileRows("JSON with tests and word lists")
@@ -133,8 +133,10 @@ def _quotes(content: dict[str, object]) -> FileRows:
             and len(f"{language}{quote_id}") <= MAX_SITE_ID_CHARACTERS
         ):
             fields["origin"] = f"monkeytype:{language}:{quote_id}"
-        if isinstance(fields.get("source"), str):
-            fields.setdefault("title", fields["source"])
+        source = fields.get("source")
+        if isinstance(source, str):
+            title = " ".join(source.split())
+            fields.setdefault("title", title if len(title) <= TITLE_CHARACTERS else f"{title[: TITLE_CHARACTERS - 1]}…")
         rows.passages.append(PassageRow(number, None, fields))
     return rows
 

@@ -54,8 +54,6 @@ def read_text(path: str | PathLike[str], *, max_bytes: int) -> str:
 def _undecodable(path: str | PathLike[str], content: bytes, error: UnicodeDecodeError, skipped: int) -> str:
     offset = skipped + error.start
     name = error.encoding.upper()
-    if offset >= len(content):
-        return f"{path} ends in the middle of a character ({name})"
     line = content.count(b"\n", 0, offset) + 1
     return (
         f"{path} is not {name}: byte 0x{content[offset]:02x} at offset {offset} (line {line}) does not fit;"

@@ -22,7 +22,7 @@ _SHORTEST_OF_WRAPPED = 0.6
 
 
 def rows_of(text: str, file_name: str, *, form: Format) -> FileRows:
-    """Find the rows. `form` `auto` decides by the file's name and its text. Raises `ImportRefused`."""
+    """Find the rows. `form` `auto` decides by the file's name and its text. Raises `ImportRefused` for broken ones."""
     found: Form = _form_of(text, file_name) if form == "auto" else form
     match found:
         case "json":
