@@ -34,7 +34,7 @@ class Languages(BaseModel):
     difficulties: list[str]
 
 
-class TestRow(BaseModel):
+class PassageRow(BaseModel):
     """A passage to type, without its text."""
 
     id: str = Field(description="Decimal id", examples=["1000000001"])
@@ -48,16 +48,16 @@ class TestRow(BaseModel):
     source: str | None = Field(None, description="Where an imported text came from")
 
 
-class TestWithText(TestRow):
+class PassageWithText(PassageRow):
     """A passage to type."""
 
     text: str = Field(description="NFC, single spaces")
 
 
-class TestList(BaseModel):
+class PassageList(BaseModel):
     """A page of tests."""
 
-    tests: list[TestRow]
+    tests: list[PassageRow]
     cursor: str | None = Field(None, description="Give it back as `cursor` for the next page; null at the end")
 
 
@@ -93,7 +93,7 @@ def router(catalogue: Catalogue, *, max_age_s: int, page_rows: int) -> APIRouter
         }
         return answer(request, body, f'"{shelf.etag}"')
 
-    @routes.get("/tests", response_model=TestList, summary="List tests")
+    @routes.get("/tests", response_model=PassageList, summary="List tests")
     async def tests(
         request: Request,
         category: Annotated[str | None, Query(max_length=40, description="Only this category")] = None,
@@ -116,7 +116,7 @@ def router(catalogue: Catalogue, *, max_age_s: int, page_rows: int) -> APIRouter
 
     @routes.get(
         "/tests/{id}",
-        response_model=TestWithText,
+        response_model=PassageWithText,
         summary="One test with its text",
         responses={404: {"model": ProblemDetails}},
     )

@@ -131,14 +131,15 @@ def allowing(origins: tuple[str, ...]) -> Callable[[str], bool]:
 
     Nothing that a browser sends by itself (cookies) opens anything here, so "same-origin" needs no word about others.
     """
-    exact = frozenset(origin.lower() for origin in origins)
-    wild = [(start, "." + end) for start, mark, end in (o.lower().partition("*.") for o in origins) if mark]
+    anybody = "*" in origins
+    exact = frozenset(origin.lower() for origin in origins if "://" in origin and "*" not in origin)
+    wild = [(start + "://", "." + end) for start, mark, end in (o.lower().partition("://*.") for o in origins) if mark]
 
     def may_read(origin: str) -> bool:
         origin = origin.lower()
-        if "*" in exact or (origin in exact and "*" not in origin):
-            return True
-        return any(origin.startswith(start) and origin.endswith(end) for start, end in wild)
+        return (
+            anybody or origin in exact or any(origin.startswith(start) and origin.endswith(end) for start, end in wild)
+        )
 
     return may_read
 

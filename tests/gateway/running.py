@@ -1,0 +1,113 @@
+"""A whole gateway for the tests of the API, the composition root and the commands: in this process, or as a program."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from config.edge import EdgeOptions
+from config.gateway import AdminOptions, NodeOptions
+from config.settings import Settings
+from gateway.app import Gateway
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 30.0
+
+
+def settings(folder: Path, **sections: Any) -> Settings:
+    """The defaults on free ports."""
+    return Settings(
+        **{
+            "server": EdgeOptions(port=0),
+            "node": NodeOptions(name="node-1", data=folder),
+            "admin": AdminOptions(port=0),
+            **sections,
+        }
+    )
+
+
+@asynccontextmanager
+async def serving(folder: Path, **sections: Any) -> AsyncIterator[tuple[Gateway, httpx.AsyncClient]]:
+    """A running gateway, and an HTTP client for it."""
+    async with (
+        Gateway(settings(folder, **sections)) as gateway,
+        httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http,
+    ):
+        yield gateway, http
+
+
+def environment() -> dict[str, str]:
+    """The environment of a command, without settings of whoever runs the tests."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TYPEGATE_")}
+    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "", "COLUMNS": "200", "NO_COLOR": "1"}
+
+
+class Program:
+    """`typegate serve` as a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+        self.process = process
+        self.url = url
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    async def ended(self) -> tuple[int, str]:
+        """The exit code, and what was written to standard error."""
+        async with asyncio.timeout(PATIENCE_S):
+            _, errors = await self.process.communicate()
+        return self.process.returncode or 0, errors.decode()
+
+
+@asynccontextmanager
+async def program(folder: Path, *flags: str, **variables: str) -> AsyncIterator[Program]:
+    """Run `typegate serve` on free ports until the context is left; it is killed if it still runs then."""
+    arguments = ["serve", "--data", str(folder), "--port", "0", "--admin-port", "0", *flags]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "gateway.cli",
+        *arguments,
+        cwd=folder.parent,
+        env=environment() | variables,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(PATIENCE_S):
+            line = (await process.stdout.readline()).decode()
+        found = re.search(r"open (https?://\S+/)", line)
+        if found is None:
+            _, errors = await process.communicate()
+            raise AssertionError(f"it did not start: {line!r} {errors.decode()}")
+        yield Program(process, found[1])
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def command(*arguments: str, folder: Path, **variables: str) -> tuple[int, str, str]:
+    """Run `typegate`; its exit code, standard output and standard error."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "gateway.cli",
+        *arguments,
+        cwd=folder,
+        env=environment() | variables,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        output, errors = await process.communicate()
+    return process.returncode or 0, output.decode(), errors.decode()
