@@ -4,6 +4,9 @@ A test is scored on the client's clock. The server checks that clock at each bat
 the batch's last event. The least d of the first seconds is the base (the network at its best); d at the end less the
 base is the drift. A spike in between that recovers is lag of the network, never drift. After a resume path and server
 may be others, so the base is taken anew; the time between is for the session's own account (`slack`).
+
+A log made beforehand and sent within the first seconds would set its own base. But nobody can have typed for longer
+than the test has been open: d is never less than the instant at which the server let it begin.
 """
 
 from dataclasses import dataclass
@@ -61,15 +64,17 @@ class DriftReading:
 
 
 class Drift:
-    """The clock comparison of one live session: six numbers, O(1) a batch.
+    """The clock comparison of one live session: seven numbers, O(1) a batch.
 
     Feed it each batch once with `arrived`. Batches that a client sends again after a resume say nothing about the
-    clocks: feed none of them, and call `resumed` when they are in.
+    clocks: feed none of them, and call `resumed` when they are in. `began_ms` is the server's monotonic clock when the
+    test was opened to its client, None where that was not seen on this clock.
     """
 
-    __slots__ = ("_base_ms", "_first_client_ms", "_last_client_ms", "_last_ms", "_until_ms", "_worst_ms")
+    __slots__ = ("_base_ms", "_began_ms", "_first_client_ms", "_last_client_ms", "_last_ms", "_until_ms", "_worst_ms")
 
-    def __init__(self) -> None:
+    def __init__(self, began_ms: float | None = None) -> None:
+        self._began_ms = began_ms
         self._base_ms: float | None = None
         """Least d so far of the base window; None before the first batch and after a resume."""
         self._until_ms = 0.0
@@ -102,6 +107,7 @@ class Drift:
     def resumed(self) -> None:
         """Forget the base: the batches after this came another way. What was typed again is not to be fed."""
         self._base_ms = None
+        self._began_ms = None
 
     def reading(self, *, ping_ms: float = 0.0, limits: DriftLimits | None = None) -> DriftReading:
         """Compare d at the end with the base. `ping_ms` is the connection's latest ping time, 0 where there is none."""
@@ -110,6 +116,8 @@ class Drift:
         if base is None:  # no batch since the start or the resume: nothing to hold against anybody
             drift = elapsed = 0.0
         else:
+            if self._began_ms is not None and self._last_ms < self._began_ms:
+                base = max(base, self._began_ms)
             drift = self._last_ms - base
             elapsed = self._last_client_ms - self._first_client_ms
         return DriftReading(
