@@ -198,7 +198,7 @@ async function settle() {
       owned: (session) => client.locks.has(session),
       result: (session, result) => {
         onResult(session, result);
-        if (session !== resultView.session) testView.note(`An earlier result has come in: ${fixed(result.wpm)} wpm, ${fixed(Math.floor(result.acc))} %.`);
+        if (session !== resultView.session) testView.note(`An earlier result has come in: ${fixed(result.wpm)} wpm, ${fixed(Math.floor(result.acc))}%.`);
       },
       stored: (session) => client.onStored(session),
     });
@@ -222,8 +222,10 @@ watchSleep(() => {
 /** @param {string} name */
 function showSection(name) {
   for (const section of SECTIONS) byId(section).hidden = section !== name;
-  byId("nav-test").toggleAttribute("aria-current", name === "test");
-  byId("nav-history").toggleAttribute("aria-current", name === "history");
+  for (const link of ["test", "history"]) {
+    if (link === name) byId(`nav-${link}`).setAttribute("aria-current", "page");
+    else byId(`nav-${link}`).removeAttribute("aria-current");
+  }
   if (name !== "test") document.documentElement.classList.remove("typing-now");
 }
 

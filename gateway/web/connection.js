@@ -17,6 +17,8 @@ export const FINAL_CLOSES = new Map([
 
 const VERSION = 1;
 const BACK_OFF_MS = { first: 500, most: 20_000 };
+/** A connection that held for this long was a good one: the next loss begins with a short wait again. */
+const STEADY_MS = 5_000;
 /** Without an answer to the handshake for this long, the connection counts as failed. */
 const HANDSHAKE_MS = 10_000;
 const DEFAULT_HEARTBEAT_MS = 20_000;
@@ -50,7 +52,7 @@ export class Connection {
     this.hello = {};
     this.heardAt = 0;
     this.sentAt = 0;
-    this.timers = { retry: 0, heartbeat: 0, deadline: 0, drain: 0 };
+    this.timers = { retry: 0, heartbeat: 0, deadline: 0, drain: 0, steady: 0 };
     this.closed = false;
     this.tokenRefused = false;
     this.wake = () => this.comeBack();
@@ -111,7 +113,7 @@ export class Connection {
       case "ready":
         clearTimeout(this.timers.deadline);
         this.isReady = true;
-        this.attempt = 0;
+        this.timers.steady = window.setTimeout(() => (this.attempt = 0), STEADY_MS);
         this.timers.heartbeat = window.setInterval(() => this.beat(), this.heartbeatMs() / 2);
         this.listener.ready(message, this.hello);
         break;
@@ -172,6 +174,7 @@ export class Connection {
     this.isReady = false;
     clearTimeout(this.timers.deadline);
     clearTimeout(this.timers.drain);
+    clearTimeout(this.timers.steady);
     clearInterval(this.timers.heartbeat);
     if (socket && socket.readyState < WebSocket.CLOSING) socket.close(code >= 3000 ? code : 1000);
   }

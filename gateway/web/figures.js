@@ -36,7 +36,7 @@ export const FIGURES = {
   acc: {
     name: "accuracy",
     means: "Correct characters among all that you typed. A mistake counts here also when you mended it.",
-    text: (r) => `${fixed(Math.floor(r.acc ?? 0), 0)} %`,
+    text: (r) => `${fixed(Math.floor(r.acc ?? 0), 0)}%`,
   },
   raw: {
     name: "raw wpm",
@@ -46,17 +46,17 @@ export const FIGURES = {
   consistency: {
     name: "consistency",
     means: "How even your speed was from second to second: 100 % is perfectly even.",
-    text: (r) => `${fixed(r.consistency, 0)} %`,
+    text: (r) => `${fixed(r.consistency, 0)}%`,
   },
   key_consistency: {
     name: "key rhythm",
     means: "How even the gaps between single keys were. Good typists reach about 50 %; a metronome has 100 %.",
-    text: (r) => `${fixed(r.key_consistency, 0)} %`,
+    text: (r) => `${fixed(r.key_consistency, 0)}%`,
   },
   chars: {
     name: "characters",
     means: "Correct, incorrect, extra and missed characters as they stood at the end. Correct counts only correct words.",
-    text: (r) => (r.chars ?? []).join(" / "),
+    text: (r) => (r.chars ?? []).join("/"),
   },
   time: {
     name: "time",

@@ -78,7 +78,7 @@ export class HistoryView {
       [this.cursor ? "tests shown" : "tests", String(this.results.length)],
       ["best wpm", fixed(Math.max(0, ...counted.map(({ wpm }) => wpm)), 0)],
       [`wpm, last ${recent.length}`, fixed(mean("wpm"), 0)],
-      [`accuracy, last ${recent.length}`, `${fixed(mean("acc"), 0)} %`],
+      [`accuracy, last ${recent.length}`, `${fixed(mean("acc"), 0)}%`],
       ["time typed", seconds(all)],
     ];
     return h("dl", { class: "small totals" }, ...facts.map(([name, value]) => h("div", { class: "figure-box" }, h("dt", {}, name), h("dd", {}, value))));
@@ -113,8 +113,8 @@ export class HistoryView {
         h("th", { scope: "row" }, h("a", { href: `#/result/${result.session}` }, h("time", { datetime: when.toISOString() }, shortDate(when)))),
         h("td", { class: "main" }, fixed(result.wpm, 1)),
         h("td", {}, fixed(result.raw, 1)),
-        h("td", {}, `${fixed(result.acc, 1)} %`),
-        h("td", {}, `${fixed(result.consistency, 0)} %`),
+        h("td", {}, `${fixed(result.acc, 1)}%`),
+        h("td", {}, `${fixed(result.consistency, 0)}%`),
         h("td", { class: "what" }, testName(result), result.language && result.language !== "en" ? `, ${result.language}` : "", result.verdict === "ok" ? "" : ` · ${result.verdict}`),
         h("td", {}, seconds(result.duration_ms)),
       );

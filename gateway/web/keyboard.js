@@ -119,7 +119,7 @@ function keyTable(figures) {
         h("th", { scope: "row" }, key === " " ? "space" : key),
         h("td", {}, presses),
         h("td", {}, errors),
-        h("td", {}, `${fixed((100 * errors) / presses, 0)} %`),
+        h("td", {}, `${fixed((100 * errors) / presses, 0)}%`),
         h("td", {}, gaps ? `${fixed(gapMs / gaps, 0)} ms` : "–"),
         h("td", {}, gaps ? fixed(wordsPerMinute(1, gapMs / gaps), 0) : "–"),
       ),

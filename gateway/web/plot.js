@@ -90,13 +90,17 @@ export class Plot {
     for (let i = step - 1; i < xs.length; i += step) {
       parts.push(svg("text", { class: "tick", x: x(xs[i]), y: HEIGHT - 14, "text-anchor": "middle" }, this.data.xTexts[i]));
     }
-    parts.push(svg("text", { class: "axis", x: MARGIN.left - 8, y: HEIGHT - 14, "text-anchor": "end" }, xName === "second" ? "s" : ""));
+    if (xName === "second") parts.push(svg("text", { class: "axis", x: width - MARGIN.right + 18, y: HEIGHT - 14 }, "s"));
     parts.push(svg("text", { class: "axis", transform: `translate(11 ${MARGIN.top + inner.height / 2}) rotate(-90)`, "text-anchor": "middle" }, yName));
 
     for (const { values, className } of lines) {
       const points = values.flatMap((v, i) => (v === null ? [] : [`${x(xs[i]).toFixed(1)},${y(v).toFixed(1)}`]));
-      if (points.length === 1) parts.push(svg("circle", { class: `dot ${className}`, cx: points[0].split(",")[0], cy: points[0].split(",")[1], r: 3 }));
-      else if (points.length) parts.push(svg("polyline", { class: `curve ${className}`, points: points.join(" ") }));
+      if (points.length === 1 || className.includes("dots")) {
+        const dot = (/** @type {string} */ point) => svg("circle", { class: `dot ${className}`, cx: point.split(",")[0], cy: point.split(",")[1], r: 3 });
+        parts.push(...points.map(dot));
+      } else if (points.length) {
+        parts.push(svg("polyline", { class: `curve ${className}`, points: points.join(" ") }));
+      }
     }
     if (errors) parts.push(...this.errorMarks(errors.values, x, inner.height, width));
     this.line = svg("line", { class: "at", y1: MARGIN.top, y2: MARGIN.top + inner.height, visibility: "hidden" });

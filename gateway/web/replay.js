@@ -9,6 +9,9 @@ import { seconds } from "./figures.js";
 import { Scorer } from "./scoring.js";
 import { TextView } from "./text-view.js";
 
+/** Before the first key, which is at 0. */
+const BEFORE = -1;
+
 export class Replay {
   /**
    * @param {import("./scoring.js").Word[]} words
@@ -30,7 +33,7 @@ export class Replay {
     this.frame = 0;
     this.scorer = new Scorer(words, options);
 
-    const root = h("div", { class: "text replayed", "aria-hidden": "true" });
+    const root = h("div", { class: "text", "aria-hidden": "true" });
     this.play = h("button", { type: "button", class: "play", onclick: () => this.toggle() }, "Play");
     this.seek = /** @type {HTMLInputElement} */ (
       h("input", { type: "range", min: 0, max: Math.ceil(this.endMs), step: 50, value: 0, "aria-label": "Time in the replay", oninput: () => this.onSeek() })
@@ -38,9 +41,9 @@ export class Replay {
     this.clock = h("span", { class: "clock" });
     const rate = h("select", { "aria-label": "Speed of the replay" }, ...["0.5", "1", "2", "4"].map((value) => h("option", { value, selected: value === "1" }, `${value}×`)));
     rate.addEventListener("change", () => (this.rate = Number(/** @type {HTMLSelectElement} */ (rate).value)));
-    this.element = h("div", { class: "replay" }, root, h("div", { class: "controls" }, this.play, this.seek, this.clock, rate));
+    this.element = h("div", { class: "replay" }, h("div", { class: "page" }, root), h("div", { class: "controls" }, this.play, this.seek, this.clock, rate));
     this.view = new TextView(root);
-    this.to(0);
+    this.to(BEFORE);
   }
 
   toggle() {
@@ -49,7 +52,7 @@ export class Replay {
   }
 
   start() {
-    if (this.next >= this.times.length) this.to(0);
+    if (this.next >= this.times.length) this.to(BEFORE);
     say(this.play, "Pause");
     let before = performance.now();
     const step = (/** @type {number} */ at) => {
@@ -110,9 +113,9 @@ export class Replay {
   /** @param {number} ms */
   after(ms) {
     this.now = ms;
-    this.seek.value = String(ms);
+    this.seek.value = String(Math.max(0, ms));
     this.seek.setAttribute("aria-valuetext", `${seconds(ms)} of ${seconds(this.endMs)}`);
     const { wpm, acc } = this.scorer.figures();
-    say(this.clock, `${(ms / 1000).toFixed(1)} s · ${Math.round(wpm)} wpm · ${Math.floor(acc)} %`);
+    say(this.clock, `${(Math.max(0, ms) / 1000).toFixed(1)} s · ${Math.round(wpm)} wpm · ${Math.floor(acc)}%`);
   }
 }

@@ -69,7 +69,7 @@ export class ResultView {
       panels.push(panel("Replay", (this.replay = new Replay(scorer.words, options, events, started)).element));
       if (!scorer.zen) panels.push(panel("Errors by key", keyboardPicture(keyFigures(scorer.words, options, events), settings.layout)));
     }
-    this.root.replaceChildren(this.heading, this.figures, h("div", { class: "after" }, this.state, actions), ...panels);
+    this.root.replaceChildren(this.heading, this.figures, h("div", { class: "after" }, this.state, actions), keysHelp(), ...panels);
     this.setState(state);
     if (fresh) {
       this.heading.focus({ preventScroll: true });
@@ -126,6 +126,20 @@ export function wrongWords(scorer) {
 function missedList(words, started) {
   const shown = words.slice(0, MOST_MISSED).map((word) => h("li", { lang: started.language, dir: "auto" }, word));
   return h("ul", { class: "missed" }, ...shown, words.length > MOST_MISSED ? h("li", { class: "quiet" }, `and ${words.length - MOST_MISSED} more`) : null);
+}
+
+/** Which keys lead on from here, by the setting that the style sheet knows. */
+function keysHelp() {
+  const entry = (/** @type {string} */ restart, /** @type {string[]} */ keys, /** @type {string} */ text) =>
+    h("span", { "data-restart": restart }, ...keys.flatMap((key) => [h("kbd", {}, key), " "]), text);
+  return h(
+    "p",
+    { class: "keys-help" },
+    entry("tab", ["Tab"], "next test"),
+    entry("tab", ["↓"], "look closer"),
+    entry("esc", ["Esc"], "next test"),
+    entry("tab-enter", ["Tab", "Enter"], "next test"),
+  );
 }
 
 /** @param {string} title @param {HTMLElement} content */

@@ -79,6 +79,7 @@ export class TextView {
     this.rtl = direction === "rtl";
     this.root.lang = language;
     this.root.dir = direction;
+    this.root.classList.toggle("zen", scorer.zen);
     this.rewind();
     this.marked = scorer.active;
     this.later(true);
@@ -168,7 +169,11 @@ export class TextView {
     this.setRuns(word, runsOf(typed, word.letters, passed));
     const extra = typed.slice(word.letters.length).join("");
     if (extra || word.extra) this.setExtra(word, extra);
-    word.element.classList.toggle("bad", passed && !scorer.isRight(index));
+    if (!highlights) {
+      // A browser without custom highlights marks whole words.
+      word.element.classList.toggle("done", passed);
+      word.element.classList.toggle("bad", passed && !scorer.isRight(index));
+    }
   }
 
   /** @param {ShownWord} word @param {string} extra */
