@@ -4,8 +4,10 @@ Two nodes that settle the same log make the same core, to the bit: it holds noth
 late, and are advisory) are kept out of its hash. What a node saw of the test live is the attestation.
 """
 
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from hashlib import blake2b
+from operator import attrgetter
 from struct import Struct
 from typing import Any, Final
 
@@ -92,15 +94,7 @@ class Result:
 
     def pack(self) -> bytes:
         """The result as bytes, for spool and stream: msgpack of [version, fields in their order]."""
-        values: list[Any] = [_VERSION]
-        for name in _FIELDS:
-            value = getattr(self, name)
-            if name == "summary":
-                value = astuple(value)
-            elif name == "reasons":
-                value = [astuple(reason) for reason in value]
-            values.append(value)
-        packed: bytes = msgpack.packb(values)
+        packed: bytes = msgpack.packb((_VERSION, *_values_of(self)), default=_parts)
         return packed
 
     @classmethod
@@ -150,6 +144,20 @@ class Result:
 
 _FIELDS = tuple(field.name for field in fields(Result))
 _SUMMARY = tuple(field.name for field in fields(Summary))
+_values_of = attrgetter(*_FIELDS)
+# dataclasses.astuple would copy every list deeply: 180 µs a result instead of 8
+_PARTS: dict[type, Callable[[Any], Any]] = {
+    kind: attrgetter(*(field.name for field in fields(kind)))
+    for kind in (Summary, CharCounts, InsertCounts, Series, Reason)
+}
+
+
+def _parts(value: object) -> Any:
+    """What msgpack does not know: a dataclass within a result, as the tuple of its fields."""
+    part = _PARTS.get(type(value))
+    if part is None:
+        raise TypeError(f"a {type(value).__name__} has no place in a result")
+    return part(value)
 
 
 def core_hash_of(
