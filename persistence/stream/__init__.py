@@ -6,6 +6,6 @@ in-process stream writes them to the result store. Neither decides anything abou
 
 from persistence.stream.inprocess import InProcessStream
 from persistence.stream.port import Stream, StreamFacts, StreamOptions
-from persistence.stream.spool import Spool, SpoolFacts, SpoolOptions
+from persistence.stream.spool import Spool, Spooled, SpoolFacts, SpoolOptions
 
-__all__ = ["InProcessStream", "Spool", "SpoolFacts", "SpoolOptions", "Stream", "StreamFacts", "StreamOptions"]
+__all__ = ["InProcessStream", "Spool", "SpoolFacts", "SpoolOptions", "Spooled", "Stream", "StreamFacts", "StreamOptions"]

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
+from tempfile import mkdtemp
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -109,9 +110,7 @@ async def test_any_order_of_copies_leaves_the_same_state(tmp_path: Path, data: s
     for name, opened in STORES.items():
         states = []
         for order in (copies, shuffled):
-            folder = tmp_path / f"{name}-{len(list(tmp_path.iterdir()))}"
-            folder.mkdir()
-            async with opened(folder) as store:
+            async with opened(Path(mkdtemp(dir=tmp_path, prefix=name))) as store:
                 cut = len(order) // 2
                 await store.write(order[:cut])
                 await store.write(order[cut:])

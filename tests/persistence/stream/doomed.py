@@ -1,0 +1,114 @@
+"""A process that accepts and stores results until it is killed: the subject of `test_crash`.
+
+    python -m tests.persistence.stream.doomed FOLDER SEED FIRST COUNT STEP AFTER
+
+It puts results FIRST, FIRST + 1, ... (COUNT of them; 0 only drains) in bursts and prints what it promises, one line each
+and at once: `accepted N`, `stored N`. STEP names a step of the drain at whose AFTER-th time it kills itself; `none` for
+never. Without being killed it drains, prints `done` and ends.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+from persistence.results import Outcome, SqliteResults
+from persistence.stream import InProcessStream, Spool, Spooled, StreamOptions
+from session.result import Result
+from tests.persistence.samples import sample
+
+STEPS = (
+    "before take",
+    "after take",
+    "before write",
+    "after write",
+    "before stored",
+    "after stored",
+    "before drop",
+    "after drop",
+)
+
+
+class Doom:
+    """Kills this process at one time of one step."""
+
+    def __init__(self, step: str, after: int) -> None:
+        self._step, self._left = step, after
+
+    def passes(self, step: str) -> None:
+        if step == self._step:
+            self._left -= 1
+            if self._left <= 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DoomedSpool(Spool):
+    """A spool that tells the doom of its steps."""
+
+    doom: Doom
+
+    async def take(self, limit: int) -> list[Spooled]:
+        self.doom.passes("before take")
+        rows = await super().take(limit)
+        self.doom.passes("after take")
+        return rows
+
+    def drop(self, rows: Sequence[Spooled]) -> None:
+        self.doom.passes("before drop")
+        super().drop(rows)
+        # behind the drop in the same thread's queue: when this runs the rows are deleted
+        self._threads.post(lambda _: self.doom.passes("after drop"))
+
+
+class DoomedStore(SqliteResults):
+    """A store that tells the doom of its steps."""
+
+    doom: Doom
+
+    async def write(self, results: Sequence[Result]) -> list[Outcome]:
+        self.doom.passes("before write")
+        outcomes = await super().write(results)
+        self.doom.passes("after write")
+        return outcomes
+
+
+def say(line: str) -> None:
+    os.write(1, line.encode() + b"\n")  # at once and whole: a promise is made when its line is in the pipe
+
+
+async def main(folder: Path, seed: int, first: int, count: int, doom: Doom) -> None:
+    chance = Random(seed)
+    numbers = {sample(i).session: i for i in range(first + count)}
+
+    def stored(session: bytes) -> None:
+        doom.passes("before stored")
+        say(f"stored {numbers[session]}")
+        doom.passes("after stored")
+
+    spool, store = DoomedSpool(folder / "spool"), DoomedStore(folder / "results.db")
+    spool.doom = store.doom = doom
+    options = StreamOptions(batch_rows=chance.choice([1, 7, 128]))
+    async with spool, store, InProcessStream(spool, store, stored, options) as stream:
+
+        async def accept(number: int) -> None:
+            await spool.put(sample(number))
+            say(f"accepted {number}")
+
+        number = first
+        async with asyncio.TaskGroup() as group:
+            while number < first + count:
+                burst = min(chance.randrange(1, 40), first + count - number)
+                for _ in range(burst):
+                    group.create_task(accept(number))
+                    number += 1
+                await asyncio.sleep(chance.choice([0, 0, 0.001, 0.004]))
+        assert await stream.flush(timeout_ms=30_000)
+    say("done")
+
+
+if __name__ == "__main__":
+    path, seed, first, count, step, after = sys.argv[1:]
+    asyncio.run(main(Path(path), int(seed), int(first), int(count), Doom(step, int(after))))

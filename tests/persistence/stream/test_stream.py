@@ -1,0 +1,255 @@
+"""What every stream promises, with a store that fails on demand; `STREAMS` names the implementations."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from persistence.cache import MemoryCache, RecentResults
+from persistence.errors import StoreError
+from persistence.results import Outcome, SqliteResults
+from persistence.stream import InProcessStream, Spool, SpoolOptions, Stream, StreamOptions
+from session.result import Result
+from tests.persistence.samples import copy_of, sample
+
+QUICK = StreamOptions(backoff_min_ms=1, backoff_max_ms=5)
+
+STREAMS: dict[str, Callable[..., Stream]] = {"in process": InProcessStream}
+
+
+class MoodyStore(SqliteResults):
+    """A SQLite store that can be told to refuse, to hang, or to dislike one session for good."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.refusals: list[Exception] = []
+        """What the next writes raise, in this order."""
+        self.away = False
+        self.open = asyncio.Event()
+        self.open.set()
+        self.disliked: bytes | None = None
+        self.batches: list[list[bytes]] = []
+
+    async def write(self, results: Sequence[Result]) -> list[Outcome]:
+        await self.open.wait()
+        if self.refusals:
+            raise self.refusals.pop(0)
+        if self.away:
+            raise StoreError("the store is away", retriable=True)
+        if self.disliked in [result.session for result in results]:
+            raise StoreError("never this one", retriable=False)
+        self.batches.append([result.session for result in results])
+        return await super().write(results)
+
+
+class Bench:
+    """A spool, a store and what a stream between them reported."""
+
+    def __init__(self, make: Callable[..., Stream], folder: Path) -> None:
+        self.make = make
+        self.folder = folder
+        self.told: list[bytes] = []
+        self.heard = asyncio.Event()
+
+    async def __aenter__(self) -> "Bench":
+        self._stack = AsyncExitStack()
+        self.spool = await self._stack.enter_async_context(
+            Spool(self.folder / "spool", SpoolOptions(probe_ms=5, patience_ms=0))
+        )
+        self.store = await self._stack.enter_async_context(MoodyStore(self.folder / "results.db"))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    def stream(self, options: StreamOptions = QUICK, **more: object) -> Stream:
+        return self.make(self.spool, self.store, self.hear, options, chance=Random(1), **more)
+
+    def hear(self, session: bytes) -> None:
+        self.told.append(session)
+        self.heard.set()
+
+    async def told_of(self, count: int) -> None:
+        async with asyncio.timeout(10):
+            while len(self.told) < count:
+                self.heard.clear()
+                await self.heard.wait()
+
+    async def emptied(self) -> None:
+        """Wait for the spool's thread to have deleted what was dropped."""
+        await self.spool.sync()
+        await asyncio.sleep(0)
+
+
+@pytest.fixture(params=STREAMS)
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with Bench(STREAMS[request.param], tmp_path) as made:
+        yield made
+
+
+async def test_a_result_is_stored_told_of_and_dropped(bench: Bench):
+    async with bench.stream() as stream:
+        await bench.spool.put(sample())
+        await bench.told_of(1)
+        assert bench.told == [sample().session]
+        assert await bench.store.by_id(sample().session) == sample()
+        assert await stream.flush(timeout_ms=5_000)
+        await bench.emptied()
+        assert bench.spool.facts().rows == 0
+        assert stream.facts().stored == 1
+
+
+async def test_it_is_told_only_after_the_store_has_it(bench: Bench):
+    bench.store.open.clear()
+    async with bench.stream() as stream:
+        await bench.spool.put(sample())
+        await asyncio.sleep(0.02)
+        assert bench.told == []
+        assert not await stream.flush(timeout_ms=1)
+        bench.store.open.set()
+        await bench.told_of(1)
+
+
+async def test_each_users_results_are_handed_on_in_order(bench: Bench):
+    async with bench.stream(StreamOptions(batch_rows=7)) as stream:
+        results = [sample(i, user=i % 5 + 1) for i in range(200)]
+        await asyncio.gather(*map(bench.spool.put, results))
+        assert await stream.flush(timeout_ms=10_000)
+    written = [session for batch in bench.store.batches for session in batch]
+    assert written == bench.told == [result.session for result in results]
+    assert all(len(batch) <= 7 for batch in bench.store.batches)
+
+
+async def test_what_an_earlier_process_left_is_stored_at_boot(bench: Bench):
+    await asyncio.gather(*(bench.spool.put(sample(i)) for i in range(10)))
+    async with bench.stream():
+        await bench.told_of(10)
+    bench.told.clear()
+    async with bench.stream() as stream:  # and a second stream on the same spool finds nothing to do again
+        assert await stream.flush(timeout_ms=5_000)
+    assert bench.told == []
+
+
+async def test_while_the_store_is_away_the_spool_grows_and_then_drains_in_order(bench: Bench):
+    bench.store.away = True
+    async with bench.stream() as stream:
+        for i in range(5):
+            await bench.spool.put(sample(i))
+        async with asyncio.timeout(10):
+            while stream.facts().failures < 3:  # noqa: ASYNC110  # facts come without an event
+                await asyncio.sleep(0.001)
+        with pytest.raises(StoreError, match="the store is away"):
+            await stream.ping()
+        assert bench.spool.facts().rows == 5
+        bench.store.away = False
+        await bench.told_of(5)
+        assert bench.told == [sample(i).session for i in range(5)]
+        assert await stream.flush(timeout_ms=5_000)
+        await stream.ping()
+        assert stream.facts().fault is None
+
+
+async def test_a_fault_of_ours_does_not_end_the_drain(bench: Bench):
+    bench.store.refusals = [RuntimeError("a bug"), StoreError("busy", retriable=True)]
+    async with bench.stream() as stream:
+        await bench.spool.put(sample())
+        await bench.told_of(1)
+        assert stream.facts().failures == 2
+
+
+async def test_one_result_that_can_never_be_stored_holds_up_nobody(bench: Bench):
+    bench.store.disliked = sample(5).session
+    async with bench.stream() as stream:
+        await asyncio.gather(*(bench.spool.put(sample(i)) for i in range(12)))
+        await bench.told_of(11)
+        assert await stream.flush(timeout_ms=5_000)
+        assert (stream.facts().stored, stream.facts().refused) == (11, 1)
+        await bench.emptied()
+        assert (bench.spool.facts().rows, bench.spool.facts().refused_rows) == (1, 1)
+    assert bench.told == [sample(i).session for i in range(12) if i != 5]
+
+
+async def test_a_listener_that_fails_holds_up_nobody(bench: Bench):
+    def broken(session: bytes) -> None:
+        bench.hear(session)
+        raise RuntimeError("the listener's fault")
+
+    async with bench.make(bench.spool, bench.store, broken, QUICK) as stream:
+        await asyncio.gather(*(bench.spool.put(sample(i)) for i in range(3)))
+        await bench.told_of(3)
+        assert await stream.flush(timeout_ms=5_000)
+        assert stream.facts().failures == 0
+
+
+async def test_a_copy_of_a_stored_session_is_told_again(bench: Bench):
+    """A client that resumes and finishes once more must hear `stored` for its copy too."""
+    async with bench.stream():
+        await bench.spool.put(sample())
+        await bench.told_of(1)
+        await bench.spool.put(copy_of(sample(), core=1, seen_live=1))
+        await bench.told_of(2)
+    found = await bench.store.by_id(sample().session)
+    assert found is not None
+    assert (found.core_hash, found.verdict) == (sample().core_hash, "review")
+
+
+async def test_closing_hands_on_what_is_left(bench: Bench):
+    async with bench.stream():
+        puts = [bench.spool.put(sample(i)) for i in range(300)]
+    assert len(bench.told) == 300
+    assert all(put.done() for put in puts)
+
+
+async def test_closing_ends_in_bounded_time_and_leaves_the_rest_spooled(bench: Bench):
+    bench.store.away = True
+    async with asyncio.timeout(5):
+        async with bench.stream(StreamOptions(close_ms=20, backoff_min_ms=1_000, backoff_max_ms=60_000)):
+            await bench.spool.put(sample())
+    assert bench.spool.facts().rows == 1
+    bench.store.away = False
+    async with bench.stream():
+        await bench.told_of(1)
+
+
+async def test_closing_cuts_a_back_off_short(bench: Bench):
+    bench.store.away = True
+    async with asyncio.timeout(5):
+        async with bench.stream(StreamOptions(backoff_min_ms=60_000, backoff_max_ms=60_000)) as stream:
+            await bench.spool.put(sample())
+            while stream.facts().failures == 0:  # noqa: ASYNC110  # facts come without an event
+                await asyncio.sleep(0.001)
+            bench.store.away = False
+    assert bench.told == [sample().session]
+
+
+async def test_a_closed_stream_says_so(bench: Bench):
+    async with bench.stream() as stream:
+        await stream.ping()
+    with pytest.raises(StoreError, match="stopped"):
+        await stream.ping()
+    assert not await stream.flush(timeout_ms=10)
+
+
+async def test_the_recent_list_knows_of_a_result_before_its_owner_hears(bench: Bench):
+    async with MemoryCache() as cache:
+        recent = RecentResults(cache, bench.store)
+        assert await recent.of(7) == []
+        lists: list[asyncio.Task[list[Result]]] = []
+
+        def hear(session: bytes) -> None:
+            lists.append(asyncio.get_running_loop().create_task(recent.of(7)))
+            bench.hear(session)
+
+        async with bench.make(bench.spool, bench.store, hear, QUICK, recent=recent):
+            await bench.spool.put(sample())
+            await bench.told_of(1)
+        assert await lists[0] == [sample()]
+
+
+@pytest.mark.parametrize("wrong", [{"batch_rows": 0}, {"batch_rows": 20_000}, {"close_ms": 0}])
+def test_options_out_of_range_are_refused(wrong: dict[str, int]):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        StreamOptions(**wrong)
