@@ -1,0 +1,199 @@
+"""A small client to play tests with: it keeps its log, ticket and last receipt, as a page does."""
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from session.machine import Outcome, TypingSession
+from session.messages import Error, Resume, Resumed
+from session.options import SessionLimits, TestOptions
+from session.passages import Material, Vocabulary, free, generating, practising, quoting
+from session.receipt import KeyRing, Ticket
+from session.resume import Claim
+
+T = TypeVar("T")
+
+RING = KeyRing([(7, bytes(range(32)))])
+LIMITS = SessionLimits()
+EPOCH_MS = 1_790_000_000_000
+"""The wall clock at the monotonic clock's 0, in all plays."""
+WORDS = ("the", "of", "and", "to", "in", "you", "that", "it", "he", "was", "for", "on", "are", "with", "as", "his")
+VOCABULARY = Vocabulary(WORDS, language="en", version=3, direction="ltr")
+QUOTE = "A short passage, typed with care."
+USER = 41
+
+
+def run(steps: Generator[None, None, T]) -> T:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            value: T = done.value
+            return value
+
+
+def material_for(options: TestOptions, *, seed: int = 1, text: str | None = None) -> Material:
+    match options.mode:
+        case "words" | "time":
+            return run(generating(VOCABULARY, options, seed=seed))
+        case "quote":
+            return run(quoting(QUOTE, test=9, version=2, title="Care", language="en", direction="ltr"))
+        case "text":
+            return run(
+                practising(
+                    options.text or text or "",
+                    timed=options.seconds is not None,
+                    language="en",
+                    direction="ltr",
+                    limits=LIMITS,
+                )
+            )
+        case _:
+            return free(language="en", direction="ltr")
+
+
+def session_id(number: int = 0) -> bytes:
+    return bytes.fromhex("0190163d8694739b") + (0x8000000000000000 + number).to_bytes(8, "big")
+
+
+@dataclass
+class Player:
+    """One test: the client's side and whatever server has the session now."""
+
+    options: TestOptions
+    limits: SessionLimits = LIMITS
+    seed: int = 1
+    started_ms: float = 1000.0
+    log: list[Any] = field(default_factory=list)
+    receipt: bytes | None = None
+    zero_ms: float | None = None
+    """Server's monotonic clock at the log's first event."""
+    client_ms: float = 0.0
+    """Client time of the last event."""
+
+    def __post_init__(self) -> None:
+        self.material = material_for(self.options, seed=self.seed)
+        self.session = TypingSession.begin(
+            self.options,
+            self.material,
+            session=session_id(self.seed),
+            user=USER,
+            seed=self.seed,
+            ref=1,
+            ring=RING,
+            limits=self.limits,
+            now_ms=self.started_ms,
+            epoch_ms=EPOCH_MS + int(self.started_ms),
+        )
+        self.ticket = self.session.ticket
+
+    @property
+    def n(self) -> int:
+        return len(self.log) // 2
+
+    @property
+    def now_ms(self) -> float:
+        """Server's clock when the last event arrived, on a network that takes no time."""
+        assert self.zero_ms is not None
+        return self.zero_ms + self.client_ms
+
+    def note(self, dt: int, key: str) -> None:
+        """Type a key without sending it."""
+        if self.zero_ms is None:
+            self.zero_ms = self.started_ms + dt
+        else:
+            self.client_ms += dt
+        self.log += (dt, key)
+
+    def send(self, since: int, *, late_ms: float = 0.0) -> Outcome:
+        """Send the log from event `since` on."""
+        return self.session.keys(since, self.log[2 * since :], None, now_ms=self.now_ms + late_ms)
+
+    def type(self, keys: str | list[str], *, dt: int = 120) -> Outcome:
+        """Type keys, each in a frame of its own; the first outcome that says anything."""
+        for key in keys:
+            since = self.n
+            self.note(dt, key)
+            outcome = self.send(since)
+            if outcome is not None:
+                return outcome
+        return None
+
+    def tick(self) -> dict[str, Any] | None:
+        wire = self.session.tick(now_ms=self.now_ms)
+        if wire is not None:
+            self.receipt = wire["r"]
+        return wire
+
+    def resume_message(self, **changes: Any) -> Resume:
+        values: dict[str, Any] = {
+            "session": self.session.id,
+            "ticket": self.ticket,
+            "n": self.n,
+            "receipt": self.receipt,
+            "text": self.options.text,
+            "ref": 2,
+        }
+        return Resume(**values | changes)
+
+    def claim(self, *, after_ms: float = 0.0, **changes: Any) -> Claim:
+        claim = Claim.open(
+            self.resume_message(**changes),
+            user=USER,
+            ring=RING,
+            limits=self.limits,
+            epoch_ms=EPOCH_MS + int(self.now_ms + after_ms),
+        )
+        assert isinstance(claim, Claim), claim
+        return claim
+
+    def move(self, *, after_ms: float = 0.0, batch: int = 700, conflict: bool = False, **changes: Any) -> Outcome:
+        """Lose the process; resume on another one `after_ms` later, and send the log again."""
+        claim = self.claim(after_ms=after_ms, **changes)
+        now_ms = (self.now_ms if self.zero_ms is not None else self.started_ms) + after_ms
+        # another process: its monotonic clock has nothing to do with the old one's
+        self.session = rebuilt(
+            claim, self.options, now_ms=now_ms, seed=self.seed, limits=self.limits, conflict=conflict
+        )
+        return self.send_again(batch=batch, now_ms=now_ms)
+
+    def send_again(self, *, batch: int, now_ms: float) -> Outcome:
+        """Send the log from where the session has it."""
+        said: Outcome = None
+        for at in range(self.session.n, self.n, batch):
+            outcome = run(self.session.feeding(at, self.log[2 * at : 2 * (at + batch)], None, now_ms=now_ms))
+            said = said or outcome
+        return said
+
+
+def rebuilt(
+    claim: Claim,
+    options: TestOptions,
+    *,
+    now_ms: float,
+    seed: int = 1,
+    limits: SessionLimits = LIMITS,
+    conflict: bool = False,
+) -> TypingSession:
+    session = TypingSession.rebuild(
+        claim,
+        material_for(claim.ticket.options, seed=seed, text=options.text),
+        ring=RING,
+        limits=limits,
+        now_ms=now_ms,
+        epoch_ms=EPOCH_MS + int(now_ms),
+        conflict=conflict,
+    )
+    assert isinstance(session, TypingSession), session
+    return session
+
+
+def held(player: Player, *, away_ms: float, **changes: Any) -> Resumed | Error:
+    """Lose the connection; resume on the same process `away_ms` later."""
+    lost_ms = player.now_ms
+    player.session.detach(now_ms=lost_ms)
+    return player.session.reattach(player.claim(**changes), now_ms=lost_ms + away_ms)
+
+
+def ticket_of(player: Player) -> Ticket:
+    return Ticket.open(RING, player.ticket)
