@@ -867,7 +867,7 @@ def _protocol(reason: str) -> Breach:
 
 def _times(events: list[Any], last_ms: float) -> list[float]:
     """Client time of each of these events, the last of which was at `last_ms`."""
-    times = list(accumulate(events[:1:-2], lambda time, dt: time - dt, initial=last_ms))
+    times = list(accumulate(events[-2:0:-2], lambda time, dt: time - dt, initial=last_ms))
     times.reverse()
     return times
 
