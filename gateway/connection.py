@@ -45,7 +45,7 @@ from session.messages import (
 from session.options import TestOptions
 from session.passages import Material
 from session.result import Result
-from session.state import State
+from session.state import FINAL, State
 
 if TYPE_CHECKING:
     from gateway.hub import Hub
@@ -512,7 +512,7 @@ class Connection(Peer):
     def _let_go(self, session: TypingSession) -> None:
         """Give the session to the hub. Not in the middle of a job on it: then its client's log makes it anew."""
         self._drop(session)
-        if session.n and not self._working:
+        if session.n and session.state not in FINAL and not self._working:
             self._hub.hold(session)
 
     def supersede(self) -> None:

@@ -176,7 +176,7 @@ async def test_a_guest_comes_back(url: str) -> None:
         assert second.ready["user"] == first.ready["user"]
 
 
-@pytest.mark.parametrize("token", ["", "nonsense", "a.b.c", "é", "x" * 5000])
+@pytest.mark.parametrize("token", ["nonsense", "a.b.c", "é", "x" * 5000])
 async def test_a_token_that_is_none_of_ours(url: str, token: str) -> None:
     """Closed 4501, not to come back with the same."""
     async with client(url, auth=False) as typist:
@@ -496,7 +496,7 @@ async def test_more_keys_than_anybody_types(url: str) -> None:
     """Over 500 a second of claimed time: 4504. Over 50: at least `review`."""
     async with client(url) as typist:
         await typist.start("zen")
-        await typist.keys(*("ab" * 2000), gap_ms=1)
+        await typist.keys(*("ab" * 2500), gap_ms=1)
         assert (await typist.closed()).code == 4504
     async with client(url) as typist:
         await typist.start("zen")
