@@ -95,9 +95,8 @@ class Handshake:
         host = headers.get("host")
         if not host or "," in host:
             return Refusal(400, "The request needs exactly one Host header.")
-        if headers.get("upgrade", "").lower() != "websocket" or (
-            (connection := headers.get("connection", "").lower()) != "upgrade"
-            and "upgrade" not in [token.strip() for token in connection.split(",")]
+        if _tokens(headers.get("upgrade", "")) != ["websocket"] or "upgrade" not in _tokens(
+            headers.get("connection", "")
         ):
             return Refusal(
                 426,
@@ -184,6 +183,16 @@ def parse_request(head: bytes) -> Request | Refusal:
         return Refusal(400, "This is no HTTP request.")
     path, _, query = collector.target.decode("latin-1").partition("?")
     return Request(parser.get_method().decode("ascii"), path, query, parser.get_http_version(), collector.headers)
+
+
+def _tokens(value: str) -> list[str]:
+    """The members of a list header (RFC 9110 5.6.1: empty ones do not count), in lower case."""
+    value = value.lower()
+    return (
+        [value]
+        if value in ("upgrade", "websocket")
+        else [token for part in value.split(",") if (token := part.strip())]
+    )
 
 
 def _is_nonce(key: bytes) -> bool:
