@@ -151,7 +151,8 @@ _BRACKETED = 8
 _CAPITAL = 9
 _CAPITAL_OF_QUESTION = 10
 _CAPITAL_OF_EXCLAMATION = 11
-_DRESSES = 12
+_ONE_WORD = 12
+_DRESSES = 13
 
 
 class Vocabulary:
@@ -161,7 +162,7 @@ class Vocabulary:
     cannot be typed, `ValueError` for an empty list.
     """
 
-    __slots__ = ("_closed", "_marks", "_turkic", "_words", "direction", "language", "spaced", "version")
+    __slots__ = ("_closed", "_marks", "_surplus", "_turkic", "_words", "direction", "language", "spaced", "version")
 
     language: str
     version: int
@@ -181,6 +182,7 @@ class Vocabulary:
         self._words = tuple(words)
         # twice, since a single cluster is one word in any script; cut short of the length at which every run is cut
         self.spaced = all(len(prepare((word * 2)[:40], timed=True).words) == 1 for word in words)
+        self._surplus = tuple(len(word) - len(clusters(word)) for word in words)
         # the scorer's words; those of a timed text bear their closing space already
         self._closed: tuple[Word, ...] = tuple(_word(f"{word} ") for word in words) if self.spaced else ()
 
@@ -216,8 +218,15 @@ class Vocabulary:
                 return self._capital(word)
             case 10:
                 return marks.before_question + self._capital(word)
-            case _:
+            case 11:
                 return marks.before_exclamation + self._capital(word)
+            case _:
+                return self._capital(word) + marks.stop
+
+    def surplus(self, code: int) -> int:
+        """Code points of a code's word beyond one a cluster."""
+        item = code // _DRESSES
+        return self._surplus[item] if item < len(self._words) else 0
 
     def closed(self, code: int) -> Word:
         """The same as a word of the scorer's, with its closing space."""
@@ -341,12 +350,13 @@ def _codes(
             last_two = (last_two[1], item)
         dress = next(sentence, _PLAIN)
         if options.punctuation and len(codes) + 1 == wanted and dress not in (_QUESTION, _EXCLAMATION):
-            dress = _STOP  # a text of so many words ends its last sentence, however short that is
+            # a text of so many words ends its last sentence, however short that is
+            dress = _STOP if dress < _CAPITAL else _ONE_WORD
         code = item * _DRESSES + dress
         piece = vocabulary.dressed(code)
         codes.append(code)
         pieces.append(piece)
-        characters_left -= len(piece) + vocabulary.spaced
+        characters_left -= len(piece) - vocabulary.surplus(code) + vocabulary.spaced
         if len(codes) % _SLICE_WORDS == 0:
             yield
     most = (size + _NUMBERS) * _DRESSES if options.numbers else size * _DRESSES
