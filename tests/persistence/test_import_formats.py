@@ -285,7 +285,11 @@ async def test_paragraphs(tmp_path: Path) -> None:
 
 
 async def test_one_passage_a_line(tmp_path: Path) -> None:
-    for content in ("It ends here.\nDoes it?\nYes!", "a short line\na much longer line that nobody would have wrapped"):
+    for content in (
+        "It ends here.\nDoes it?\nYes!",
+        "今天天气很好。\n我们去公园。",
+        "a short line\na much longer line that nobody would have wrapped",
+    ):
         result = await imported(tmp_path / "quotes.txt", content, ENGLISH)
         assert [test.text for test in result.tests] == content.split("\n")
         assert result.report.format == "plain text, one passage a line"

@@ -62,11 +62,13 @@ def _form_of(text: str, file_name: str) -> Form:
 
     if "|" in text and all(len(piece.split()) <= 1 for line in full for piece in line.split("|")):
         return "words"
-    if len(full) > 1 and all(_WORD_LINE.fullmatch(line) for line in full):
+    sentences = all(line.endswith(_ENDS_OF_SENTENCES) for line in full)
+    # A line without a space is a word, but for the sentences of scripts that write none.
+    if len(full) > 1 and not sentences and all(_WORD_LINE.fullmatch(line) for line in full):
         return "words"
     if "" in "\n".join(lines).strip().split("\n"):
         return "paragraphs"
-    if len(full) > 1 and (all(line.endswith(_ENDS_OF_SENTENCES) for line in full) or not _wrapped(full)):
+    if len(full) > 1 and (sentences or not _wrapped(full)):
         return "lines"
     return "paragraphs"
 
