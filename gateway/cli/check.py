@@ -266,10 +266,11 @@ def _page(settings: "Settings") -> Iterator[Finding]:
 
 def _tried(part: str, probe: Callable[[], str]) -> Finding:
     """What `probe` says, or why it failed."""
+    from gateway.jwks import Unreadable
     from persistence.catalogue import CatalogueError
     from persistence.errors import StoreError
 
-    expected = (OSError, StoreError, CatalogueError)
+    expected = (OSError, StoreError, CatalogueError, Unreadable)
     try:
         return Finding(part, "ok", probe())
     except expected as fault:
