@@ -153,7 +153,7 @@ class Gateway:
         spool = await enter(Spool(folder.spool, settings.spool))
 
         texts = Texts(catalogue, limits=settings.session)
-        await asyncio.to_thread(texts.warm)
+        await texts.warm()
         hub = self.hub = Hub(
             loop=loop,
             node=settings.node.name,
@@ -229,7 +229,7 @@ class Gateway:
                 setting="admin.port",
                 flag="--admin-port",
             )
-        await enter(_owned(_refreshing(catalogue), name="refresh the catalogue"))
+        await enter(_owned(_refreshing(catalogue, texts), name="refresh the catalogue"))
         await enter(_owned(_measuring_lag(metrics), name="measure the loop's lag"))
 
 
@@ -383,12 +383,13 @@ async def _owned(work: Coroutine[Any, Any, None], *, name: str) -> AsyncIterator
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _refreshing(catalogue: Catalogue) -> None:
+async def _refreshing(catalogue: Catalogue, texts: Texts) -> None:
     """See what `typegate tests import` writes while the server runs."""
     while True:
         await asyncio.sleep(REFRESH_S)
         try:
             if await catalogue.refresh():
+                await texts.warm()
                 log.info("took in new tests", tests=len(catalogue.shelf))
         except CatalogueError as fault:
             log.warning("the catalogue cannot be read again; what was read before stays", fault=str(fault))

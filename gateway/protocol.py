@@ -177,7 +177,7 @@ def _conversation() -> list[tuple[bool, dict[str, object]]]:
             material = end.value
             break
     session = TypingSession.begin(
-        options,  # type: ignore[arg-type]  # no Error: asserted above
+        options,
         material,
         session=bytes.fromhex("019b76da900071238000000000000001"),
         user=-42,

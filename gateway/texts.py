@@ -3,11 +3,12 @@
 Choosing by seed and generating are `session.passages`' rules; this is the shelf that it reaches into.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Generator
 from typing import Final, TypeVar
 
-from persistence.catalogue import Catalogue, Shelf, Test
+from persistence.catalogue import Catalogue, Shelf, Test, WordList
 from scoring.text import TextError
 from session.messages import Error
 from session.options import SessionLimits, TestOptions
@@ -48,10 +49,15 @@ class Texts:
         self._vocabularies: OrderedDict[tuple[str, int], Vocabulary] = OrderedDict()
         self._passages: OrderedDict[tuple[int, int], Material] = OrderedDict()
 
-    def warm(self) -> None:
-        """Make every present word list ready. Takes a while: call it before there are clients, or in a thread."""
-        for words in self._catalogue.shelf.word_lists:
-            self._vocabulary(words.language, words.version)
+    async def warm(self) -> None:
+        """Make every present word list ready, in a thread: a long list takes longer than the loop may be held."""
+        missing = [
+            words
+            for words in self._catalogue.shelf.word_lists[:KEPT_VOCABULARIES]
+            if (words.language, words.version) not in self._vocabularies
+        ]
+        for vocabulary in await asyncio.to_thread(lambda: [_vocabulary(words) for words in missing]):
+            _keep(self._vocabularies, (vocabulary.language, vocabulary.version), vocabulary, KEPT_VOCABULARIES)
 
     def choosing(self, options: TestOptions, *, seed: int, ref: int | None) -> Making:
         """The text of a new test."""
@@ -133,9 +139,7 @@ class Texts:
         key = (words.language, words.version)
         vocabulary = self._vocabularies.get(key)
         if vocabulary is None:
-            vocabulary = Vocabulary(
-                words.words, language=words.language, version=words.version, direction=words.direction
-            )
+            vocabulary = _vocabulary(words)
             _keep(self._vocabularies, key, vocabulary, KEPT_VOCABULARIES)
         else:
             self._vocabularies.move_to_end(key)
@@ -147,6 +151,10 @@ class Texts:
             return shelf.test(options.test)
         ids = shelf.ids(category=options.category, difficulty=options.difficulty, language=language)
         return shelf.test(choose_quote(ids, seed=seed)) if ids else None
+
+
+def _vocabulary(words: WordList) -> Vocabulary:
+    return Vocabulary(words.words, language=words.language, version=words.version, direction=words.direction)
 
 
 def _keep(kept: OrderedDict[K, V], key: K, value: V, most: int) -> None:

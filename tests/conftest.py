@@ -1,6 +1,7 @@
 """What every test may lean on: the reference data's folder, and CI's rule that a skipped test is a failure."""
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ def reference_data() -> Path:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> "object":
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """With CI=true a skip is a failure, but for tests marked `reference`."""
     report = yield
     if report.skipped and os.environ.get("CI") == "true" and item.get_closest_marker("reference") is None:

@@ -16,16 +16,14 @@ from session.options import SessionLimits
 from tests.gateway.typing_client import JSON, MSGPACK, Closed, TypingClient, client
 
 
-def settings(folder: Path, **sections: Any) -> Settings:
+def settings(folder: Path, **sections: object) -> Settings:
     """Embedded defaults on a free port, without an admin port."""
-    return Settings(
-        **{
-            "server": EdgeOptions(port=0),
-            "node": NodeOptions(name="node-1", data=folder),
-            "admin": AdminOptions(enabled=False),
-        }
-        | sections
-    )
+    given: dict[str, Any] = {
+        "server": EdgeOptions(port=0),
+        "node": NodeOptions(name="node-1", data=folder),
+        "admin": AdminOptions(enabled=False),
+    }
+    return Settings(**given | sections)
 
 
 @pytest.fixture(name="gateway")
