@@ -51,6 +51,7 @@ _BINARY_HEADS = [bytes((0x82, length)) for length in range(126)]
 _TEXT_HEADS = [bytes((0x81, length)) for length in range(126)]
 _COALESCED_BYTES = 16_384  # a turn's frames are joined up to here, so that joining stays cheap
 _OPCODES = frozenset(Opcode)
+_CONTROL = 0x08  # set in the opcodes of control frames (RFC 6455 5.5)
 
 _log = logging.getLogger(__name__)
 _parser_log = logging.getLogger(__name__ + ".parser")
@@ -441,7 +442,7 @@ class WebSocketWire(asyncio.Protocol):
                     return self._wait(data, position, whole)
                 length = int.from_bytes(data[position + 2 : position + whole], "big")
             parser = self._parser
-            so_far = 0 if parser is None else parser.current_size or 0
+            so_far = 0 if parser is None or first & _CONTROL else parser.current_size or 0
             if so_far + length <= self._wires.options.message_bytes:  # else its head is error enough
                 whole += 4 + length
                 if available < whole:
@@ -455,19 +456,19 @@ class WebSocketWire(asyncio.Protocol):
         return 0
 
     def _parse(self, frame: bytes) -> None:
-        """Have the library parse one whole frame, or a head that is an error, and do what follows."""
-        parser = self._parser
-        if parser is not None and frame[0] & 0x0F == Opcode.CLOSE:
-            # The client may close amidst a message (RFC 6455 5.4 lets control frames in); the library calls that an
-            # error. So the parser that knows of the message does not see it.
-            parser = None
+        """Have the library parse one whole frame, or a head that is an error, and do what follows.
+
+        Control frames may come amidst a message of fragments (RFC 6455 5.4) and are no part of it; the library counts
+        them in its size, and takes a close there for an error. So the parser that knows of the message never sees
+        them.
+        """
+        control = frame[0] & _CONTROL
+        parser = None if control else self._parser
         if parser is None:
             parser = Protocol(Side.SERVER, max_size=self._wires.options.message_bytes, logger=_parser_log)
             if self._close is not None:
                 parser.state = State.CLOSING
                 parser.close_sent = Close(*self._close)
-            self._parser = parser
-            self._fast = False
         parser.receive_data(frame)
         replies = parser.data_to_send()
         for event in parser.events_received():
@@ -481,9 +482,9 @@ class WebSocketWire(asyncio.Protocol):
         elif self._state != _ENDED:
             if replies and self.writable:  # pongs; RFC 6455 5.5.3 lets us leave out all but the last
                 self._write(b"".join(replies))
-            if self._state == _OPEN and parser.current_size is None:
-                self._parser = None
-                self._fast = not self._held
+            if not control:
+                self._parser = parser if parser.current_size is not None else None
+            self._fast = self._state == _OPEN and self._parser is None and not self._held
 
     def _take_event(self, frame: Frame) -> None:
         if self._state != _OPEN:

@@ -100,6 +100,22 @@ async def test_every_whole_frame_is_heard_and_half_a_frame_is_not() -> None:
         assert wire.heard
 
 
+@pytest.mark.parametrize("cut", range(1, 140, 7))
+async def test_control_frames_amidst_a_message_are_no_part_of_it(cut: int) -> None:
+    """Where the message is as long as it may be, too; and also they are never handed over in part."""
+    peer = Recorder()
+    wire, transport, _ = memory_wire(peer, asyncio.get_running_loop(), message_bytes=1000)
+    wire.data_received(client_frame(TEXT, b"x" * 1000, fin=False))
+    ping, close = client_frame(PING, bytes(125)), client_frame(CLOSE, close_payload(1000, "r" * 123))
+    wire.data_received(ping[:cut])
+    wire.data_received(ping[cut:] + client_frame(PONG, b"!") + client_frame(0, b"", fin=False))
+    wire.data_received(close[:cut])
+    wire.data_received(close[cut:])
+    assert peer.pongs == [b"!"]
+    assert peer.closes == [(1000, "r" * 123)]
+    assert frames_of(transport) == [(PONG, bytes(125)), (CLOSE, close_payload(1000, "r" * 123))]
+
+
 # Errors of the client's.
 
 
