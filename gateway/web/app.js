@@ -29,7 +29,7 @@ socketUrl.protocol = socketUrl.protocol === "https:" ? "wss:" : "ws:";
 
 const client = new Client({
   url: socketUrl.href,
-  listener: { connection: onConnection, started: onStarted, tick: (tick) => testView.tick(tick), result: onResult, stored: onStored, failed: onFailed },
+  listener: { connection: onConnection, started: onStarted, tick: (tick) => testView.tick(tick), result: onResult, stored: onStored, warned: (sentence) => testView.note(sentence), failed: onFailed },
 });
 const testView = new TestView({
   type: (key, at) => client.type(key, at),

@@ -13,6 +13,8 @@ import { hold } from "./locks.js";
 const FLUSH_MS = 230;
 /** Events in one `keys` frame: each is at most 64 bytes of key and some digits, a frame at most 32 KiB. */
 const FRAME_EVENTS = 350;
+/** However soon the server says: a page that asks in a loop helps nobody. */
+const LEAST_RETRY_MS = 250;
 const CURRENT = "typegate.current";
 const TOKEN = "typegate.token";
 
@@ -23,6 +25,7 @@ const TOKEN = "typegate.token";
  * @property {(tick: Record<string, any>) => void} tick the running test's figures
  * @property {(session: string, result: Record<string, any>) => void} result of any test of this tab
  * @property {(session: string) => void} stored
+ * @property {(sentence: string) => void} warned the test goes on, but something is wrong with it
  * @property {(error: {code: string, message: string, retry: number | null}, log: TestLog | null) => void} failed the test
  *   at hand cannot go on, or none could be started
  */
@@ -294,18 +297,31 @@ export class Client {
 
   /** @param {Record<string, any>} error */
   onError(error) {
-    if (error.ref !== undefined && error.ref !== null && error.ref !== (this.log?.started.ref ?? this.ref)) return;
-    if (error.code === "gap" && this.log) {
+    const { code, ref, retry } = error;
+    if (typeof ref === "number" && ref !== (this.log?.started.ref ?? this.ref)) return;
+    if (code === "gap" && this.log) {
       this.attach(error.expected);
       this.flush();
-    } else if (this.wanted && typeof error.retry === "number") {
+    } else if (code === "conflict") {
+      this.listener.warned(error.message);
+    } else if (typeof retry === "number") {
       clearTimeout(this.retryTimer);
-      this.retryTimer = window.setTimeout(() => this.ask(), error.retry);
-    } else if (this.log && typeof error.retry === "number" && !this.attached) {
-      clearTimeout(this.retryTimer);
-      this.retryTimer = window.setTimeout(() => this.log && this.online && !this.attached && this.resume(), error.retry);
+      this.retryTimer = window.setTimeout(() => this.again(), Math.max(retry, LEAST_RETRY_MS));
     } else {
       this.giveUp(/** @type {any} */ (error));
+    }
+  }
+
+  /** What the server could not do a while ago. */
+  again() {
+    if (!this.online) return;
+    if (this.wanted) {
+      this.ask();
+    } else if (this.log && !this.attached) {
+      this.resume();
+    } else if (this.log) {
+      this.finishSent = false;
+      this.flush();
     }
   }
 

@@ -70,7 +70,7 @@ function settleOne(session, { url, token, result, stored }) {
       } else if (message.t === "error" && message.code === "gap") {
         sender.sent = message.expected;
         sendLog(sender, log);
-      } else if (message.t === "error" || message.t === "resumed") {
+      } else if ((message.t === "error" && message.code !== "conflict") || message.t === "resumed") {
         // With `retry` it may work later; without, the server will never have it.
         done(message.t === "error" && typeof message.retry !== "number");
       }

@@ -106,5 +106,3 @@ def _events(chance: Random, text: str, *, cyclic: bool) -> list[Any]:
     if chance.random() < 0.1:
         gaps = [gap - gap % 1000 for gap in gaps]  # events exactly on the seconds
     return [part for gap, key in zip(gaps, keys, strict=True) for part in (gap, key)]
-
-

@@ -1,0 +1,264 @@
+"""A real server, one real browser for the folder, and pages that tolerate no complaint of the browser's."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
+HERE = Path(__file__).parent
+READY = re.compile(rb"open (http://\S+)")
+
+# What the page's own content policy or the types that it demands would stop is noted, whether or not it shows.
+NOTE_VIOLATIONS = """
+window.violations = [];
+document.addEventListener("securitypolicyviolation", (event) => {
+  window.violations.push(`${event.violatedDirective}: ${event.blockedURI} ${event.sample}`);
+});
+"""
+NOTE_SHIFTS = """
+window.shift = 0;
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shift += entry.value;
+}).observe({ type: "layout-shift", buffered: true });
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test of this folder drives the browser, on the loop that the browser lives on."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+class Server:
+    """`typegate serve` as a process of its own, which can be killed and started again on the same port and data."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.port = 0
+        self.url = ""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start, and wait until it says its address."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        with (self.data / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "gateway.cli", "serve", "--port", str(self.port), "--no-admin"]
+                + ["--data", str(self.data)],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if found := READY.search(line):
+                self.url = found[1].decode()
+                self.port = int(self.url.rstrip("/").rsplit(":", 1)[1])
+                return
+        raise RuntimeError(f"the server did not start: {(self.data / 'server.log').read_text()[-2000:]}")
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it as an operator would, twice: at once."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            self._end(signal.SIGTERM)
+
+    def _end(self, sign: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(sign)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server that most tests share: each has a browser context, and so a guest, of its own."""
+    shared = Server(tmp_path_factory.mktemp("typegate"))
+    shared.start()
+    yield shared
+    shared.stop()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Server]:
+    """A server that the test may kill."""
+    own = Server(tmp_path / "data")
+    own.start()
+    yield own
+    own.stop()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """One Chromium for all."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@dataclass
+class Visitor:
+    """A page with what its tests do and ask all the time."""
+
+    page: Page
+    url: str
+    complaints: list[str] = field(default_factory=list)
+    """Console errors, exceptions, requests to anywhere else."""
+    frames: list[dict[str, Any]] = field(default_factory=list)
+    """Messages sent and received, in order, each with `way`: > or <."""
+
+    async def typed_text(self) -> str:
+        """The text of the test at hand."""
+        return await self.page.evaluate("document.getElementById('passage').textContent")
+
+    async def ready(self) -> None:
+        """Wait until there is a text, and the field has the focus."""
+        await self.page.wait_for_selector("#typing:not(.waiting) .text .w")
+        await self.page.wait_for_function("document.activeElement.id === 'field'")
+
+    async def type(self, text: str, *, delay_ms: float = 12) -> None:
+        """Type with the hardware keyboard."""
+        await self.page.keyboard.type(text, delay=delay_ms)
+
+    async def marks(self, name: str) -> list[str]:
+        """The pieces of text that stand marked so."""
+        return await self.page.evaluate(
+            "name => Array.from(CSS.highlights.get(name) ?? [], range => range.toString()).filter(Boolean)", name
+        )
+
+    async def state(self, wanted: str) -> None:
+        """Wait for the result to have come so far."""
+        await self.page.wait_for_selector(f"#result:not([hidden]) .state[data-state={wanted}]")
+
+    async def figure(self, name: str) -> str:
+        """A figure of the result that is shown."""
+        return await self.page.inner_text(f"[data-figure={name}] dd")
+
+    async def logs(self) -> list[str]:
+        """The sessions that the browser keeps a log of."""
+        names: list[str] = await self.page.evaluate("Object.keys(localStorage)")
+        return [name.split(".")[2] for name in names if re.fullmatch(r"typegate\.log\.[0-9a-f-]+", name)]
+
+    def sent(self, t: str) -> list[dict[str, Any]]:
+        """Messages of a kind that the page sent."""
+        return [frame for frame in self.frames if frame["way"] == ">" and frame["t"] == t]
+
+    def got(self, t: str) -> list[dict[str, Any]]:
+        """Messages of a kind that came."""
+        return [frame for frame in self.frames if frame["way"] == "<" and frame["t"] == t]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until what the test sees from outside holds."""
+        async with asyncio.timeout(20):
+            while not condition():
+                await asyncio.sleep(0.02)
+
+
+Visit = Callable[..., Awaitable[Visitor]]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visit(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterator[Visit]:
+    """Opens the page: `await visit(settings={...}, server=..., context=..., ready=True, **context options)`.
+
+    At the end no page may have complained: no console error, no exception, no violation of the content policy, no
+    request to another origin. `may_lose_server=True` allows what a killed server brings about.
+    """
+    visitors: list[tuple[Visitor, bool]] = []
+    contexts: list[BrowserContext] = []
+
+    async def opened(
+        *,
+        settings: dict[str, Any] | None = None,
+        server: Server | None = None,
+        context: BrowserContext | None = None,
+        ready: bool = True,
+        may_lose_server: bool = False,
+        script: str = "",
+        path: str = "",
+        **options: Any,
+    ) -> Visitor:
+        at = server or request.getfixturevalue("server")
+        if context is None:
+            context = await browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+            contexts.append(context)
+            chosen = json.dumps(json.dumps(settings or {}))
+            await context.add_init_script(
+                f"if (!localStorage.getItem('typegate.settings')) localStorage.setItem('typegate.settings', {chosen});"
+            )
+            await context.add_init_script(NOTE_VIOLATIONS + NOTE_SHIFTS + script)
+        page = await context.new_page()
+        visitor = Visitor(page, at.url)
+        visitors.append((visitor, may_lose_server))
+        _listen(visitor)
+        await page.goto(at.url + path)
+        if ready:
+            await visitor.ready()
+        return visitor
+
+    yield opened
+    for visitor, may_lose_server in visitors:
+        if not visitor.page.is_closed() and visitor.page.url.startswith("http"):
+            visitor.complaints += await visitor.page.evaluate("window.violations ?? []")
+        heard = [text for text in visitor.complaints if not (may_lose_server and "net::ERR_CONNECTION" in text)]
+        assert heard == [], visitor.url
+    for context in contexts:
+        await context.close()
+
+
+def _listen(visitor: Visitor) -> None:
+    page, complaints = visitor.page, visitor.complaints
+
+    def frame(way: str, payload: str | bytes) -> None:
+        visitor.frames.append({"way": way, **json.loads(payload)})
+
+    page.on(
+        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
+    )
+    page.on("pageerror", lambda error: complaints.append(f"{error}"))
+    page.on("request", lambda sent: None if _own(sent.url, visitor.url) else complaints.append(sent.url))
+    page.on(
+        "websocket",
+        lambda socket: (
+            socket.on("framesent", lambda payload: frame(">", payload)),
+            socket.on("framereceived", lambda payload: frame("<", payload)),
+        ),
+    )
+
+
+def _own(url: str, origin: str) -> bool:
+    return url.startswith((origin, "data:", "blob:"))
