@@ -146,7 +146,7 @@ def test_start_chooses_options_or_names_all_faults() -> None:
 @pytest.mark.parametrize(
     ("message", "wire"),
     [
-        (Hello(1, "n1", 5000, {"events": 9}), {"t": "hello", "v": 1, "node": "n1", "hb_ms": 5000, "limits": {"events": 9}}),
+        (Hello(1, "n", 5000, {"words": 9}), {"t": "hello", "v": 1, "node": "n", "hb_ms": 5000, "limits": {"words": 9}}),
         (Ready(-5, True, "tok"), {"t": "ready", "user": "-5", "guest": True, "token": "tok"}),
         (Ready(5, False), {"t": "ready", "user": "5", "guest": False}),
         (

@@ -3,6 +3,7 @@
 import gc
 import tracemalloc
 from hashlib import sha256
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -150,13 +151,11 @@ def test_sentences() -> None:
     assert text[-1] in ".?!"
     words = text.split()
     assert words[0][0].isupper()
-    for word, following in zip(words, words[1:], strict=False):
+    for word, following in pairwise(words):
         assert following[0].isupper() == (word[-1] in ".?!")
     assert set('.?!,;:"()') <= set(text)
-    assert any(
-        len(words) == 1
-        for words in [generated(VOCABULARY, TestOptions("words", count=1, punctuation=True)).text.split()]
-    )
+    alone = {generated(VOCABULARY, TestOptions("words", count=1, punctuation=True), seed).text for seed in range(9)}
+    assert all(text[0].isupper() and text[-1] == "." for text in alone)
 
 
 def test_numbers() -> None:
