@@ -99,6 +99,8 @@ class _Play:
         """By key due: inserts, wrong inserts, latencies of the correct ones."""
         self.taken_back = 0
         """Clusters that deletes took away."""
+        self.at: float = 0
+        """Time of the last scored event."""
         self._scorer = scorer
 
     def event(self, number: int, dt: float, key: str) -> bool:
@@ -109,6 +111,7 @@ class _Play:
         scorer.feed((dt, key))
         if scorer.scored <= number:
             return False
+        self.at = at = scorer.elapsed_ms
         now = scorer.pos
         if key in (DELETE, DELETE_WORD):
             if now[0] < word:
@@ -116,7 +119,6 @@ class _Play:
             self.taken_back += len(self.inputs[-1]) - now[1]
             self.inputs[-1] = scorer.active_input
             return True
-        at = scorer.elapsed_ms
         latency = at - self.presses[-1][0] if self.presses else None
         self.presses.append((at, key, number))
         key = typed(key)
@@ -163,7 +165,7 @@ def analyse(
     holds = holds or {}
     spans = hold_spans([(at, key, holds[event]) for at, key, event in play.presses if event in holds])
     if stop_ms is None:
-        stop_ms = scorer.elapsed_ms if limit_ms is None else limit_ms
+        stop_ms = play.at if limit_ms is None else limit_ms
     presented = [] if zen else [words[word % len(words)] for word in range(len(inputs))]
     if presented and play.inputs[-1] and not (scorer.ended and limit_ms is None):
         presented[-1] = presented[-1][: len(inputs[-1])]  # the active word counts as far as it was typed

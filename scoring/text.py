@@ -41,6 +41,7 @@ __all__ = [
     "prepare",
     "preparing",
     "typed",
+    "unicode_version",
 ]
 
 Word = str | tuple[str, ...]
@@ -74,18 +75,18 @@ _SPACELESS = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{K
 _NEW_SCRIPTS = (("18.0", "Jurchen"), ("17.0", "Sidetic"), ("16.0", "Garay"), ("15.0", "Kawi"))
 
 
-def _unicode_version() -> str:
-    """The Unicode version of `regex`, which does not tell: that of the newest script it knows."""
-    for version, script in _NEW_SCRIPTS:
+def unicode_version(newest_first: Iterable[tuple[str, str]] = _NEW_SCRIPTS) -> str:
+    """The Unicode version of `regex`, which does not tell: the first here whose script it knows."""
+    for version, script in newest_first:
         try:
             regex.compile(rf"\p{{Script={script}}}")
         except regex.error:
             continue
         return version
-    raise ImportError("this version of `regex` is older than Unicode 15: please update it")
+    raise ImportError("this version of `regex` is too old: please update it")
 
 
-UNICODE_VERSION = _unicode_version()
+UNICODE_VERSION = unicode_version()
 """Unicode version of the cluster boundaries."""
 
 NORMALISATION_VERSION = unidata_version

@@ -1,7 +1,7 @@
 """Unicode's own GraphemeBreakTest.txt, of the version that `regex` implements, brought by a package registry.
 
 The crate `icu_segmenter` ships the file among its tests; cargo downloads and verifies it. It is kept in the virtual
-environment, never in the tree: it is Unicode's text. `python -m tests.scoring.break_test` fetches it ahead of the tests.
+environment, never in the tree: it is Unicode's text. `python -m tests.scoring.break_test` fetches it ahead of a run.
 When `regex` moves to another Unicode version, name here the crate's version that ships that one's file, and its digest.
 """
 

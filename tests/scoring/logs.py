@@ -116,11 +116,13 @@ def logs(draw: st.DrawFn, words: tuple[Word, ...], options: dict[str, Any]) -> l
     """Flat events for this test; a scorer plays along to say which key is due, and nothing else."""
     scorer = Scorer(words, **options)
     events: list[Any] = []
-    for action in draw(st.lists(st.sampled_from("dddddddddddpprrb wm+"), max_size=60)):
+    for action in draw(st.lists(st.sampled_from("ddddddddddspprrb wm+"), max_size=60)):
         due = scorer.due or "a"
         match action:
             case "d":
                 keys = [due]
+            case "s":
+                keys = ["\u3000" if due == " " else due]
             case "p":
                 keys = list(due)  # a cluster by its code points
             case "b":

@@ -20,6 +20,7 @@ from scoring.text import (
     prepare,
     preparing,
     typed,
+    unicode_version,
 )
 
 FAMILY = "👨\u200d👩\u200d👧\u200d👦"
@@ -208,3 +209,9 @@ def test_keys_count_as_nfc_and_white_space_as_a_space() -> None:
 )  # fmt: skip
 def test_continues(cluster: str, key: str, same: bool) -> None:
     assert continues(cluster, key) is same
+
+
+def test_the_unicode_version_is_that_of_the_newest_script_known() -> None:
+    assert unicode_version([("99.0", "Unwritten"), ("15.0", "Kawi")]) == "15.0"
+    with pytest.raises(ImportError, match="too old"):
+        unicode_version([("99.0", "Unwritten")])
