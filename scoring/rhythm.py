@@ -99,9 +99,16 @@ class Places:
         """The number of the event after each gap."""
 
     @classmethod
-    def of(cls, gaps: Sequence[float], keys: Sequence[str], start: int, stop: int) -> "Places":
-        """Take the gaps before the events from start (1 or more) to before stop."""
+    def of(
+        cls, gaps: Sequence[float], keys: Sequence[str], start: int, stop: int, *, with_held: bool = False
+    ) -> "Places":
+        """Take the gaps before the events from start (1 or more) to before stop.
+
+        Of a part that is mostly one key held down, or one key pressed again and again, all presses are taken
+        (`with_held`): else nothing would be left to judge.
+        """
         self = cls()
+        held = 0
         add_gap, add_before, add_after = self.gaps.append, self.before.append, self.after.append
         add_kind, add_number = self.kinds.append, self.numbers.append
         before = keys[start - 1]
@@ -109,8 +116,11 @@ class Places:
         for number in range(start, stop):
             key = keys[number]
             if key == before:
+                if key in _DELETES:
+                    continue
                 run += 1
-                if run > 1 or key in _DELETES:
+                if run > 1 and not with_held:
+                    held += 1
                     continue
                 kind = "d"
             else:
@@ -135,7 +145,7 @@ class Places:
             add_kind(kind)
             add_number(number)
             before = key
-        return self
+        return self if held <= len(self.gaps) else cls.of(gaps, keys, start, stop, with_held=True)
 
 
 def order(ranks: Sequence[int], groups: Sequence[Hashable], kinds: Sequence[str]) -> float:

@@ -174,7 +174,13 @@ def test_a_key_held_down_is_no_evidence() -> None:
     for key in "a\b":
         held = events[:100] + [33, key] * 60 + events[100:]
         assert judge(held, holds).verdict == "ok"
-    assert judge([33, "a"] * 200).verdict == "ok"
+
+
+def test_a_log_that_is_hardly_more_than_one_key_held_down_is_flagged() -> None:
+    """Nobody typed it: leaving held keys out must not leave a hole."""
+    assert judge([33, "a"] * 200).verdict != "ok"
+    chance = Random(14)
+    assert judge(drawn(300, lambda: chance.gauss(150, 30), "a" * 300)).verdict != "ok"
 
 
 @pytest.mark.parametrize("step", [1000 / 60, 50.0, 100.0])

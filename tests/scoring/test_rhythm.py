@@ -96,6 +96,13 @@ def test_held_keys_leave_no_gaps_behind() -> None:
     assert "".join(places.kinds) == "dldlcca"
 
 
+def test_where_hardly_anything_else_is_left_held_letters_stay() -> None:
+    """Deletes never do: a delete key held down is an everyday thing."""
+    assert places_of("aaaaab").numbers == [1, 2, 3, 4, 5]
+    assert places_of("aaaabbc").numbers == [1, 4, 5, 6]
+    assert places_of("a" + "\b" * 9).numbers == [1]
+
+
 @pytest.mark.parametrize(
     ("key", "kind"), [("b", "l"), ("B", "u"), ("한", "l"), ("ß", "l"), ("7", "p"), ("👩‍👩‍👧", "p"), (",", "p")]
 )
