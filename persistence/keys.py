@@ -111,7 +111,12 @@ def _read(path: Path) -> list[_Key]:
         if document["version"] != _VERSION:
             raise FolderError(f"{path} has version {document['version']!r}; this Typegate reads {_VERSION}")
         keys = [
-            _Key(int(row["id"]), base64.b64decode(row["secret"], validate=True), int(row["made_ms"]), row["retired_ms"])
+            _Key(
+                int(row["id"]),
+                base64.b64decode(row["secret"], validate=True),
+                int(row["made_ms"]),
+                None if row["retired_ms"] is None else int(row["retired_ms"]),
+            )
             for row in document["keys"]
         ]
         _ring(keys)

@@ -152,7 +152,7 @@ class MemoryCache:
     def _keep(self, key: str, value: bytes | None, ttl_ms: int) -> None:
         options = self._options
         self._remove(key)
-        size = _ENTRY_BYTES + len(key) + (0 if value is None else len(value))
+        size = _size(key, value)
         if size > options.max_bytes:
             return
         if value is None:
@@ -163,6 +163,10 @@ class MemoryCache:
         given_until_ms = fresh_until_ms + (0 if value is None else options.stale_ms)
         self._entries[key] = _Entry(value, fresh_until_ms, given_until_ms, size)
         self._bytes += size
+        self._evict()
+
+    def _evict(self) -> None:
+        options = self._options
         while self._bytes > options.max_bytes or len(self._entries) > options.max_entries:
             self._remove(next(iter(self._entries)))
             self._evicted += 1
@@ -179,12 +183,14 @@ class MemoryCache:
         if entry is None:
             return
         value = None if entry.value is None else change(entry.value)
-        if value is None:
+        size = _size(key, value)
+        if value is None or size > self._options.max_bytes:
             self._remove(key)
-        else:
-            size = entry.size + len(value) - len(entry.value or b"")
-            self._bytes += size - entry.size
-            entry.value, entry.size = value, size
+            return
+        self._bytes += size - entry.size
+        entry.value, entry.size = value, size
+        self._entries.move_to_end(key)
+        self._evict()
 
     async def drop(self, key: str) -> None:
         """Forget a value."""
@@ -202,6 +208,10 @@ class MemoryCache:
 
     async def ping(self) -> None:
         """Memory answers always."""
+
+
+def _size(key: str, value: bytes | None) -> int:
+    return _ENTRY_BYTES + len(key) + (0 if value is None else len(value))
 
 
 def _seen(task: asyncio.Task[bytes | None]) -> None:

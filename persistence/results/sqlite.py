@@ -86,6 +86,10 @@ SCHEMA = (
 _COLUMNS = "id, user_id, created_ms, mode, wpm, acc, duration_ms, verdict, conflicts, core_hash, packed"
 _ROW = f"INSERT OR REPLACE INTO results ({_COLUMNS}) VALUES "
 
+# Ids alone would do, but the created_ms in it says to who reads the file with other tools what the order is.
+_PAGE = "WHERE user_id = ? {after}ORDER BY created_ms DESC, id DESC LIMIT ?"
+_AFTER = "AND (created_ms, id) < (?, ?) "
+
 _RECOMPUTE = """
     INSERT OR REPLACE INTO progress (user_id, day, mode, tests, duration_ms, wpm, best_wpm, acc)
     WITH touched (user_id, day) AS (VALUES {touched})
@@ -247,15 +251,15 @@ class SqliteResults:
     async def by_user(self, user: int, *, limit: int = 10, cursor: str | None = None) -> Page:
         """A user's results, newest first."""
         check_limit(limit)
-        condition, parameters = "", []
+        after, parameters = "", []
         if cursor is not None:
             before = read_cursor(cursor)
-            condition = "AND (created_ms, id) < (?, ?) "
+            after = _AFTER
             parameters = [int.from_bytes(before[:6], "big"), before]
         found = await self._read(
             lambda connection: _results(
                 connection,
-                f"WHERE user_id = ? {condition}ORDER BY created_ms DESC, id DESC LIMIT ?",
+                _PAGE.format(after=after),
                 (user, *parameters, limit + 1),  # one more tells whether there is a next page
             ),
         )

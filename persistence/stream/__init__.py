@@ -8,4 +8,13 @@ from persistence.stream.inprocess import InProcessStream
 from persistence.stream.port import Stream, StreamFacts, StreamOptions
 from persistence.stream.spool import Spool, Spooled, SpoolFacts, SpoolOptions
 
-__all__ = ["InProcessStream", "Spool", "SpoolFacts", "SpoolOptions", "Spooled", "Stream", "StreamFacts", "StreamOptions"]
+__all__ = [
+    "InProcessStream",
+    "Spool",
+    "SpoolFacts",
+    "SpoolOptions",
+    "Spooled",
+    "Stream",
+    "StreamFacts",
+    "StreamOptions",
+]

@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 _SLOTS = 1_024  # processes on one folder; far above any machine's cores
 _MOVED_AT_ONCE = 500
+_SHRUNK_BYTES = 16 * 2**20
 _SLOT = re.compile(r"spool-(\d{1,4})\.db")
 _PARTS = ("", "-wal", "-shm", "-journal")  # a SQLite database is up to this many files
 
@@ -105,6 +106,9 @@ def _open_taken(lock: FileLock, path: Path, max_file_bytes: int, now_ms: int) ->
         connection = _open_checked(path)
     try:
         (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        if pages * page_bytes > _SHRUNK_BYTES and contents(connection) == (0, 0):
+            connection.execute("VACUUM")  # after a long outage of the store: deleting rows alone gives no room back
         connection.execute(f"PRAGMA max_page_count = {max(16, max_file_bytes // page_bytes)}").fetchone()
         connection.execute("UPDATE spool SET why = NULL WHERE why IS NOT NULL")  # perhaps this version can read them
         slot = Slot(lock, path, connection)

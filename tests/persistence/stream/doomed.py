@@ -2,9 +2,9 @@
 
     python -m tests.persistence.stream.doomed FOLDER SEED FIRST COUNT STEP AFTER
 
-It puts results FIRST, FIRST + 1, ... (COUNT of them; 0 only drains) in bursts and prints what it promises, one line each
-and at once: `accepted N`, `stored N`. STEP names a step of the drain at whose AFTER-th time it kills itself; `none` for
-never. Without being killed it drains, prints `done` and ends.
+It puts results FIRST, FIRST + 1, ... (COUNT of them; 0 only drains) in bursts and prints what it promises, one line
+each and at once: `accepted N`, `stored N`. STEP names a step of the drain at whose AFTER-th time it kills itself;
+`none` for never. Without being killed it drains, prints `done` and ends.
 """
 
 import asyncio

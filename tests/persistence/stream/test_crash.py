@@ -23,7 +23,9 @@ from tests.persistence.stream.doomed import STEPS
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def run(folder: Path, *, seed: int, first: int, count: int, step: str = "none", after: int = 0, kill_s: float = 0) -> set[str]:
+def run(
+    folder: Path, *, seed: int, first: int, count: int, step: str = "none", after: int = 0, kill_s: float = 0
+) -> set[str]:
     """Run one child until it dies or is done; the promises it made. `kill_s`: after its first word."""
     child = subprocess.Popen(
         [sys.executable, "-m", "tests.persistence.stream.doomed", *map(str, (folder, seed, first, count, step, after))],
@@ -74,7 +76,7 @@ async def check(folder: Path, promises: set[str], last: int) -> None:
 
 
 @pytest.mark.parametrize("step", STEPS)
-async def test_killed_between_two_steps_of_the_drain(step: str, tmp_path: Path):
+async def test_killed_between_two_steps_of_the_drain(step: str, tmp_path: Path) -> None:
     promises: set[str] = set()
     for turn, after in enumerate((1, 3)):
         promises |= run(tmp_path, seed=turn, first=150 * turn, count=150, step=step, after=after)
@@ -82,7 +84,7 @@ async def test_killed_between_two_steps_of_the_drain(step: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_killed_at_random_instants(seed: int, tmp_path: Path):
+async def test_killed_at_random_instants(seed: int, tmp_path: Path) -> None:
     """Many lives on one folder, each cut off somewhere, most of them while results are put and stored."""
     chance = Random(seed)
     promises: set[str] = set()

@@ -90,7 +90,7 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield made
 
 
-async def test_a_result_is_stored_told_of_and_dropped(bench: Bench):
+async def test_a_result_is_stored_told_of_and_dropped(bench: Bench) -> None:
     async with bench.stream() as stream:
         await bench.spool.put(sample())
         await bench.told_of(1)
@@ -102,7 +102,7 @@ async def test_a_result_is_stored_told_of_and_dropped(bench: Bench):
         assert stream.facts().stored == 1
 
 
-async def test_it_is_told_only_after_the_store_has_it(bench: Bench):
+async def test_it_is_told_only_after_the_store_has_it(bench: Bench) -> None:
     bench.store.open.clear()
     async with bench.stream() as stream:
         await bench.spool.put(sample())
@@ -113,7 +113,7 @@ async def test_it_is_told_only_after_the_store_has_it(bench: Bench):
         await bench.told_of(1)
 
 
-async def test_each_users_results_are_handed_on_in_order(bench: Bench):
+async def test_each_users_results_are_handed_on_in_order(bench: Bench) -> None:
     async with bench.stream(StreamOptions(batch_rows=7)) as stream:
         results = [sample(i, user=i % 5 + 1) for i in range(200)]
         await asyncio.gather(*map(bench.spool.put, results))
@@ -123,7 +123,7 @@ async def test_each_users_results_are_handed_on_in_order(bench: Bench):
     assert all(len(batch) <= 7 for batch in bench.store.batches)
 
 
-async def test_what_an_earlier_process_left_is_stored_at_boot(bench: Bench):
+async def test_what_an_earlier_process_left_is_stored_at_boot(bench: Bench) -> None:
     await asyncio.gather(*(bench.spool.put(sample(i)) for i in range(10)))
     async with bench.stream():
         await bench.told_of(10)
@@ -133,7 +133,7 @@ async def test_what_an_earlier_process_left_is_stored_at_boot(bench: Bench):
     assert bench.told == []
 
 
-async def test_while_the_store_is_away_the_spool_grows_and_then_drains_in_order(bench: Bench):
+async def test_while_the_store_is_away_the_spool_grows_and_then_drains_in_order(bench: Bench) -> None:
     bench.store.away = True
     async with bench.stream() as stream:
         for i in range(5):
@@ -152,7 +152,7 @@ async def test_while_the_store_is_away_the_spool_grows_and_then_drains_in_order(
         assert stream.facts().fault is None
 
 
-async def test_a_fault_of_ours_does_not_end_the_drain(bench: Bench):
+async def test_a_fault_of_ours_does_not_end_the_drain(bench: Bench) -> None:
     bench.store.refusals = [RuntimeError("a bug"), StoreError("busy", retriable=True)]
     async with bench.stream() as stream:
         await bench.spool.put(sample())
@@ -160,7 +160,7 @@ async def test_a_fault_of_ours_does_not_end_the_drain(bench: Bench):
         assert stream.facts().failures == 2
 
 
-async def test_one_result_that_can_never_be_stored_holds_up_nobody(bench: Bench):
+async def test_one_result_that_can_never_be_stored_holds_up_nobody(bench: Bench) -> None:
     bench.store.disliked = sample(5).session
     async with bench.stream() as stream:
         await asyncio.gather(*(bench.spool.put(sample(i)) for i in range(12)))
@@ -172,7 +172,7 @@ async def test_one_result_that_can_never_be_stored_holds_up_nobody(bench: Bench)
     assert bench.told == [sample(i).session for i in range(12) if i != 5]
 
 
-async def test_a_listener_that_fails_holds_up_nobody(bench: Bench):
+async def test_a_listener_that_fails_holds_up_nobody(bench: Bench) -> None:
     def broken(session: bytes) -> None:
         bench.hear(session)
         raise RuntimeError("the listener's fault")
@@ -184,7 +184,7 @@ async def test_a_listener_that_fails_holds_up_nobody(bench: Bench):
         assert stream.facts().failures == 0
 
 
-async def test_a_copy_of_a_stored_session_is_told_again(bench: Bench):
+async def test_a_copy_of_a_stored_session_is_told_again(bench: Bench) -> None:
     """A client that resumes and finishes once more must hear `stored` for its copy too."""
     async with bench.stream():
         await bench.spool.put(sample())
@@ -196,14 +196,14 @@ async def test_a_copy_of_a_stored_session_is_told_again(bench: Bench):
     assert (found.core_hash, found.verdict) == (sample().core_hash, "review")
 
 
-async def test_closing_hands_on_what_is_left(bench: Bench):
+async def test_closing_hands_on_what_is_left(bench: Bench) -> None:
     async with bench.stream():
         puts = [bench.spool.put(sample(i)) for i in range(300)]
     assert len(bench.told) == 300
     assert all(put.done() for put in puts)
 
 
-async def test_closing_ends_in_bounded_time_and_leaves_the_rest_spooled(bench: Bench):
+async def test_closing_ends_in_bounded_time_and_leaves_the_rest_spooled(bench: Bench) -> None:
     bench.store.away = True
     async with asyncio.timeout(5):
         async with bench.stream(StreamOptions(close_ms=20, backoff_min_ms=1_000, backoff_max_ms=60_000)):
@@ -214,7 +214,7 @@ async def test_closing_ends_in_bounded_time_and_leaves_the_rest_spooled(bench: B
         await bench.told_of(1)
 
 
-async def test_closing_cuts_a_back_off_short(bench: Bench):
+async def test_closing_cuts_a_back_off_short(bench: Bench) -> None:
     bench.store.away = True
     async with asyncio.timeout(5):
         async with bench.stream(StreamOptions(backoff_min_ms=60_000, backoff_max_ms=60_000)) as stream:
@@ -225,7 +225,7 @@ async def test_closing_cuts_a_back_off_short(bench: Bench):
     assert bench.told == [sample().session]
 
 
-async def test_a_closed_stream_says_so(bench: Bench):
+async def test_a_closed_stream_says_so(bench: Bench) -> None:
     async with bench.stream() as stream:
         await stream.ping()
     with pytest.raises(StoreError, match="stopped"):
@@ -233,7 +233,7 @@ async def test_a_closed_stream_says_so(bench: Bench):
     assert not await stream.flush(timeout_ms=10)
 
 
-async def test_the_recent_list_knows_of_a_result_before_its_owner_hears(bench: Bench):
+async def test_the_recent_list_knows_of_a_result_before_its_owner_hears(bench: Bench) -> None:
     async with MemoryCache() as cache:
         recent = RecentResults(cache, bench.store)
         assert await recent.of(7) == []
@@ -250,6 +250,6 @@ async def test_the_recent_list_knows_of_a_result_before_its_owner_hears(bench: B
 
 
 @pytest.mark.parametrize("wrong", [{"batch_rows": 0}, {"batch_rows": 20_000}, {"close_ms": 0}])
-def test_options_out_of_range_are_refused(wrong: dict[str, int]):
+def test_options_out_of_range_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         StreamOptions(**wrong)

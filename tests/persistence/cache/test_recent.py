@@ -1,0 +1,97 @@
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from persistence.cache import MemoryCache, RecentResults
+from persistence.results import Page, SqliteResults
+from session.result import Result
+from tests.persistence.samples import copy_of, sample
+
+
+class CountingStore(SqliteResults):
+    """A store that counts questions, and answers when it is let."""
+
+    asked = 0
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.read = asyncio.Event()
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def by_user(self, user: int, *, limit: int = 10, cursor: str | None = None) -> Page:
+        self.asked += 1
+        page = await super().by_user(user, limit=limit, cursor=cursor)
+        self.read.set()
+        await self.open.wait()
+        return page
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[CountingStore]:
+    async with CountingStore(tmp_path / "results.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def recent(store: CountingStore) -> AsyncIterator[RecentResults]:
+    async with MemoryCache() as cache:
+        yield RecentResults(cache, store)
+
+
+async def add(store: CountingStore, recent: RecentResults, *results: Result) -> None:
+    await store.write(results)
+    await recent.stored(results)
+
+
+async def test_the_last_ten_newest_first_and_read_once(store: CountingStore, recent: RecentResults) -> None:
+    await add(store, recent, *(sample(i) for i in range(12)))
+    for _ in range(2):
+        assert await recent.of(7) == [sample(i) for i in range(11, 1, -1)]
+    assert store.asked == 1
+
+
+async def test_a_new_result_is_pushed_without_asking_the_store(store: CountingStore, recent: RecentResults) -> None:
+    assert await recent.of(7) == []
+    for i in (0, 2, 1, *range(3, 13)):
+        await add(store, recent, sample(i))
+    assert await recent.of(7) == [sample(i) for i in range(12, 2, -1)]
+    assert store.asked == 1
+
+
+async def test_a_late_result_that_is_older_than_the_list_is_not_in_it(
+    store: CountingStore, recent: RecentResults
+) -> None:
+    await add(store, recent, *(sample(i) for i in range(1, 12)))
+    before = await recent.of(7)
+    await add(store, recent, sample(0))
+    assert await recent.of(7) == before
+
+
+async def test_a_session_stored_again_is_read_again(store: CountingStore, recent: RecentResults) -> None:
+    """What holds after a conflict or a better attestation only the store knows."""
+    await add(store, recent, sample(0))
+    await recent.of(7)
+    await add(store, recent, copy_of(sample(0), core=1, seen_live=1))
+    (found,) = await recent.of(7)
+    assert (found.core_hash, found.verdict) == (sample(0).core_hash, "review")
+
+
+async def test_a_result_stored_while_the_list_is_read_is_not_missed(
+    store: CountingStore, recent: RecentResults
+) -> None:
+    store.open.clear()
+    reading = asyncio.get_running_loop().create_task(recent.of(7))
+    await store.read.wait()  # it has read, and seen nothing
+    await add(store, recent, sample(0))
+    store.open.set()
+    await reading
+    assert await recent.of(7) == [sample(0)]
+
+
+async def test_users_have_lists_of_their_own(store: CountingStore, recent: RecentResults) -> None:
+    await recent.of(7)
+    await add(store, recent, sample(0, user=-7))
+    assert (await recent.of(7), await recent.of(-7)) == ([], [sample(0, user=-7)])

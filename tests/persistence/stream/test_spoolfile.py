@@ -1,0 +1,192 @@
+"""What lies in a spool's folder: slots, spools that others left, files that are damaged."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from persistence.errors import StoreError
+from persistence.lock import FileLock
+from persistence.stream import Spool, SpoolOptions
+from persistence.stream.spoolfile import open_slot
+from tests.persistence.samples import sample
+from tests.persistence.stream.test_spool import crash, drain
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+async def leave(folder: Path, first: int, count: int, slot: int) -> None:
+    """Put results and leave them in a slot's file as a killed process does."""
+    scratch = folder.parent / f"scratch-{slot}"
+    async with Spool(scratch) as spool:
+        for i in range(first, first + count):
+            await spool.put(sample(i))
+        left = crash(scratch, folder.parent / f"left-{slot}")
+    move(left, folder, slot)
+
+
+def move(left: Path, folder: Path, slot: int) -> None:
+    folder.mkdir(exist_ok=True)
+    for path in left.iterdir():
+        path.rename(folder / path.name.replace("spool-0", f"spool-{slot}"))
+
+
+async def test_two_processes_on_one_folder_have_a_spool_each(tmp_path: Path) -> None:
+    async with Spool(tmp_path) as first, Spool(tmp_path) as second:
+        await first.put(sample(0))
+        await second.put(sample(1))
+        assert await drain(first) == [sample(0)]
+        assert await drain(second) == [sample(1)]
+        assert {"spool-0.db", "spool-1.db"} <= names(tmp_path)
+
+
+async def test_spools_that_others_left_are_adopted_in_order_and_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    await leave(folder, 0, 600, slot=0)
+    await leave(folder, 600, 5, slot=3)
+    await leave(folder, 605, 5, slot=7)
+    async with Spool(folder) as spool:
+        assert (spool.facts().rows, spool.facts().adopted_rows) == (610, 10)
+        assert await drain(spool) == [sample(i) for i in range(610)]
+        assert {name for name in names(folder) if name.endswith((".db", ".lock"))} == {"spool-0.db", "spool-0.lock"}
+
+
+async def test_a_spool_that_is_in_use_is_left_alone(tmp_path: Path) -> None:
+    async with Spool(tmp_path) as first, Spool(tmp_path) as second:
+        await second.put(sample(1))
+        async with Spool(tmp_path) as third:
+            assert third.facts().rows == 0
+        assert await drain(second) == [sample(1)]
+        assert first.facts().adopted_rows == 0
+
+
+async def test_a_spool_without_its_lock_file_is_adopted(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    await leave(folder, 0, 3, slot=9)
+    async with Spool(folder) as spool:
+        assert await drain(spool) == [sample(i) for i in range(3)]
+
+
+async def test_a_crash_in_the_midst_of_adopting_shows_rows_twice_and_never_not_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    await leave(folder, 0, 5, slot=1)
+    left = (folder / "spool-1.db").read_bytes(), (folder / "spool-1.db-wal").read_bytes()
+    async with Spool(folder) as spool:
+        assert spool.facts().rows == 5
+    (folder / "spool-1.db").write_bytes(left[0])  # as if the deletion had not reached the disk
+    (folder / "spool-1.db-wal").write_bytes(left[1])
+    async with Spool(folder) as spool:
+        assert await drain(spool) == [sample(i) for i in range(5)] * 2
+
+
+async def test_a_file_that_is_no_database_is_set_aside_and_work_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "spool-0.db").write_bytes(b"not a database" * 1000)
+    async with Spool(tmp_path, clock_ms=lambda: 123) as spool:
+        assert spool.facts().set_aside_files == 1
+        await spool.put(sample())
+        assert await drain(spool) == [sample()]
+    assert (tmp_path / "spool-0.damaged-123.db").read_bytes() == b"not a database" * 1000
+
+
+async def test_what_can_be_read_of_a_damaged_file_is_taken_over(tmp_path: Path) -> None:
+    """A hole in the middle costs the rows in it; those before and after are there, and so is the damaged file."""
+    async with Spool(tmp_path) as spool:
+        for i in range(400):
+            await spool.put(sample(i))
+    path = tmp_path / "spool-0.db"
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2 // 4096 * 4096
+    content[middle : middle + 8192] = os.urandom(8192)
+    path.write_bytes(content)
+    async with Spool(tmp_path, clock_ms=lambda: 123) as spool:
+        results = await drain(spool)
+        assert spool.facts().set_aside_files == 1
+        assert spool.facts().adopted_rows == len(results)
+    assert (tmp_path / "spool-0.damaged-123.db").read_bytes() == content
+    originals = [sample(i) for i in range(400)]
+    assert 300 < len(results) < 400
+    assert [result for result in originals if result in results] == results
+    assert results[0] == originals[0]
+    assert results[-1] == originals[-1]
+
+
+async def test_a_damaged_spool_that_another_process_left_is_set_aside_too(tmp_path: Path) -> None:
+    (tmp_path / "spool-1.db").write_bytes(b"not a database" * 1000)
+    async with Spool(tmp_path, clock_ms=lambda: 123) as spool:
+        assert spool.facts().set_aside_files == 1
+        assert (tmp_path / "spool-1.damaged-123.db").exists()
+    async with Spool(tmp_path) as spool:
+        assert spool.facts().set_aside_files == 0
+
+
+async def test_what_does_not_fit_stays_where_it_is(tmp_path: Path) -> None:
+    """A spool left by another process that has no room in ours waits, whole, for the next start."""
+    folder = tmp_path / "spool"
+    await leave(folder, 0, 600, slot=1)
+    async with Spool(folder, SpoolOptions(max_file_bytes=150_000)) as spool:
+        assert spool.facts().adopted_rows == 0
+        await spool.put(sample(1000))
+        assert await drain(spool) == [sample(1000)]
+    async with Spool(folder) as spool:
+        assert await drain(spool) == [sample(i) for i in range(600)]
+
+
+def test_a_spool_of_a_newer_version_is_refused_and_kept(tmp_path: Path) -> None:
+    open_slot(tmp_path, max_file_bytes=2**20, now_ms=0).connection.close()
+    with sqlite3.connect(tmp_path / "spool-0.db") as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    (tmp_path / "spool-0.lock").unlink()  # its holder is this test
+    with pytest.raises(StoreError, match="newer Typegate"):
+        open_slot(tmp_path, max_file_bytes=2**20, now_ms=0)
+    lock = FileLock.take(tmp_path / "spool-0.lock")
+    assert lock is not None, "a refused start keeps no lock"
+    lock.release()
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot use the spool folder"):
+        open_slot(tmp_path / "file" / "spool", max_file_bytes=2**20, now_ms=0)
+
+
+def test_a_killed_process_leaves_its_spool_to_the_next(tmp_path: Path) -> None:
+    """The lock dies with its holder, so nothing is compared, cleaned up or waited for."""
+    child = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, time; from pathlib import Path; from persistence.stream.spoolfile import open_slot\n"
+            "slot = open_slot(Path(sys.argv[1]), max_file_bytes=2**20, now_ms=0); print('open', flush=True)\n"
+            "time.sleep(60)",
+            str(tmp_path),
+        ],
+        stdout=subprocess.PIPE,
+    )
+    assert child.stdout is not None
+    with child.stdout:
+        assert child.stdout.readline() == b"open\n"
+        child.kill()
+        child.wait()
+    slot = open_slot(tmp_path, max_file_bytes=2**20, now_ms=0)
+    assert slot.path.name == "spool-0.db"
+    slot.connection.close()
+    slot.lock.release()
+
+
+async def test_a_file_that_grew_large_shrinks_when_it_is_empty(tmp_path: Path) -> None:
+    async with Spool(tmp_path) as spool:
+        for i in range(0, 400, 50):
+            for j in range(50):
+                spool.put(sample(i + j, replay_bytes=60_000))
+            await spool.sync()
+        assert len(await drain(spool)) == 400
+    assert (tmp_path / "spool-0.db").stat().st_size > 16 * 2**20
+    async with Spool(tmp_path):
+        pass
+    assert (tmp_path / "spool-0.db").stat().st_size < 2**20
