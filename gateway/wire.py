@@ -27,6 +27,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import logging
+import struct
 from collections.abc import Callable
 
 from websockets.frames import Close, Frame, Opcode
@@ -49,6 +50,8 @@ _INVALID_DATA = 1007
 _OPEN, _CLOSING, _ENDED = range(3)  # a close frame of ours is out; nothing is delivered or sent any more
 _BINARY_HEADS = [bytes((0x82, length)) for length in range(126)]
 _TEXT_HEADS = [bytes((0x81, length)) for length in range(126)]
+_HEAD_16 = struct.Struct("!BBH").pack
+_HEAD_64 = struct.Struct("!BBQ").pack
 _COALESCED_BYTES = 16_384  # a turn's frames are joined up to here, so that joining stays cheap
 _OPCODES = frozenset(Opcode)
 _CONTROL = 0x08  # set in the opcodes of control frames (RFC 6455 5.5)
@@ -228,8 +231,10 @@ class WebSocketWire(asyncio.Protocol):
         length = len(payload)
         if length < 126:
             self._write((_BINARY_HEADS if binary else _TEXT_HEADS)[length] + payload)
+        elif length < 65_536:
+            self._write(_HEAD_16(0x82 if binary else 0x81, 126, length) + payload)
         else:
-            self._write(_long_head(0x82 if binary else 0x81, length) + payload)
+            self._write(_HEAD_64(0x82 if binary else 0x81, 127, length) + payload)
 
     def ping(self, payload: bytes) -> None:
         """Send a ping of at most 125 bytes; the client's answer comes as `pong`.
@@ -602,12 +607,6 @@ def _is_utf8(payload: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _long_head(first: int, length: int) -> bytes:
-    if length < 65_536:
-        return bytes((first, 126)) + length.to_bytes(2, "big")
-    return bytes((first, 127)) + length.to_bytes(8, "big")
 
 
 def _close_frame(code: int, reason: str) -> tuple[bytes, str]:
