@@ -1,0 +1,170 @@
+"""A result's way: settled, accepted, stored, in this order, told to whoever listens, and lost to nobody."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Generator
+from pathlib import Path
+
+import pytest
+
+from gateway.metrics import Metrics
+from gateway.slices import Slices
+from gateway.submissions import RETRY_MS, Submission, Submissions
+from persistence.stream import Spool, SpoolOptions
+from session.machine import TypingSession
+from session.messages import Error
+from session.options import TestOptions
+from session.result import Result
+from tests.session.play import Player
+
+
+def ended(seed: int) -> TypingSession:
+    """A session whose text was typed to its end."""
+    player = Player(TestOptions(mode="words", count=2), seed=seed)
+    assert player.type(list(player.material.text)) is None
+    assert player.session.ended
+    return player.session
+
+
+class Heard:
+    """A listener that writes down what it is told, and lets a test wait for it."""
+
+    def __init__(self) -> None:
+        self.news: list[tuple[str, bytes]] = []
+        self.errors: list[Error] = []
+        self._told = asyncio.Event()
+
+    def _note(self, what: str, submission: Submission) -> None:
+        self.news.append((what, submission.session))
+        self._told.set()
+
+    def accepted(self, submission: Submission, result: Result) -> None:
+        assert result.session == submission.session
+        self._note("accepted", submission)
+
+    def unsaved(self, submission: Submission, error: Error) -> None:
+        self.errors.append(error)
+        self._note("unsaved", submission)
+
+    def stored(self, submission: Submission) -> None:
+        self._note("stored", submission)
+
+    def lost(self, submission: Submission) -> None:
+        self._note("lost", submission)
+
+    async def until(self, enough: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not enough():
+                self._told.clear()
+                await self._told.wait()
+
+
+class House:
+    """Submissions on a real spool."""
+
+    def __init__(self, spool: Spool) -> None:
+        loop = asyncio.get_running_loop()
+        self.spool = spool
+        self.metrics = Metrics(node="n")
+        self.submissions = Submissions(spool, Slices(loop, clock=loop.time), self.metrics, node="n", clock=loop.time)
+
+    async def drop_all(self) -> None:
+        """Confirm and forget what is spooled, as a stream does."""
+        self.spool.drop(await self.spool.take(100))
+        await self.spool.sync()
+
+
+@pytest.fixture(name="house")
+async def _house(tmp_path: Path) -> AsyncIterator[House]:
+    async with Spool(tmp_path, SpoolOptions(max_rows=1, reserve_rows=1, min_free_bytes=0)) as spool:
+        yield House(spool)
+
+
+async def test_accepted_then_stored_then_forgotten(house: House) -> None:
+    """The listener hears each once; at `stored` the submission is over."""
+    heard, session = Heard(), ended(1)
+    house.submissions.submit(session, heard, ping_ms=5)
+    await heard.until(lambda: bool(heard.news))
+    submission = house.submissions.of(session.id)
+    assert submission is not None
+    assert submission.accepted
+    assert (await house.spool.take(10))[0].result == submission.result
+    house.submissions.stored(session.id)
+    house.submissions.stored(session.id)
+    assert heard.news == [("accepted", session.id), ("stored", session.id)]
+    assert house.submissions.of(session.id) is None
+    assert len(house.submissions) == 0
+
+
+async def test_stored_never_comes_before_accepted(house: House) -> None:
+    """Where the stream is faster than the loop hears of the spool, `stored` waits."""
+    heard, session = Heard(), ended(1)
+    house.submissions.submit(session, heard, ping_ms=5)
+    house.submissions.stored(session.id)
+    await heard.until(lambda: len(heard.news) == 2)
+    assert heard.news == [("accepted", session.id), ("stored", session.id)]
+
+
+async def test_a_result_of_an_earlier_process_is_nobodys(house: House) -> None:
+    """The stream also reports what a process before us had spooled."""
+    house.submissions.stored(bytes(16))
+    assert len(house.submissions) == 0
+
+
+async def test_a_submission_outlives_its_listener(house: House) -> None:
+    """Who leaves is not told; the result is spooled all the same."""
+    heard, session = Heard(), ended(1)
+    house.submissions.submit(session, heard, ping_ms=5)
+    house.submissions.leave(session.id, heard)
+    assert [row.result.session for row in await house.spool.take(10)] == [session.id]
+    house.submissions.stored(session.id)
+    assert heard.news == []
+
+
+async def test_a_full_spool_is_tried_again(house: House) -> None:
+    """At the hard limit the client is told to keep its log and ask again, and when there is room it is taken."""
+    heard = Heard()
+    sessions = [ended(seed) for seed in (1, 2, 3)]
+    for session in sessions:
+        house.submissions.submit(session, heard, ping_ms=5)
+    await heard.until(lambda: len(heard.news) == 3)
+    third = sessions[2].id
+    assert sorted(heard.news) == sorted(
+        [("accepted", sessions[0].id), ("accepted", sessions[1].id), ("unsaved", third)]
+    )
+    assert (heard.errors[0].code, heard.errors[0].retry, heard.errors[0].ref) == ("full", RETRY_MS, 1)
+    house.submissions.retry(third)  # still full
+    await heard.until(lambda: len(heard.errors) == 2)
+    await house.drop_all()
+    assert house.spool.facts().rows == 0
+    house.submissions.retry(third)
+    await heard.until(lambda: ("accepted", third) in heard.news)
+
+
+async def test_what_the_spool_refused_goes_with_its_client(house: House) -> None:
+    """Nobody waits for it here any more: its client has ticket, receipt and log."""
+    heard = Heard()
+    sessions = [ended(seed) for seed in (1, 2, 3)]
+    for session in sessions:
+        house.submissions.submit(session, heard, ping_ms=5)
+    await heard.until(lambda: bool(heard.errors))
+    house.submissions.leave(sessions[2].id, heard)
+    assert house.submissions.of(sessions[2].id) is None
+
+
+async def test_a_fault_in_settling_is_told(house: House) -> None:
+    """A session that cannot be settled is lost here, and its client comes back with its log."""
+
+    class Broken(TypingSession):
+        __slots__ = ()
+
+        def settling(self, *, node: str, epoch: int = 0, ping_ms: float = 0.0) -> Generator[None, None, Result]:
+            yield from ()
+            raise RuntimeError("a bug")
+
+    heard, session = Heard(), ended(1)
+    broken = Broken.__new__(Broken)
+    for name in ("id", "ref"):
+        setattr(broken, name, getattr(session, name))
+    house.submissions.submit(broken, heard, ping_ms=5)
+    assert heard.news == [("lost", session.id)]
+    assert len(house.submissions) == 0
