@@ -217,7 +217,11 @@ class Gateway:
             )
 
         metrics.watch(
-            connections=lambda: edge.websockets, sessions=hub.sessions, spool=spool_figures, edge=lambda: edge.tally
+            connections=lambda: edge.websockets,
+            sessions=hub.sessions,
+            spool=spool_figures,
+            edge=lambda: edge.tally,
+            cache=cache.facts,
         )
         if settings.admin.enabled:
             admin = self._admin = Edge(EdgeOptions(host=settings.admin.host, port=settings.admin.port, connections=256))

@@ -89,6 +89,25 @@ class EdgeFigures(Protocol):
     heads_overdue: int
 
 
+class CacheFigures(Protocol):
+    """What the cache counts itself, since its start."""
+
+    @property
+    def hits(self) -> int:
+        """Answered from the cache."""
+        ...
+
+    @property
+    def misses(self) -> int:
+        """Read from the store."""
+        ...
+
+    @property
+    def stale(self) -> int:
+        """Answered with an older value while a newer one was read."""
+        ...
+
+
 class Metrics:
     """The process's figures; `scrape()` is the text that Prometheus reads."""
 
@@ -136,10 +155,11 @@ class Metrics:
         sessions: Callable[[], Mapping[str, int]] | None = None,
         spool: Callable[[], SpoolFigures] | None = None,
         edge: Callable[[], EdgeFigures] | None = None,
+        cache: Callable[[], CacheFigures] | None = None,
     ) -> None:
         """Take functions that a scrape asks on the loop.
 
-        They give the open WebSockets, the sessions by where they are, the spool's figures and the edge's.
+        They give the open WebSockets, the sessions by where they are, the spool's figures, the edge's and the cache's.
         """
         if connections is not None:
             self._watched.append(lambda: [self._connections(connections())])
@@ -149,6 +169,8 @@ class Metrics:
             self._watched.append(lambda: _spool(spool()))
         if edge is not None:
             self._watched.append(lambda: _edge(edge()))
+        if cache is not None:
+            self._watched.append(lambda: _cache(cache()))
 
     def closed(self, code: int) -> None:
         """Count a WebSocket connection that ended with this close code; codes of the client's invention as one."""
@@ -258,3 +280,11 @@ def _edge(figures: EdgeFigures) -> list[Metric]:
     accepted = CounterMetricFamily("typegate_connections", "Connections taken, HTTP and WebSocket")
     accepted.add_metric([], figures.accepted)
     return [accepted, handshakes, refused]
+
+
+def _cache(figures: CacheFigures) -> list[Metric]:
+    family = CounterMetricFamily("typegate_cache_requests", "Lookups by outcome", labels=["cache", "outcome"])
+    family.add_metric(["recent", "hit"], figures.hits)
+    family.add_metric(["recent", "miss"], figures.misses)
+    family.add_metric(["recent", "stale"], figures.stale)
+    return [family]

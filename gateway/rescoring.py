@@ -101,7 +101,7 @@ def keyed(result: Result, again: Rescored) -> dict[str, Any]:
     found = analyse(
         again.material.words,
         again.log.events,
-        [part for hold in sorted(again.log.holds.items()) for part in hold],
+        again.log.holds,
         limit_ms=_limit_ms(result),
         zen=result.mode == "zen",
         cyclic=again.material.cyclic,

@@ -18,11 +18,16 @@ class Health:
 
     def __init__(self, pings: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
         self._pings = pings
+        self._asking: asyncio.Task[dict[str, str]] | None = None
         self.draining = False
 
     async def parts(self) -> dict[str, str]:
-        """`ok` or what is wrong, for each resource."""
+        """`ok` or what is wrong, for each resource. Those who ask at once share one answer, so asking costs little."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.get_running_loop().create_task(self._ask())
+        return await asyncio.shield(self._asking)
 
+    async def _ask(self) -> dict[str, str]:
         async def one(name: str, ping: Callable[[], Awaitable[None]]) -> tuple[str, str]:
             try:
                 async with asyncio.timeout(PING_S):

@@ -4,13 +4,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Literal
 
-import orjson
 from fastapi import APIRouter, Depends, Query, Request, Security
 from fastapi.responses import Response
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, Field
 
-from gateway.api.heavy import Heavy
+from gateway.api.heavy import Heavy, private
 from gateway.api.problems import Problem, ProblemDetails
 from gateway.api.who import Caller, Callers, user_named
 from gateway.rescoring import Unreplayable, keyed, rescoring
@@ -25,7 +24,6 @@ from session.result import Result
 __all__ = ["router", "shown"]
 
 RECENT = 10
-PRIVATE = {"cache-control": "private, no-store", "vary": "authorization"}
 Verdict = Literal["ok", "review", "void"]
 
 
@@ -198,7 +196,7 @@ def router(
     async def result(id: str, known: Known) -> Response:  # noqa: A002  # the API's own word
         """A finished test with its figures, series, verdict and reasons."""
         one, stored = await found(id, known)
-        return _json(shown(one, stored=stored, title_of=title_of))
+        return private(shown(one, stored=stored, title_of=title_of))
 
     @routes.get("/results/{id}/replay", response_model=Replay, summary="A result's keystrokes")
     async def replay(id: str, known: Known) -> Response:  # noqa: A002
@@ -224,7 +222,7 @@ def router(
             "result": shown(one, stored=stored, title_of=title_of),
         }
         body = {name: value for name, value in body.items() if value is not None}
-        return await heavy.json(body)
+        return private(body)
 
     @routes.get("/results/{id}/keys", response_model=Keys, summary="Figures by key, and error rates")
     async def keys(id: str, known: Known) -> Response:  # noqa: A002
@@ -234,7 +232,7 @@ def router(
             again = await heavy.run(rescoring(one, texts))
         except Unreplayable as fault:
             raise Problem(422, str(fault)) from None
-        return await heavy.json(await heavy.in_thread(partial(keyed, one, again)))
+        return private(await heavy.in_thread(partial(keyed, one, again)))
 
     @routes.get("/users/{id}/results", response_model=ResultList, summary="A user's results, newest first")
     async def results(
@@ -253,12 +251,8 @@ def router(
             raise Problem(422, f"cursor: {fault}") from None
         except StoreError as fault:
             raise _unavailable(fault) from None
-        return await heavy.json(
-            {
-                "results": [shown(one, stored=True, title_of=title_of) for one in page.results],
-                "cursor": page.cursor,
-            }
-        )
+        rows = (shown(one, stored=True, title_of=title_of) for one in page.results)
+        return await heavy.rows("results", rows, cursor=page.cursor)
 
     async def _page(user: int, limit: int, cursor: str | None) -> Page:
         if cursor is not None or limit > RECENT:
@@ -300,10 +294,6 @@ def shown(result: Result, *, stored: bool, title_of: Callable[[int, int], str | 
         if title is not None:
             row["title"] = title
     return row
-
-
-def _json(body: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(body), headers=PRIVATE, media_type="application/json")
 
 
 def _unavailable(fault: StoreError) -> Problem:
