@@ -1,0 +1,133 @@
+"""Where a session is when its connection is lost, and how all clients are sent away."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.gateway import ConnectionOptions
+from gateway import hub as module
+from gateway.app import Gateway
+from session.identity import session_from_text
+from session.options import SessionLimits
+from tests.gateway.test_connection import settings
+from tests.gateway.typing_client import TypingClient, client
+
+
+async def lose_a_test(url: str, *, token: str | None = None) -> tuple[dict[str, Any], str]:
+    """Type three keys and lose the connection: what was started, and the guest's token."""
+    async with client(url, token=token) as typist:
+        started = await typist.start("words", count=5)
+        await typist.keys(*started["text"][:3])
+        await typist.send("hb")
+        await typist.receive("hb")
+    return started, typist.ready["token"]
+
+
+async def resume(typist: TypingClient, started: dict[str, Any]) -> int:
+    """Resume with three events; from which one the server wants them."""
+    await typist.send("resume", session=started["session"], ticket=started["ticket"], n=3)
+    n = (await typist.receive("resumed"))["n"]
+    assert isinstance(n, int)
+    return n
+
+
+async def test_a_lost_session_is_held(tmp_path: Path) -> None:
+    """It is live with its connection, held without, and live again when it is resumed."""
+    async with Gateway(settings(tmp_path)) as gateway:
+        hub = gateway.hub
+        started, token = await lose_a_test(gateway.url)
+        assert hub.sessions() == {"live": 0, "held": 1, "submitted": 0}
+        async with client(gateway.url, token=token) as typist:
+            assert await resume(typist, started) == 3
+            assert hub.sessions() == {"live": 1, "held": 0, "submitted": 0}
+
+
+async def test_a_session_is_held_for_its_time_only(tmp_path: Path) -> None:
+    """After 120 s it is forgotten without a result; ticket and log still resume it, from event 0."""
+    async with Gateway(settings(tmp_path)) as gateway:
+        hub = gateway.hub
+        started, token = await lose_a_test(gateway.url)
+        now_ms = hub.clock() * 1000
+        hub.beat(now_ms + SessionLimits().detached_ms - 1000)
+        assert hub.sessions()["held"] == 1
+        hub.beat(now_ms + SessionLimits().detached_ms + 1000)
+        assert hub.sessions()["held"] == 0
+        assert await hub.store.by_id(session_from_text(started["session"])) is None
+        async with client(gateway.url, token=token) as typist:
+            assert await resume(typist, started) == 0
+
+
+async def test_only_so_many_are_held(tmp_path: Path) -> None:
+    """Beyond the limit the oldest is forgotten, and its client's log still resumes it."""
+    options = ConnectionOptions(held_sessions=2)
+    async with Gateway(settings(tmp_path, connection=options)) as gateway:
+        lost = [await lose_a_test(gateway.url) for _ in range(3)]
+        assert gateway.hub.sessions()["held"] == 2
+        for (started, token), n in zip(lost, (0, 3, 3), strict=True):
+            async with client(gateway.url, token=token) as typist:
+                assert await resume(typist, started) == n
+
+
+async def test_what_was_aborted_is_remembered_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest is forgotten first: it then resumes like any other."""
+    monkeypatch.setattr(module, "KEPT_ABORTED", 1)
+    async with Gateway(settings(tmp_path)) as gateway, client(gateway.url) as typist:
+        started = [await typist.start("words", count=5) for _ in range(3)]
+        await typist.send("abort")
+        codes = []
+        for each in reversed(started):
+            await typist.send("resume", session=each["session"], ticket=each["ticket"], n=0)
+            answer = await typist.receive("resumed", "error")
+            codes.append(answer.get("code", "resumed"))
+            if codes[-1] == "resumed":
+                await typist.send("abort")
+        assert codes == ["gone", "resumed", "resumed"]
+
+
+async def test_a_drain_goes_in_waves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients are not all sent away at once, each is told when to come back, and each is closed with 1012."""
+    monkeypatch.setattr(module, "WAVE", 5)
+    async with Gateway(settings(tmp_path)) as gateway, AsyncExitStack() as opened:
+        clients = [await opened.enter_async_context(client(gateway.url)) for _ in range(12)]
+        connections = gateway.hub.connections
+        left: list[int] = []
+        leave = gateway.hub.left
+
+        def leaving(connection: Any) -> None:
+            leave(connection)
+            left.append(len(connections))
+
+        monkeypatch.setattr(gateway.hub, "left", leaving)
+        await gateway.hub.drain(grace_s=5)
+        assert left == list(range(11, -1, -1))
+        for each in clients:
+            assert (await each.receive("reconnect"))["after_ms"] >= 0
+            assert (await each.closed()).code == 1012
+
+
+async def test_a_drain_without_grace_ends_at_once(tmp_path: Path) -> None:
+    """With no grace left nobody is waited for, who types neither."""
+    async with Gateway(settings(tmp_path)) as gateway, client(gateway.url) as typist:
+        started = await typist.start("words", count=5)
+        await typist.keys(*started["text"][:3])
+        await typist.receive("tick")
+        async with asyncio.timeout(5):
+            await gateway.hub.drain(grace_s=0)
+        assert (await typist.closed()).code == 1012
+
+
+async def test_a_task_that_fails_is_logged_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The hub owns the tasks of its connections, and says so when one has failed."""
+
+    async def failing() -> None:
+        raise RuntimeError("a bug")
+
+    async with Gateway(settings(tmp_path)) as gateway:
+        gateway.hub.spawn(failing())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not gateway.hub._tasks
+    assert capsys.readouterr().out.count("a connection's task failed") == 1
