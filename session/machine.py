@@ -544,8 +544,8 @@ class TypingSession:
 
     def _client_ms(self) -> float:
         """Client time up to the last event, as far as the test goes."""
-        elapsed_ms = self._scorer.elapsed_ms
-        return elapsed_ms if self._limit_ms is None else min(elapsed_ms, self._limit_ms)
+        end_ms = self._limit_ms if self._summary is None else self._summary.duration_ms
+        return self._scorer.elapsed_ms if end_ms is None else min(self._scorer.elapsed_ms, end_ms)
 
     def _hold(self, h: Any) -> Breach | None:
         """Take how long keys were held."""

@@ -1,0 +1,766 @@
+"""One typing session, live: starts, keys, ticks, every way to end, and what closes a connection."""
+
+import gc
+import tracemalloc
+from dataclasses import replace
+from math import inf, nan
+from random import Random
+from typing import Any
+
+import pytest
+
+from scoring import SCORING_VERSION
+from scoring.replay import decode
+from scoring.scorer import Scorer
+from session.history import encode
+from session.machine import SLICED_EVENTS, Breach, Due, Gap, Refused, TypingSession
+from session.messages import CloseCode
+from session.options import SessionLimits, TestOptions
+from session.receipt import Receipt, hash_of
+from session.state import Illegal, State
+from tests.session.play import (
+    EPOCH_MS,
+    QUOTE,
+    RING,
+    USER,
+    Player,
+    material_for,
+    run,
+    session_id,
+    ticket_of,
+)
+
+WORDS_5 = TestOptions("words", count=5)
+TIME_10 = TestOptions("time", seconds=10)
+TEXT = TestOptions("text", text="abc def")
+ZEN = TestOptions("zen")
+
+
+def code_of(outcome: object) -> str:
+    assert isinstance(outcome, Refused), outcome
+    return outcome.error.code
+
+
+def rescored(player: Player, blob: bytes, *, gave_up: bool) -> Any:
+    """What a reader of the result makes of its replay."""
+    options = player.options
+    scorer = Scorer(
+        player.material.words,
+        limit_ms=options.limit_ms,
+        zen=options.mode == "zen",
+        cyclic=options.seconds is not None,
+        exact_duration=options.mode == "text",
+    )
+    scorer.feed(decode(blob).events)
+    return scorer.summary(gave_up=gave_up)
+
+
+# --- start ---
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "cyclic"),
+    [
+        (WORDS_5, None, False),
+        (TIME_10, None, True),
+        (TestOptions("quote"), QUOTE, False),
+        (TEXT, "abc def", False),
+        (replace(TEXT, seconds=15), "abc def ", True),
+        (ZEN, "", False),
+        (replace(ZEN, input="ime", tags=("a",), numbers=True), "", False),
+    ],
+    ids=["words", "time", "quote", "text", "timed text", "zen", "zen with all"],
+)
+def test_started(options: TestOptions, text: str | None, cyclic: bool) -> None:
+    """`started` says what to type; its ticket says all that it takes to make the test again."""
+    player = Player(options)
+    started = player.session.started(player.material)
+    assert started.text == (player.material.text if text is None else text)
+    assert (started.session, started.ref, started.mode, started.cyclic) == (session_id(1), 1, options.mode, cyclic)
+    assert (started.count, started.seconds, started.input) == (options.count, options.seconds, options.input)
+    assert started.title == ("Care" if options.mode == "quote" else None)
+    ticket = ticket_of(player)
+    assert ticket.user == USER
+    assert ticket.options == replace(options, text=None, language="en", test=9 if options.mode == "quote" else None)
+    assert ticket.text_hash == hash_of(started.text.encode())
+    assert ticket.scoring_version == SCORING_VERSION
+    assert ticket.started_ms == EPOCH_MS + 1000
+    assert (ticket.test_version, ticket.list_version, ticket.generator) == {
+        "quote": (2, 0, 0),
+        "words": (0, 3, 1),
+        "time": (0, 3, 1),
+    }.get(options.mode, (0, 0, 0))
+    assert player.session.state is State.CREATED
+    assert player.session.deadline_ms == inf
+    assert player.session.tick(now_ms=2000.0) is None
+
+
+# --- keys ---
+
+
+def test_ticks_acknowledge_what_is_there() -> None:
+    player = Player(TIME_10)
+    typed = player.material.text[:8]
+    assert player.type(typed[:3]) is None
+    tick = player.tick()
+    assert tick is not None
+    assert (tick["t"], tick["n"], tick["acc"], tick["err"], tick["pos"]) == ("tick", 3, 100.0, 0, [1, 0])
+    assert tick["wpm"] == tick["raw"] == 150.0
+    receipt = Receipt.open(RING, tick["r"], hash_of(player.ticket))
+    history = bytearray()
+    encode(player.log, history)
+    assert receipt == Receipt(3, EPOCH_MS + int(player.now_ms), hash_of(history))
+    assert player.tick() is None, "nothing changed"
+    assert player.type("#") is None
+    tick = player.tick()
+    assert tick is not None
+    assert (tick["n"], tick["err"]) == (4, 1)
+
+
+def test_receipts_of_long_logs_have_the_digest_of_the_whole() -> None:
+    """However the digest is kept, and whenever receipts are given, it is that of all bytes so far."""
+    player = Player(TestOptions("time", seconds=600))
+    history = bytearray()
+    for count in (5, 900, 60, 1, 700):
+        player.type("abcde fghi"[:count] if count < 10 else ["x", "\b"] * (count // 2) or ["x"])
+        history.clear()
+        encode(player.log, history)
+        tick = player.tick()
+        assert tick is not None
+        assert Receipt.open(RING, tick["r"], hash_of(player.ticket)).digest == hash_of(history)
+
+
+def test_resent_events_are_skipped_and_gaps_are_told() -> None:
+    player = Player(TIME_10)
+    assert player.type("abcd") is None
+    assert player.session.keys(0, player.log, None, now_ms=player.now_ms) is None
+    assert player.session.n == 4
+    outcome = player.session.keys(6, [5, "x"], None, now_ms=player.now_ms)
+    assert outcome == Gap(4)
+    assert player.session.n == 4
+    error = outcome.error(9)
+    assert (error.code, error.expected, error.retry, error.ref) == ("gap", 4, 0, 9)
+    player.note(50, "e")
+    player.note(50, "f")
+    assert player.send(2) is None, "an overlap takes what is new"
+    assert player.session.n == 6
+
+
+def test_frames_without_events() -> None:
+    """Holds may come alone; before the first key an empty frame changes nothing."""
+    player = Player(TIME_10)
+    assert player.session.keys(0, [], None, now_ms=1500.0) is None
+    assert player.session.state is State.CREATED
+    assert player.type("ab") is None
+    assert player.session.keys(2, [], [1, 80], now_ms=player.now_ms) is None
+    assert player.session.n == 2
+
+
+FRAMES: list[tuple[Any, Any, Any]] = [
+    (True, [5, "a"], None),
+    (2.0, [5, "a"], None),
+    (-1, [5, "a"], None),
+    ("2", [5, "a"], None),
+    (None, [5, "a"], None),
+    (10**30, [5, "a"], "h"),
+    (2, None, None),
+    (2, "ab", None),
+    (2, [5], None),
+    (2, [5, "a", 6], None),
+    (2, {5: "a"}, None),
+    (2, [True, "a"], None),
+    (2, [5.0, "a"], None),
+    (2, [nan, "a"], None),
+    (2, [inf, "a"], None),
+    (2, [-1, "a"], None),
+    (2, [2**31, "a"], None),
+    (2, [10**400, "a"], None),
+    (2, ["5", "a"], None),
+    (2, [None, "a"], None),
+    (2, [[5], "a"], None),
+    (2, [5, "ab"], None),
+    (2, [5, ""], None),
+    (2, [5, 5], None),
+    (2, [5, None], None),
+    (2, [5, ["a"]], None),
+    (2, [5, {}], None),
+    (2, [5, "\x00"], None),
+    (2, [5, "e" + "\u0301" * 5000], None),
+    (2, [5, "a", 5, "b", -5, "c"], None),
+    (2, [5, "a"], "x"),
+    (2, [5, "a"], [1]),
+    (2, [5, "a"], [1, 2.0]),
+    (2, [5, "a"], [1.0, 2]),
+    (2, [5, "a"], [True, 2]),
+    (2, [5, "a"], [1, True]),
+    (2, [5, "a"], [3, 80]),
+    (2, [5, "a"], [-1, 80]),
+    (2, [5, "a"], [1, -1]),
+    (2, [5, "a"], [1, 2**31]),
+    (2, [5, "a"], [[], 5]),
+]
+
+
+@pytest.mark.parametrize("live", [True, False], ids=["short way", "long way"])
+@pytest.mark.parametrize(("n", "e", "h"), FRAMES, ids=[repr(frame)[:40] for frame in FRAMES])
+def test_wrong_types_close(n: Any, e: Any, h: Any, live: bool) -> None:
+    """Each wrong value closes as `protocol`, on the short and on the long way, and leaves the log whole."""
+    player = Player(TIME_10)
+    player.type("ab")
+    if n == 10**30:
+        assert player.session.keys(n, e, h, now_ms=player.now_ms) == Gap(2)
+        return
+    outcome = (
+        player.session.keys(n, e, h, now_ms=player.now_ms)
+        if live
+        else run(player.session.feeding(n, e, h, now_ms=player.now_ms))
+    )
+    assert isinstance(outcome, Breach), outcome
+    assert outcome.close_code is CloseCode.PROTOCOL
+    assert outcome.reason
+    n_now = player.session.n
+    assert n_now in (2, 3)
+    assert player.session.tick(now_ms=player.now_ms) is not None
+    assert len(run(module_events(player.session))) == 2 * n_now
+
+
+def module_events(session: TypingSession) -> Any:
+    from session.history import events_of
+
+    return events_of(session._history)
+
+
+def test_keys_in_any_batches_make_the_same() -> None:
+    """Receipt, figures and result do not depend on how the events were batched."""
+    keys = "the of tx\x08o and to\x17to in é한 "
+    outcomes = []
+    for batch in (1, 2, 3, 7, len(keys)):
+        player = Player(TIME_10)
+        for key in keys:
+            player.note(150, key)
+        for at in range(0, len(keys), batch):
+            events = player.log[2 * at : 2 * (at + batch)]
+            assert player.session.keys(at, events, None, now_ms=player.now_ms) is None
+        tick = player.tick()
+        assert tick is not None
+        player.session.finish(player.n, now_ms=player.now_ms)
+        outcomes.append((tick, player.session.settle(node="n").core_hash))
+    assert all(outcome == outcomes[0] for outcome in outcomes)
+
+
+def test_large_frames_take_breath() -> None:
+    player = Player(TestOptions("time", seconds=600))
+    for _ in range(2000):
+        player.note(60, "a")
+    steps = player.session.feeding(0, player.log, None, now_ms=player.now_ms)
+    assert sum(1 for _ in steps) >= 2000 // SLICED_EVENTS - 1
+    assert player.session.n == 2000
+
+
+def test_holds_come_with_the_replay() -> None:
+    player = Player(TIME_10)
+    player.type("abc")
+    assert player.session.keys(3, [], [0, 80, 2, 100_000], now_ms=player.now_ms) is None
+    player.note(90, "d")
+    assert player.session.keys(3, player.log[6:], [1, 0, 0, 81], now_ms=player.now_ms) is None
+    assert player.session.finish(4, now_ms=player.now_ms) is None
+    assert decode(player.session.settle(node="n").replay).holds == {0: 81, 1: 0, 2: 65_534}
+
+
+# --- the end: words and quote ---
+
+
+def test_the_last_word_ends_the_test() -> None:
+    player = Player(WORDS_5)
+    text = player.material.text
+    assert player.type(text[:-1]) is None
+    assert not player.session.ended
+    assert player.type(text[-1]) is None
+    assert player.session.ended
+    assert player.session.state is State.FINISHED
+    assert player.session.deadline_ms == inf
+    result = player.session.settle(node="n9", epoch=2, ping_ms=20.0)
+    assert result.summary.acc == 100.0
+    assert result.summary.chars.correct == len(text)
+    assert (result.mode, result.count, result.user, result.node, result.epoch) == ("words", 5, USER, "n9", 2)
+    assert (result.seen_live, result.unseen_ms, result.slack_ms, result.verdict) == (len(text), 0, 0, "ok")
+    assert result.summary == rescored(player, result.replay, gave_up=result.gave_up)
+    assert player.session.finish(player.n, now_ms=player.now_ms) is None, "answered by the same result"
+    assert player.session.finish(99, now_ms=player.now_ms) is None
+
+
+def test_a_quote_is_ended_by_a_space_after_its_last_word() -> None:
+    player = Player(TestOptions("quote"))
+    assert player.type(QUOTE[:-3] + "x ") is None
+    assert player.session.ended
+    result = player.session.settle(node="n")
+    assert (result.test, result.test_version, result.text) == (9, 2, None)
+    assert result.summary.chars.missed > 0
+
+
+@pytest.mark.parametrize("extra", [0, 1, 120], ids=["in the same ms", "at once", "later"])
+@pytest.mark.parametrize("before", [0, 120], ids=["last two in one ms", "last two apart"])
+def test_what_comes_after_the_end_in_one_frame_is_no_part_of_it(extra: int, before: int) -> None:
+    """The log ends with the key that ended the test, also where others came in the same millisecond."""
+    results = []
+    for trailing in ("", "xyz"):
+        player = Player(WORDS_5)
+        text = player.material.text
+        player.type(text[:-2])
+        since = player.n
+        player.note(120, text[-2])
+        player.note(before, text[-1])
+        for key in trailing:
+            player.note(extra, key)
+        assert player.send(since) is None
+        assert player.session.ended
+        assert player.session.n == len(text)
+        results.append(player.session.settle(node="n").core_hash)
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("options", [WORDS_5, TestOptions("quote")], ids=["words", "quote"])
+def test_finish_before_the_end_is_an_error(options: TestOptions) -> None:
+    """`abort` is for giving up; the test goes on."""
+    player = Player(options)
+    assert code_of(player.session.finish(0, now_ms=1500.0)) == "unfinished"
+    player.type("ab")
+    assert code_of(player.session.finish(2, now_ms=player.now_ms)) == "unfinished"
+    assert player.session.state is State.RUNNING
+    assert player.type("c") is None
+
+
+@pytest.mark.parametrize("options", [WORDS_5, TestOptions("quote")], ids=["words", "quote"])
+def test_words_and_quotes_expire(options: TestOptions) -> None:
+    """At the longest duration they are abandoned: by the server's clock, or by an event at that client time."""
+    player = Player(options)
+    player.type("ab")
+    assert player.session.deadline_ms == pytest.approx((player.zero_ms or 0) + 3_600_000)
+    assert player.session.due(now_ms=player.session.deadline_ms - 1) is Due.NOTHING
+    assert player.session.due(now_ms=player.session.deadline_ms) is Due.EXPIRED
+    assert player.session.state is State.ABANDONED
+    assert player.session.deadline_ms == inf
+    assert code_of(player.session.finish(2, now_ms=player.now_ms)) == "idle"
+
+    player = Player(options)
+    player.type("ab")
+    assert code_of(player.type("c", dt=3_600_000)) == "expired"
+    assert player.session.state is State.ABANDONED
+    assert player.type("d") is None, "late keys are dropped silently"
+
+
+# --- the end: text and zen ---
+
+
+def test_giving_up() -> None:
+    """`finish` before the end scores text and zen as they stand, up to their last event."""
+    for options in (TEXT, ZEN):
+        player = Player(options)
+        player.type("abx")
+        assert player.session.finish(3, now_ms=player.now_ms + 5000) is None
+        assert player.session.ended
+        result = player.session.settle(node="n")
+        assert result.gave_up
+        assert result.summary.duration_ms == 240
+        assert result.summary == rescored(player, result.replay, gave_up=True)
+        assert result.text == options.text
+
+
+def test_a_text_typed_to_its_end_was_not_given_up() -> None:
+    player = Player(TEXT)
+    player.type("abc def")
+    assert player.session.ended
+    assert not player.session.settle(node="n").gave_up
+
+
+@pytest.mark.parametrize("options", [TEXT, ZEN, TIME_10], ids=["text", "zen", "time"])
+def test_without_an_insert_there_is_no_result(options: TestOptions) -> None:
+    player = Player(options)
+    assert code_of(player.session.finish(0, now_ms=1500.0)) == "empty"
+    assert player.session.state is State.ABANDONED
+    player = Player(options)
+    player.type(["\b", "\b"])
+    assert code_of(player.session.finish(2, now_ms=player.now_ms)) == "empty"
+    assert player.session.state is State.ABANDONED
+    assert player.session.deadline_ms == inf
+    assert not player.session.ended
+
+
+@pytest.mark.parametrize("options", [TEXT, ZEN], ids=["text", "zen"])
+def test_text_and_zen_are_scored_at_the_longest_duration(options: TestOptions) -> None:
+    player = Player(options)
+    player.type("ab")
+    assert player.session.due(now_ms=player.session.deadline_ms) is Due.SETTLE
+    by_clock = player.session.settle(node="n")
+
+    player = Player(options)
+    player.type("ab")
+    player.note(3_600_000, "c")
+    player.note(10, "d")
+    assert player.send(2) is None
+    assert player.session.ended
+    assert player.session.n == 2, "what lies beyond is no part of the log"
+    by_event = player.session.settle(node="n")
+    assert by_event.core_hash == by_clock.core_hash
+    assert by_event.summary == rescored(player, by_event.replay, gave_up=True)
+    assert by_event.gave_up
+
+
+def test_the_longest_duration_without_an_insert() -> None:
+    player = Player(ZEN)
+    player.type(["\b"])
+    assert player.session.due(now_ms=player.session.deadline_ms) is Due.EXPIRED
+    assert player.session.state is State.ABANDONED
+    player = Player(ZEN)
+    player.type(["\b"])
+    assert code_of(player.type("a", dt=3_600_000)) == "empty"
+
+
+# --- the end: timed ---
+
+
+@pytest.mark.parametrize("options", [TIME_10, replace(TEXT, seconds=10)], ids=["time", "timed text"])
+def test_timed_tests_are_settled_by_finish(options: TestOptions) -> None:
+    """Events at the limit and later belong to the log that `finish` counts, and are not scored."""
+    player = Player(options)
+    assert player.type("abcde", dt=1000) is None
+    player.note(6000, "f")
+    player.note(1, "g")
+    assert player.send(5) is None
+    assert player.type("h") is None
+    assert not player.session.ended
+    tick = player.tick()
+    assert tick is not None
+    assert tick["n"] == 8
+    assert player.session.finish(9, now_ms=player.now_ms) == Gap(8)
+    assert isinstance(player.session.finish(7, now_ms=player.now_ms), Breach)
+    assert player.session.finish(8, now_ms=player.now_ms) is None
+    assert player.session.ended
+    result = player.session.settle(node="n")
+    assert decode(result.replay).events == player.log[:10]
+    assert result.summary.duration_ms == 10_000
+    assert result.summary == rescored(player, result.replay, gave_up=False)
+    assert result.seen_live == 5
+    assert not result.gave_up
+
+
+def test_an_event_just_below_the_limit_counts_and_one_at_it_does_not() -> None:
+    for last, scored in ((9999, 2), (10_000, 1)):
+        player = Player(TIME_10)
+        player.type("a")
+        player.type("b", dt=last)
+        player.session.finish(2, now_ms=player.now_ms)
+        assert len(decode(player.session.settle(node="n").replay).events) == 2 * scored
+
+
+def test_the_server_ends_a_timed_test_by_ping_and_pong() -> None:
+    player = Player(TIME_10)
+    player.type("abc")
+    deadline_ms = player.session.deadline_ms
+    assert deadline_ms == (player.zero_ms or 0) + 12_000
+    assert player.session.pong(now_ms=deadline_ms) is None, "nobody asked"
+    assert player.session.due(now_ms=deadline_ms) is Due.PING
+    assert player.session.deadline_ms == inf
+    assert player.session.due(now_ms=deadline_ms) is Due.NOTHING
+    assert player.type("é") is None, "on its way since before the ping"
+    assert player.session.deadline_ms == inf
+    assert player.session.pong(now_ms=deadline_ms + 80) is None
+    assert player.session.ended
+    assert player.session.pong(now_ms=deadline_ms + 90) is None
+    assert len(decode(player.session.settle(node="n").replay).events) == 8
+
+
+def test_the_servers_end_of_a_timed_test_without_an_insert() -> None:
+    player = Player(TIME_10)
+    player.type(["\b"])
+    player.session.due(now_ms=player.session.deadline_ms)
+    assert code_of(player.session.pong(now_ms=20_000.0)) == "empty"
+    assert player.session.state is State.ABANDONED
+
+
+def test_a_pong_after_finish_changes_nothing() -> None:
+    player = Player(TIME_10)
+    player.type("a")
+    player.session.due(now_ms=player.session.deadline_ms)
+    assert player.session.finish(1, now_ms=14_000.0) is None
+    assert player.session.pong(now_ms=14_001.0) is None
+    assert player.session.state is State.FINISHED
+
+
+# --- finish, abort, late input ---
+
+
+@pytest.mark.parametrize("n", [-1, True, 1.0, "1", None, nan])
+def test_finish_of_a_wrong_type_closes(n: Any) -> None:
+    player = Player(TIME_10)
+    player.type("a")
+    outcome = player.session.finish(n, now_ms=player.now_ms)
+    assert isinstance(outcome, Breach)
+    assert outcome.close_code is CloseCode.PROTOCOL
+
+
+def test_abort() -> None:
+    for keys in ("", "abc"):
+        player = Player(TIME_10)
+        player.type(keys)
+        player.session.abort()
+        assert player.session.state is State.ABANDONED
+        assert player.session.deadline_ms == inf
+        assert player.type("late") is None
+        assert player.session.tick(now_ms=99_000.0) is None
+        player.session.abort()
+
+
+def test_abort_after_the_end_comes_too_late() -> None:
+    player = Player(TEXT)
+    player.type("abc def")
+    player.session.abort()
+    assert player.session.ended
+    assert player.session.state is State.FINISHED
+    assert player.type("late") is None
+    assert player.session.keys(0, [1, "a"], [500, 1], now_ms=9000.0) is None
+
+
+def test_only_the_ended_are_settled() -> None:
+    player = Player(TEXT)
+    player.type("abc")
+    with pytest.raises(AssertionError):
+        player.session.settle(node="n")
+
+
+# --- speed and size ---
+
+
+def test_more_than_50_keys_a_second_are_reviewed() -> None:
+    """Over any 5 s of claimed time, also where a setting is stricter than the plausibility's own."""
+    player = Player(TIME_10)
+    for at in range(400):
+        player.note(12, "abcde "[at % 6])
+    assert player.send(0) is None
+    player.session.finish(400, now_ms=player.now_ms)
+    result = player.session.settle(node="n")
+    assert result.verdict != "ok"
+    assert [reason.name for reason in result.reasons].count("peak_keys_per_s") == 1
+
+    player = Player(TIME_10, limits=SessionLimits(review_keys_per_s=2))
+    for key in player.material.text[:15]:
+        player.note(round(Random(ord(key)).lognormvariate(4.9, 0.4)), key)
+    assert player.send(0) is None
+    player.session.finish(15, now_ms=player.now_ms)
+    result = player.session.settle(node="n")
+    assert result.verdict == "review"
+    assert [(reason.name, reason.threshold) for reason in result.reasons] == [("peak_keys_per_s", 2)]
+
+
+@pytest.mark.parametrize("by", ["finish", "frame", "pong", "end", "look"])
+def test_more_than_500_keys_a_second_close(by: str) -> None:
+    """Over any 5 s of claimed time, however the log came and ended; a key less is only reviewed."""
+    own = "ab " * 900 + "a"
+    for count, closes in ((2500, False), (2501, True)):
+        options = {"end": TestOptions("text", text=own[:count])}.get(by, TestOptions("time", seconds=600))
+        player = Player(options)
+        if by == "look":
+            for _ in range(3000):
+                player.note(100, "a")
+        for at in range(count):
+            player.note(1 if at % 2 else 2, own[at])
+        player.note(6000, "x")
+        if by == "look":
+            for _ in range(2000):
+                player.note(100, "a")
+        outcome = player.send(0)
+        if by == "finish":
+            assert outcome is None
+            outcome = player.session.finish(player.n, now_ms=player.now_ms)
+        elif by == "pong":
+            player.session.due(now_ms=inf)
+            outcome = player.session.pong(now_ms=player.now_ms)
+        elif by == "frame":
+            for _ in range(2000):
+                player.note(100, "a")
+            outcome = player.send(count + 1)
+        if closes:
+            assert isinstance(outcome, Breach), outcome
+            assert outcome.close_code is CloseCode.LIMITS
+            assert player.session.state is State.ABANDONED
+            assert not player.session.ended
+            assert player.session.deadline_ms == inf
+        else:
+            assert outcome is None
+
+
+def test_a_slow_text_of_many_keys_is_no_breach() -> None:
+    player = Player(TestOptions("zen"))
+    for _ in range(7000):
+        player.note(20, "a")
+    assert player.send(0) is None
+
+
+@pytest.mark.parametrize("batch", [1, 250, 6100])
+@pytest.mark.parametrize("options", [ZEN, TestOptions("time", seconds=600), TestOptions("quote")])
+def test_the_log_is_bounded_in_events(options: TestOptions, batch: int) -> None:
+    """With so many events a test ends as at its limit, at the same event in any batches."""
+    player = Player(options, limits=SessionLimits(events=3000))
+    for _ in range(3050):
+        player.note(30, "a")
+        player.note(30, "\b")
+    outcome = None
+    for at in range(0, player.n, batch):
+        outcome = outcome or player.session.keys(at, player.log[2 * at : 2 * (at + batch)], None, now_ms=player.now_ms)
+    assert player.session.n == 3000
+    if options.mode == "quote":
+        assert code_of(outcome) == "expired"
+        assert player.session.state is State.ABANDONED
+        return
+    assert outcome is None
+    assert player.session.ended
+    result = player.session.settle(node="n")
+    assert result.summary == rescored(player, result.replay, gave_up=result.gave_up)
+    assert result.gave_up is (options.mode == "zen")
+
+
+def test_the_log_is_bounded_in_bytes() -> None:
+    """A replay fits its row: keys that nothing compresses end the test as at its limit."""
+    chance = Random(1)
+    player = Player(ZEN)
+    for _ in range(20_000):
+        player.note(chance.randrange(180), chr(chance.randrange(0x4E00, 0x9FA6)) + chance.choice(["", "\u0301"]))
+    outcome = None
+    for at in range(0, player.n, 4000):
+        outcome = outcome or player.session.keys(at, player.log[2 * at : 2 * at + 8000], None, now_ms=player.now_ms)
+    assert outcome is None
+    assert player.session.ended
+    result = player.session.settle(node="n")
+    assert 30 * 1024 < len(result.replay) <= 60 * 1024
+    assert len(decode(result.replay).events) == 2 * player.session.n
+
+
+def test_the_history_of_a_live_session_is_bounded() -> None:
+    player = Player(ZEN, limits=SessionLimits(history_bytes=5000))
+    for _ in range(9000):
+        player.note(30, "a")
+    player.send(0)
+    assert player.session.ended
+    assert player.session.n == 4096, "the second look"
+
+
+def test_an_expired_log_by_the_clock_that_was_too_fast_has_no_result() -> None:
+    player = Player(ZEN)
+    for _ in range(2600):
+        player.note(1, "a")
+    assert player.send(0) is None or player.session.state is State.ABANDONED
+    if player.session.state is State.RUNNING:
+        assert player.session.due(now_ms=inf) is Due.EXPIRED
+
+
+# --- clocks ---
+
+
+def test_a_clock_that_runs_ahead_is_reviewed() -> None:
+    player = Player(TestOptions("time", seconds=60))
+    text = player.material.text
+    for at in range(200):
+        player.note(60 + 37 * at % 120, text[at])
+        server_ms = (player.zero_ms or 0) + 0.9 * player.client_ms
+        assert player.session.keys(at, player.log[-2:], None, now_ms=server_ms) is None
+    player.session.finish(200, now_ms=player.now_ms)
+    result = player.session.settle(node="n")
+    assert result.drift_ms < -250
+    assert "drift_ms" in [reason.name for reason in result.reasons]
+    assert result.verdict != "ok"
+
+
+def test_lag_that_recovers_is_no_drift() -> None:
+    player = Player(TestOptions("time", seconds=60))
+    text = player.material.text
+    for at in range(100):
+        player.note(90 + 37 * at % 120, text[at])
+        late_ms = 3000.0 if at == 50 else 0.0
+        assert player.send(at, late_ms=late_ms) is None
+    player.session.finish(100, now_ms=player.now_ms)
+    result = player.session.settle(node="n")
+    assert result.lag_ms == pytest.approx(3000)
+    assert result.drift_ms == pytest.approx(0)
+
+
+def test_a_frame_counts_once_for_the_clocks() -> None:
+    """A stall that delivers hundreds at once is one late batch."""
+    player = Player(TestOptions("time", seconds=60))
+    for _ in range(400):
+        player.note(100, "a")
+    assert player.send(0) is None
+    player.session.finish(400, now_ms=player.now_ms)
+    assert player.session.settle(node="n").lag_ms == 0
+
+
+# --- what it costs ---
+
+
+def test_a_minute_of_typing_is_small() -> None:
+    """Session and scorer together, after 300 keys and their holds in 60 s: 10,000 of them fit anywhere."""
+    options = TestOptions("time", seconds=60)
+
+    def typed(seed: int) -> TypingSession:
+        player = Player(options, seed=seed)
+        for at, key in enumerate(player.material.text[:300]):
+            player.note(195, key)
+            player.session.keys(at, player.log[-2:], [at, 95], now_ms=player.now_ms)
+            if at % 5 == 0:
+                player.tick()
+        return player.session
+
+    typed(0)
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    kept = [typed(seed) for seed in range(20)]
+    gc.collect()
+    each = (tracemalloc.get_traced_memory()[0] - before) / len(kept)
+    tracemalloc.stop()
+    assert each < 6 * 1024, each
+
+
+def test_sessions_hold_no_cycles() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        player = Player(TEXT)
+        player.type("abc def")
+        player.session.settle(node="n")
+        del player
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+def test_detached_sessions_hear_nothing() -> None:
+    """Whoever lets a detached session hear something has a fault."""
+    player = Player(TIME_10)
+    player.type("a")
+    player.session.detach(now_ms=player.now_ms)
+    with pytest.raises(Illegal):
+        player.session.keys(1, [5, "b"], None, now_ms=player.now_ms)
+    with pytest.raises(Illegal):
+        player.session.finish(1, now_ms=player.now_ms)
+
+
+def test_sessions_of_one_text_are_independent() -> None:
+    material = material_for(TestOptions("quote"))
+    sessions = [
+        TypingSession.begin(
+            TestOptions("quote"),
+            material,
+            session=session_id(at),
+            user=at + 1,
+            seed=0,
+            ref=None,
+            ring=RING,
+            limits=SessionLimits(),
+            now_ms=0.0,
+            epoch_ms=EPOCH_MS,
+        )
+        for at in range(2)
+    ]
+    assert sessions[0].keys(0, [0, "A"], None, now_ms=5.0) is None
+    assert (sessions[0].n, sessions[1].n) == (1, 0)
+    assert sessions[0].ticket != sessions[1].ticket
