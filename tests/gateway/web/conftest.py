@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 ARGUMENTS = [
@@ -26,6 +26,7 @@ ARGUMENTS = [
     "--no-first-run",
 ]
 HERE = Path(__file__).parent
+COMMAND = [sys.executable, "-m", "gateway.cli", "serve", "--no-admin"]
 READY = re.compile(rb"open (http://\S+)")
 
 # What the page's own content policy or the types that it demands would stop is noted, whether or not it shows.
@@ -65,8 +66,7 @@ class Server:
         self.data.mkdir(parents=True, exist_ok=True)
         with (self.data / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "gateway.cli", "serve", "--port", str(self.port), "--no-admin"]
-                + ["--data", str(self.data)],
+                [*COMMAND, "--port", str(self.port), "--data", str(self.data)],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -140,6 +140,8 @@ class Visitor:
     """Console errors, exceptions, requests to anywhere else."""
     frames: list[dict[str, Any]] = field(default_factory=list)
     """Messages sent and received, in order, each with `way`: > or <."""
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set with every message."""
 
     async def typed_text(self) -> str:
         """The text of the test at hand."""
@@ -182,10 +184,11 @@ class Visitor:
         return [frame for frame in self.frames if frame["way"] == "<" and frame["t"] == t]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until what the test sees from outside holds."""
+        """Wait until the messages so far fulfil this."""
         async with asyncio.timeout(20):
             while not condition():
-                await asyncio.sleep(0.02)
+                self.news.clear()
+                await self.news.wait()
 
 
 Visit = Callable[..., Awaitable[Visitor]]
@@ -245,10 +248,13 @@ def _listen(visitor: Visitor) -> None:
 
     def frame(way: str, payload: str | bytes) -> None:
         visitor.frames.append({"way": way, **json.loads(payload)})
+        visitor.news.set()
 
-    page.on(
-        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
-    )
+    def console(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            complaints.append(message.text)
+
+    page.on("console", console)
     page.on("pageerror", lambda error: complaints.append(f"{error}"))
     page.on("request", lambda sent: None if _own(sent.url, visitor.url) else complaints.append(sent.url))
     page.on(

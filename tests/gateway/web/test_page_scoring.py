@@ -1,14 +1,15 @@
 """The page's scorer gives the figures of `scoring`, to the digit."""
 
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page
+from playwright.async_api import Browser, Page
 
-from tests.gateway.web.conftest import Visit
+from tests.gateway.web.conftest import Server
 from tests.gateway.web.logs import random_logs
 
 OURS = {
@@ -84,7 +85,7 @@ async (cases) => {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def page(browser: Any, server: Any) -> Any:
+async def page(browser: Browser, server: Server) -> AsyncIterator[Page]:
     """A bare page of the server's origin."""
     context = await browser.new_context()
     page = await context.new_page()

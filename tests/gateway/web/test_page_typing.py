@@ -1,0 +1,277 @@
+"""A test typed in a browser: marks, live figures, the end, the result and what follows."""
+
+import pytest
+
+from tests.gateway.web.conftest import Visit
+
+TEN = {"mode": "words", "count": 10}
+
+
+async def test_a_whole_test_is_typed_and_saved(visit: Visit) -> None:
+    """Every key reaches the server, its figures stand in the result, and "Saved" comes with `stored`."""
+    visitor = await visit(settings=TEN)
+    text = await visitor.typed_text()
+    assert len(text.split(" ")) == 10
+    await visitor.type(text)
+    await visitor.state("stored")
+    keys = [part for frame in visitor.sent("keys") for part in frame["e"]]
+    assert "".join(keys[1::2]) == text
+    assert [frame["n"] for frame in visitor.sent("keys")] == _gapless(visitor.sent("keys"))
+    assert visitor.sent("finish")[0]["n"] == len(text)
+    result = visitor.got("result")[0]
+    assert result["chars"] == [len(text), 0, 0, 0]
+    assert await visitor.figure("wpm") == f"{result['wpm']:.0f}"
+    assert await visitor.figure("acc") == "100%"
+    ways = [(frame["way"], frame["t"]) for frame in visitor.frames]
+    assert ways.index(("<", "result")) < ways.index(("<", "stored"))
+    assert await visitor.logs() == []  # the log is dropped only now
+    assert any(frame.get("h") for frame in visitor.sent("keys")), "holds are sent with later keys"
+
+
+def _gapless(frames: list[dict[str, list[object]]]) -> list[int]:
+    numbers, n = [], 0
+    for frame in frames:
+        numbers.append(n)
+        n += len(frame["e"]) // 2
+    return numbers
+
+
+async def test_saved_is_not_said_before_the_server_says_stored(visit: Visit) -> None:
+    """While `stored` is withheld the page says "being saved" and keeps the log; with it, "Saved"."""
+    script = """
+    window.held = [];
+    const Real = WebSocket;
+    window.WebSocket = class extends Real {
+      set onmessage(listener) {
+        super.onmessage = (event) => {
+          if (JSON.parse(event.data).t === "stored") window.held.push(() => listener.call(this, event));
+          else listener.call(this, event);
+        };
+      }
+    };
+    """
+    visitor = await visit(settings=TEN, script=script)
+    await visitor.type(await visitor.typed_text())
+    await visitor.state("accepted")
+    await visitor.page.wait_for_function("window.held.length === 1")
+    assert "Saved" not in await visitor.page.inner_text(".state")
+    assert len(await visitor.logs()) == 1
+    await visitor.page.evaluate("window.held[0]()")
+    await visitor.state("stored")
+    assert await visitor.page.inner_text(".state") == "Saved"
+    assert await visitor.logs() == []
+
+
+async def test_marks_show_typed_wrong_missed_and_extra(visit: Visit) -> None:
+    visitor = await visit(settings={"mode": "text", "text": "alpha beta gamma delta"})
+    await visitor.type("alpha bxt gammaZZ de")
+    await visitor.page.wait_for_function("document.querySelector('.extra')?.textContent === 'ZZ'")
+    assert await visitor.marks("typed") == ["alpha", "b", "t", "gamma", "de"]
+    assert await visitor.marks("wrong") == ["e"]
+    assert await visitor.marks("missed") == ["a"]
+
+
+async def test_deletes_take_back_one_cluster_or_one_word_and_reach_into_a_wrong_word(visit: Visit) -> None:
+    visitor = await visit(settings={"mode": "text", "text": "one two three four"})
+    await visitor.type("one twx thr")
+    await visitor.page.keyboard.press("Control+Backspace")
+    await visitor.page.keyboard.press("Backspace")
+    await visitor.page.keyboard.press("Backspace")
+    await visitor.type("o ")
+    assert await visitor.marks("typed") == ["one", "two"]
+    assert await visitor.marks("wrong") == []
+    await visitor.page.keyboard.press("Backspace")  # a right word is not opened again
+    await visitor.type("three four")
+    await visitor.state("stored")
+    keys = [part for frame in visitor.sent("keys") for part in frame["e"]][1::2]
+    assert "".join(keys) == "one twx thr\x17\b\bo \bthree four"
+    assert visitor.got("result")[0]["chars"] == [18, 0, 0, 0]
+
+
+async def test_live_figures_are_the_servers(visit: Visit) -> None:
+    visitor = await visit(settings={"mode": "words", "count": 50})
+    words = (await visitor.typed_text()).split(" ")
+    await visitor.type(" ".join(words[:4]) + " ", delay_ms=40)
+    await visitor.until(lambda: bool(visitor.got("tick")) and visitor.got("tick")[-1]["n"] == _sent(visitor.frames))
+    tick = visitor.got("tick")[-1]
+    assert await visitor.page.inner_text("#live-wpm") == str(round(tick["wpm"]))
+    assert await visitor.page.inner_text("#live-acc") == "100"
+    assert await visitor.page.inner_text("#progress") == "4/50"
+
+
+def _sent(frames: list[dict[str, object]]) -> int:
+    return sum(len(frame["e"]) // 2 for frame in frames if frame["t"] == "keys")  # type: ignore[arg-type]  # a list
+
+
+async def test_a_first_key_goes_out_at_once_and_later_ones_within_250_ms(visit: Visit) -> None:
+    visitor = await visit(settings={"mode": "words", "count": 25})
+    text = await visitor.typed_text()
+    await visitor.page.evaluate(
+        """() => {
+          window.sends = [];
+          window.presses = [];
+          const send = WebSocket.prototype.send;
+          WebSocket.prototype.send = function (data) {
+            const message = JSON.parse(data);
+            if (message.t === "keys") window.sends.push([performance.now(), message.n, message.e.length / 2]);
+            return send.call(this, data);
+          };
+          document.getElementById("field").addEventListener("keydown", () => window.presses.push(performance.now()));
+        }"""
+    )
+    await visitor.type(text[:40], delay_ms=35)
+    await visitor.until(lambda: _sent(visitor.frames) == 40)
+    sends, presses = await visitor.page.evaluate("[window.sends, window.presses]")
+    assert sends[0][2] == 1
+    assert sends[0][0] - presses[0] < 60
+    waits = [at - presses[n] for at, n, _ in sends]
+    assert max(waits) < 350  # 230 ms and what two busy cores add
+    assert len(sends) < 12
+
+
+@pytest.mark.parametrize(("restart", "keys"), [("tab", ["Tab"]), ("esc", ["Escape"]), ("tab-enter", ["Tab", "Enter"])])
+async def test_restart_brings_a_new_text_in_the_same_connection(visit: Visit, restart: str, keys: list[str]) -> None:
+    visitor = await visit(settings={**TEN, "restart": restart})
+    before = await visitor.typed_text()
+    await visitor.type(before[:5])
+    for key in keys:
+        await visitor.page.keyboard.press(key)
+    await visitor.until(lambda: len(visitor.got("started")) == 2)
+    await visitor.ready()
+    assert await visitor.typed_text() != before
+    assert await visitor.marks("typed") == []
+    assert len(visitor.got("hello")) == 1
+    assert await visitor.logs() == []
+
+
+async def test_tab_on_a_fresh_result_is_the_next_test(visit: Visit) -> None:
+    visitor = await visit(settings=TEN)
+    await visitor.type(await visitor.typed_text())
+    await visitor.state("stored")
+    await visitor.page.keyboard.type(" x")  # typed on after the end: must not press anything
+    await visitor.page.keyboard.press("Tab")
+    await visitor.until(lambda: len(visitor.got("started")) == 2)
+    await visitor.ready()
+    assert await visitor.page.is_hidden("#result")
+
+
+async def test_a_timed_test_ends_by_the_clock(visit: Visit) -> None:
+    visitor = await visit(settings={"mode": "time", "seconds": 15})
+    text = await visitor.typed_text()
+    await visitor.type(text[:60], delay_ms=60)
+    await visitor.state("stored")
+    result = visitor.got("result")[0]
+    assert result["duration_ms"] == 15_000
+    assert len(result["series"]["wpm"]) == 15
+    assert visitor.sent("finish")[0]["n"] == 60
+    assert await visitor.page.locator(".plot .curve.wpm").count() == 1
+
+
+async def test_zen_takes_what_is_written_and_ends_with_shift_enter(visit: Visit) -> None:
+    visitor = await visit(settings={"mode": "zen"})
+    await visitor.type("free as a bird")
+    assert await visitor.page.inner_text(".flow") == "free as a bird "
+    await visitor.page.keyboard.press("Shift+Enter")
+    await visitor.state("stored")
+    assert visitor.got("result")[0]["chars"] == [14, 0, 0, 0]
+
+
+async def test_own_text_can_be_given_up_and_is_scored_as_it_stands(visit: Visit) -> None:
+    visitor = await visit(settings={"mode": "text", "text": "some long text of my own"})
+    await visitor.type("some lo")
+    await visitor.page.keyboard.press("Shift+Enter")
+    await visitor.state("stored")
+    assert visitor.got("result")[0]["chars"] == [7, 0, 0, 0]
+    assert await visitor.figure("wpm") == f"{visitor.got('result')[0]['wpm']:.0f}"
+
+
+async def test_a_quote_by_difficulty_and_category_tells_its_title(visit: Visit) -> None:
+    visitor = await visit(settings={"mode": "quote", "difficulty": "easy", "category": "nature"})
+    start = visitor.sent("start")[-1]
+    assert (start["difficulty"], start["category"]) == ("easy", "nature")
+    title = visitor.got("started")[-1]["title"]
+    assert await visitor.page.inner_text("#notice") == title
+
+
+async def test_options_are_remembered(visit: Visit) -> None:
+    visitor = await visit()
+    await visitor.page.check("input[name=mode][value=words]")
+    await visitor.page.check("input[name=count][value='100']")
+    await visitor.page.check("input[name=punctuation]")
+    await visitor.page.select_option("select[name=language]", "de")
+    await visitor.until(lambda: bool(visitor.got("started")) and visitor.got("started")[-1]["language"] == "de")
+    again = await visit(context=visitor.page.context)
+    start = again.sent("start")[0]
+    assert (start["mode"], start["count"], start["punctuation"], start["language"]) == ("words", 100, True, "de")
+    assert await again.page.is_checked("input[name=count][value='100']")
+    assert await again.page.input_value("select[name=language]") == "de"
+
+
+async def test_own_text_is_asked_for_in_a_dialog(visit: Visit) -> None:
+    visitor = await visit()
+    await visitor.page.check("input[name=mode][value=text]")
+    await visitor.page.fill("#own-text-area", "Lines\nbecome   spaces.")
+    assert "characters, 3 words" in await visitor.page.inner_text("#own-text-count")
+    await visitor.page.click("#own-text-use")
+    await visitor.until(lambda: visitor.sent("start")[-1].get("text") == "Lines become spaces.")
+    await visitor.ready()
+    assert await visitor.typed_text() == "Lines become spaces."
+
+
+async def test_own_text_that_is_too_long_cannot_be_sent(visit: Visit) -> None:
+    visitor = await visit()
+    await visitor.page.check("input[name=mode][value=text]")
+    await visitor.page.fill("#own-text-area", "x" * 20_001)
+    assert "Too long" in await visitor.page.inner_text("#own-text-count")
+    assert await visitor.page.is_disabled("#own-text-use")
+
+
+async def test_a_text_of_the_longest_kind_keeps_a_window_of_words(visit: Visit) -> None:
+    """However long the text, the document holds a few hundred words, and the caret stays on the second line."""
+    text = " ".join(f"word{i % 97}" for i in range(2500))
+    visitor = await visit(settings={"mode": "text", "text": text})
+    assert await visitor.page.locator(".flow .w").count() < 400
+    for start in range(0, 3000, 500):
+        await visitor.page.evaluate(
+            """(keys) => {
+              const field = document.getElementById("field");
+              for (const data of keys) {
+                field.dispatchEvent(new InputEvent("beforeinput", { inputType: "insertText", data, cancelable: true }));
+              }
+            }""",
+            list(text[start : start + 500]),
+        )
+        await visitor.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert await visitor.page.locator(".flow .w").count() < 400
+    await visitor.page.wait_for_timeout(300)  # the line glides
+    box = await visitor.page.locator(".caret").bounding_box()
+    area = await visitor.page.locator("#text").bounding_box()
+    assert box is not None
+    assert area is not None
+    assert area["y"] + 30 < box["y"] < area["y"] + area["height"] - 50
+
+
+async def test_handling_a_key_takes_less_than_a_millisecond_and_adds_no_nodes(visit: Visit) -> None:
+    """From the key's event to the end of its handling, in the median; a right key changes ranges, not the document."""
+    visitor = await visit(settings={"mode": "words", "count": 100})
+    text = (await visitor.typed_text())[:300]
+    median, changes = await visitor.page.evaluate(
+        """async (keys) => {
+          const field = document.getElementById("field");
+          const times = [];
+          let changes = 0;
+          const observer = new MutationObserver((records) => (changes += records.length));
+          observer.observe(document.querySelector(".flow"), { childList: true, characterData: true, subtree: true });
+          for (const data of keys) {
+            const event = new InputEvent("beforeinput", { inputType: "insertText", data, cancelable: true });
+            const before = performance.now();
+            field.dispatchEvent(event);
+            times.push(performance.now() - before);
+            if (times.length % 10 === 0) await new Promise(requestAnimationFrame);
+          }
+          return [times.sort((a, b) => a - b)[times.length >> 1], changes];
+        }""",
+        list(text),
+    )
+    assert median < 1
+    assert changes <= 2  # a batch of words added ahead
