@@ -8,7 +8,7 @@ show; their rounding is that of a browser (half up), never Python's (half to eve
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import fsum, sqrt, tanh
-from operator import eq
+from operator import eq, mul
 from typing import NamedTuple
 
 from rapidfuzz.distance import Levenshtein
@@ -22,6 +22,7 @@ __all__ = [
     "distance",
     "error_rates",
     "evenness",
+    "evenness_of_whole",
     "kogasa",
     "mean_and_sd",
     "round2",
@@ -85,6 +86,14 @@ def sd_of_sums(n: int, total: float, squares: float) -> float:
 def evenness(mean: float, sd: float) -> float:
     """Consistency of a list from its mean and population standard deviation, two digits; 0 where the mean is 0."""
     return round2(kogasa(sd / mean)) if mean else 0.0
+
+
+def evenness_of_whole(values: Sequence[int]) -> float:
+    """Consistency of whole numbers; 0 of none."""
+    total = sum(values)
+    return (
+        evenness(total / len(values), sd_of_sums(len(values), total, sum(map(mul, values, values)))) if total else 0.0
+    )
 
 
 class WordCounts(NamedTuple):

@@ -43,10 +43,12 @@ is written down as each second of client time ends.
 
 from array import array
 from collections.abc import Sequence
+from itertools import chain
+from operator import sub
 from typing import Any, Final
 from unicodedata import normalize
 
-from scoring.formulas import accuracy, count_chars, evenness, mean_and_sd, round2, sd_of_sums, speed, whole
+from scoring.formulas import accuracy, count_chars, evenness, evenness_of_whole, round2, sd_of_sums, speed, whole
 from scoring.summary import CharCounts, InsertCounts, Series, Summary
 from scoring.text import CLUSTER_BYTES, DELETE, DELETE_WORD, Word, continues, typed
 
@@ -553,9 +555,9 @@ class Scorer:
             wpm=round2(speed(chars.correct, seconds)),
             raw=round2(speed(total_chars, seconds)),
             acc=accuracy(correct, wrong),
-            consistency=evenness(*mean_and_sd(series.burst)),
+            consistency=evenness_of_whole(series.burst),
             key_consistency=self._key_consistency(),
-            wpm_consistency=evenness(*mean_and_sd(series.wpm)),
+            wpm_consistency=evenness_of_whole(series.wpm),
             chars=chars,
             total_chars=total_chars,
             inserts=InsertCounts(correct=correct, wrong=wrong),
@@ -595,24 +597,24 @@ class Scorer:
         """
         now = self._row()
         seconds = int(stop_ms // 1000)
-        rows = [tuple(self._rows[i : i + _COLUMNS]) for i in range(0, len(self._rows), _COLUMNS)][:seconds]
-        rows += [now] * (seconds - len(rows))
-        bounds = [1000.0 * second for second in range(1, seconds + 1)]
-        rounded = round2(stop_ms / 1000)
-        if rest and rounded % 1 >= 0.5:
+        kept = self._rows[: seconds * _COLUMNS]
+        kept += array("I", now) * (seconds - len(kept) // _COLUMNS)
+        bounds: list[float] = list(range(1000, 1000 * seconds + 1000, 1000))
+        lengths: list[float] = [1000] * seconds
+        if rest and round2(stop_ms / 1000) % 1 >= 0.5:
             # deletes after the last press lie beyond a stop that was taken back to it
-            rows.append(self._still if self._still_ms == stop_ms else now)
+            kept.extend(self._still if self._still_ms == stop_ms else now)
             bounds.append(stop_ms)
-        wpm, raw, burst, err = [], [], [], []
-        idle = 0
-        before: tuple[int, ...] = (0,) * _COLUMNS
-        started = 0.0
-        for bound, row in zip(bounds, rows, strict=True):
-            wpm.append(whole(speed(row[0], bound / 1000)))
-            raw.append(whole(speed(row[1], bound / 1000)))
-            burst.append(whole(speed(row[2] - before[2], (bound - started) / 1000)))
-            err.append(row[3] - before[3])
-            idle += row[4] == before[4]
-            before = row
-            started = bound
-        return Series(wpm=wpm, raw=raw, burst=burst, err=err), idle
+            lengths.append(stop_ms - 1000 * seconds)
+        right, all_chars, inserts, wrong, acts = (kept[column::_COLUMNS] for column in range(_COLUMNS))
+        return Series(
+            wpm=[whole(speed(chars, bound / 1000)) for chars, bound in zip(right, bounds, strict=True)],
+            raw=[whole(speed(chars, bound / 1000)) for chars, bound in zip(all_chars, bounds, strict=True)],
+            burst=[whole(speed(chars, ms / 1000)) for chars, ms in zip(_steps(inserts), lengths, strict=True)],
+            err=_steps(wrong),
+        ), _steps(acts).count(0)
+
+
+def _steps(totals: Sequence[int]) -> list[int]:
+    """What was added from each entry to the next, the first counted from 0."""
+    return list(map(sub, totals, chain((0,), totals)))

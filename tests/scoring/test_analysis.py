@@ -65,6 +65,12 @@ def test_figures_by_the_key_that_was_due() -> None:
     }
 
 
+def test_an_ignored_key_is_a_press_of_no_key_that_was_due() -> None:
+    found = analyse(("ab ", "c"), log("a  b"))
+    assert found.spacing.n == 3
+    assert {due: figures.inserts for due, figures in found.keys.items()} == {"a": 1, "b": 1, "c": 1}
+
+
 def test_a_mark_counts_for_the_cluster_that_it_goes_on_with() -> None:
     found = analyse((("क्ष",),), log("क्ष"))
     assert found.keys == {"क्ष": KeyFigures(3, 0, Spread(2, 100, 0))}

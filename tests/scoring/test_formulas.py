@@ -11,6 +11,7 @@ from scoring.formulas import (
     count_chars,
     error_rates,
     evenness,
+    evenness_of_whole,
     kogasa,
     mean_and_sd,
     round2,
@@ -56,6 +57,11 @@ def test_evenness_goes_from_a_hundred_to_nothing_and_never_overflows() -> None:
 def test_the_deviation_of_whole_numbers_from_their_sums_is_exact(values: list[int]) -> None:
     expected = mean_and_sd(values)[1]
     assert sd_of_sums(len(values), sum(values), sum(value * value for value in values)) == pytest.approx(expected)
+
+
+@given(st.lists(st.integers(0, 1000), max_size=50))
+def test_the_evenness_of_whole_numbers_is_that_of_their_mean_and_deviation(values: list[int]) -> None:
+    assert evenness_of_whole(values) == pytest.approx(evenness(*mean_and_sd(values)), abs=0.0101)
 
 
 @given(st.integers(1, 40), st.floats(0, 1e5))
