@@ -135,14 +135,16 @@ def decoding(blob: bytes, *, max_events: int = MAX_EVENTS) -> Generator[None, No
     text = _inflated(reader.plane(), n * MAX_KEY_BYTES, zdict=_DICTIONARY)
     lengths = _inflated(reader.plane(), n)
     keys = yield from _keys_of(text, lengths, n)
+    yield
     gaps = yield from _put_together(_inflated(reader.plane(), n), reader.plane(), n)
     symbols, noise = reader.plane(), reader.plane()
     reader.end()
     holds: dict[int, int] = {}
     if symbols:
         dense = yield from _put_together(_inflated(symbols, n), noise, n)
-        holds = {event: hold - 1 for event, hold in enumerate(dense) if hold}
-        yield
+        for start in range(0, n, _SLICE):
+            holds.update((at, hold - 1) for at, hold in enumerate(dense[start : start + _SLICE], start) if hold)
+            yield
     elif noise:
         raise ReplayError("the replay has noise of holds, but no holds")
     events: list[int | str] = [0] * (2 * n)
@@ -368,6 +370,7 @@ def _put_together(symbols: bytes, noise: bytes, n: int) -> Generator[None, None,
         raise ReplayError(f"the replay is damaged: its times are not {n}")
     if len(noise) != (sum(map(_SHIFTS.__getitem__, symbols)) + 7) // 8:
         raise ReplayError("the replay is damaged: its times lack bits, or have too many")
+    yield
     values: list[int] = []
     bits = left = at = 0
     for start in range(0, n, _SLICE):
