@@ -1,7 +1,8 @@
 """Results: one, its replay, its figures by key, and a user's list. Each for its owner alone, or the admin token."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Security
@@ -203,26 +204,9 @@ def router(
         """Text, keystrokes and holds, and whether scoring them again gives the stored figures."""
         one, stored = await found(id, known)
         try:
-            again = await heavy.run(rescoring(one, texts))
+            return await heavy.document(_replay(one, texts, shown(one, stored=stored, title_of=title_of)))
         except Unreplayable as fault:
             raise Problem(422, str(fault)) from None
-        material = again.material
-        body = {
-            "text": material.text,
-            "breaks": material.breaks,
-            "word_lengths": material.word_lengths,
-            "cyclic": material.cyclic,
-            "direction": material.direction,
-            "mode": one.mode,
-            "seconds": one.seconds,
-            "count": one.count,
-            "events": again.log.events,
-            "holds": [part for hold in sorted(again.log.holds.items()) for part in hold],
-            "agrees": again.agrees,
-            "result": shown(one, stored=stored, title_of=title_of),
-        }
-        body = {name: value for name, value in body.items() if value is not None}
-        return private(body)
 
     @routes.get("/results/{id}/keys", response_model=Keys, summary="Figures by key, and error rates")
     async def keys(id: str, known: Known) -> Response:  # noqa: A002
@@ -294,6 +278,30 @@ def shown(result: Result, *, stored: bool, title_of: Callable[[int, int], str | 
         if title is not None:
             row["title"] = title
     return row
+
+
+def _replay(result: Result, texts: Texts, row: dict[str, Any]) -> Generator[None, None, dict[str, Any]]:
+    """All that a page needs to play the test again, made in slices."""
+    again = yield from rescoring(result, texts)
+    material = again.material
+    yield
+    holds = list(chain.from_iterable(sorted(again.log.holds.items())))
+    yield
+    body = {
+        "text": material.text,
+        "breaks": material.breaks,
+        "word_lengths": material.word_lengths,
+        "cyclic": material.cyclic,
+        "direction": material.direction,
+        "mode": result.mode,
+        "seconds": result.seconds,
+        "count": result.count,
+        "events": again.log.events,
+        "holds": holds,
+        "agrees": again.agrees,
+        "result": row,
+    }
+    return {name: value for name, value in body.items() if value is not None}
 
 
 def _unavailable(fault: StoreError) -> Problem:
