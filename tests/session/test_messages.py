@@ -189,4 +189,4 @@ def test_close_codes() -> None:
         assert code.resumable is (code.value < 4500)
         assert len(code.reason.encode()) <= 123  # RFC 6455 §5.5.1
         assert code.meaning
-    assert CloseCode(4502) is CloseCode.SUPERSEDED
+    assert {code.value: code for code in CloseCode}[4502] is CloseCode.SUPERSEDED
