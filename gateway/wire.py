@@ -16,25 +16,30 @@ limits, and nothing of what the messages say. An echo server on it, with an edge
             await asyncio.Event().wait()
 
 Reading has two ways. Nearly all frames of a typing client are whole messages of known shape, and whole in the buffer:
-`data_received` takes those apart itself. Every other frame goes to the library's Sans-I/O parser, which is made for it
-and dropped when no fragmented message is under way. The rule that keeps both in step: **the parser never gets a part
-of a frame** (except where its head alone already ends the connection), so after each call we are at a frame's first
-byte again. A frame that is not whole waits, at most `message_bytes` of it.
+`data_received` takes those apart itself. Every other frame goes, whole, through `gateway.frames` to the library's
+parser, so that after it we are at a frame's first byte again. A frame that is not whole waits, at most `message_bytes`
+of it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import codecs
 import logging
-import struct
 from collections.abc import Callable
-
-from websockets.frames import Close, Frame, Opcode
-from websockets.protocol import Protocol, Side, State
 
 from config.edge import WireOptions
 from gateway.deadlines import Deadlines, Limit
+from gateway.frames import (
+    BINARY_HEADS,
+    INVALID_DATA,
+    NOT_UTF8,
+    TEXT_HEADS,
+    RareFrames,
+    close_frame,
+    head_16,
+    head_64,
+    is_utf8,
+)
 from gateway.limits import Door
 from gateway.masking import apply_mask
 
@@ -46,19 +51,10 @@ INTERNAL = 4000
 SLOW = 4002
 """Close code: the client does not read what it is sent."""
 
-_INVALID_DATA = 1007
 _OPEN, _CLOSING, _ENDED = range(3)  # a close frame of ours is out; nothing is delivered or sent any more
-_BINARY_HEADS = [bytes((0x82, length)) for length in range(126)]
-_TEXT_HEADS = [bytes((0x81, length)) for length in range(126)]
-_HEAD_16 = struct.Struct("!BBH").pack
-_HEAD_64 = struct.Struct("!BBQ").pack
 _COALESCED_BYTES = 16_384  # a turn's frames are joined up to here, so that joining stays cheap
-_OPCODES = frozenset(Opcode)
-_CONTROL = 0x08  # set in the opcodes of control frames (RFC 6455 5.5)
 
 _log = logging.getLogger(__name__)
-_parser_log = logging.getLogger(__name__ + ".parser")
-_parser_log.setLevel(logging.WARNING)  # below, the library logs every frame: what people type is not for logs
 
 
 class Peer:
@@ -155,17 +151,15 @@ class WebSocketWire(asyncio.Protocol):
     __slots__ = (
         "_close",
         "_corked",
-        "_decoder",
         "_deliver",
         "_door_key",
         "_fast",
         "_held",
-        "_message",
         "_need",
         "_out",
-        "_parser",
         "_partial",
         "_peer",
+        "_rare",
         "_state",
         "_transport",
         "_wires",
@@ -198,9 +192,7 @@ class WebSocketWire(asyncio.Protocol):
         self._out = b""  # frames of this turn
         self._partial: bytearray | None = None  # read, but not yet a whole frame
         self._need = 0  # length of `_partial` with which to look again
-        self._parser: Protocol | None = None
-        self._message: bytearray | None = None  # payloads so far of the fragmented message under way
-        self._decoder: codecs.IncrementalDecoder | None = None  # of that message where it is text
+        self._rare: RareFrames | None = None  # while a fragmented message is under way
         self._close: tuple[int, str] | None = None  # what `closed` will say
 
     # What the peer calls.
@@ -219,7 +211,7 @@ class WebSocketWire(asyncio.Protocol):
     @property
     def waiting_bytes(self) -> int:
         """Bytes received that are not delivered yet: of a frame, or a message of fragments, that is not whole."""
-        return len(self._partial or b"") + len(self._message or b"")
+        return len(self._partial or b"") + (self._rare.waiting_bytes if self._rare is not None else 0)
 
     def send(self, payload: bytes, binary: bool) -> None:
         """Send one data message (text: valid UTF-8 is the caller's care); dropped where the connection is not open.
@@ -230,11 +222,11 @@ class WebSocketWire(asyncio.Protocol):
             return
         length = len(payload)
         if length < 126:
-            self._write((_BINARY_HEADS if binary else _TEXT_HEADS)[length] + payload)
+            self._write((BINARY_HEADS if binary else TEXT_HEADS)[length] + payload)
         elif length < 65_536:
-            self._write(_HEAD_16(0x82 if binary else 0x81, 126, length) + payload)
+            self._write(head_16(0x82 if binary else 0x81, 126, length) + payload)
         else:
-            self._write(_HEAD_64(0x82 if binary else 0x81, 127, length) + payload)
+            self._write(head_64(0x82 if binary else 0x81, 127, length) + payload)
 
     def ping(self, payload: bytes) -> None:
         """Send a ping of at most 125 bytes; the client's answer comes as `pong`.
@@ -265,14 +257,10 @@ class WebSocketWire(asyncio.Protocol):
         """
         if self._state:
             return
-        frame, reason = _close_frame(code, reason)
+        frame, reason = close_frame(code, reason)
         self._close = (code, reason)
         self._state = _CLOSING
         self._fast = False
-        parser = self._parser
-        if parser is not None:
-            parser.state = State.CLOSING
-            parser.close_sent = Close(code, reason)
         self._write(frame)
         self._wires.stalled.stop(self)
         self._wires.closing.start(self)
@@ -290,7 +278,7 @@ class WebSocketWire(asyncio.Protocol):
         """Go on after `hold`; frames that waited are delivered in a later turn, in order."""
         if self._held:
             self._held = False
-            self._fast = self._state == _OPEN and self._parser is None
+            self._fast = self._state == _OPEN and self._rare is None
             self._wires.go_on_soon(self)
 
     # What the edge and the shared timers call.
@@ -373,10 +361,10 @@ class WebSocketWire(asyncio.Protocol):
                         if first == 0x81:
                             payload = apply_mask(data[start:end], data[start - 4 : start])
                             position = end
-                            if payload.isascii() or _is_utf8(payload):
+                            if payload.isascii() or is_utf8(payload):
                                 self._deliver(payload, False)
                             else:
-                                self._fail(_INVALID_DATA, "text is not UTF-8")
+                                self._fail(INVALID_DATA, NOT_UTF8)
                             continue
                         if first == 0x8A and length < 126 and start == position + 6:
                             position = end
@@ -435,85 +423,32 @@ class WebSocketWire(asyncio.Protocol):
             return available  # RFC 6455 7.1.7: nothing more is to be processed
         if self._held:
             return self._wait(data, position, 0)
-        if available < 2:
-            return self._wait(data, position, 2)
-        first, second = data[position], data[position + 1]
-        whole = 2
-        if second & 0x80 and first & 0x0F in _OPCODES:  # else these two bytes are error enough
-            length = second & 0x7F
-            if length > 125:
-                whole = 4 if length == 126 else 10
-                if available < whole:
-                    return self._wait(data, position, whole)
-                length = int.from_bytes(data[position + 2 : position + whole], "big")
-            parser = self._parser
-            so_far = 0 if parser is None or first & _CONTROL else parser.current_size or 0
-            if so_far + length <= self._wires.options.message_bytes:  # else its head is error enough
-                whole += 4 + length
-                if available < whole:
-                    return self._wait(data, position, whole)
-        self._parse(data[position : position + whole])
-        return whole
+        rare = self._rare
+        if rare is None:
+            rare = RareFrames(message_bytes=self._wires.options.message_bytes)
+        length = rare.length_at(data, position)
+        if available < length:
+            return self._wait(data, position, length)
+        outcome = rare.take(data[position : position + length], close_sent=self._close)
+        self._rare = rare if rare.amid_message else None
+        self._fast = self._state == _OPEN and self._rare is None
+        if outcome.end is not None:
+            self._finish(outcome.reply, *outcome.end)
+            return length
+        if outcome.reply and self.writable:  # a pong; RFC 6455 5.5.3 lets us leave out all but the last
+            self._write(outcome.reply)
+        if self._state == _OPEN:
+            if outcome.message is not None:
+                self._deliver(*outcome.message)
+            elif outcome.pong is not None:
+                assert self._peer is not None
+                self._peer.pong(outcome.pong)
+        return length
 
     def _wait(self, data: bytes, position: int, need: int) -> int:
         self._partial = bytearray(data[position:])
         self._need = need
         return 0
-
-    def _parse(self, frame: bytes) -> None:
-        """Have the library parse one whole frame, or a head that is an error, and do what follows.
-
-        Control frames may come amidst a message of fragments (RFC 6455 5.4) and are no part of it; the library counts
-        them in its size, and takes a close there for an error. So the parser that knows of the message never sees
-        them.
-        """
-        control = frame[0] & _CONTROL
-        parser = None if control else self._parser
-        if parser is None:
-            parser = Protocol(Side.SERVER, max_size=self._wires.options.message_bytes, logger=_parser_log)
-            if self._close is not None:
-                parser.state = State.CLOSING
-                parser.close_sent = Close(*self._close)
-        parser.receive_data(frame)
-        replies = parser.data_to_send()
-        for event in parser.events_received():
-            if isinstance(event, Frame) and event.opcode is not Opcode.CLOSE:
-                self._take_event(event)
-        if parser.eof_sent:
-            # a close frame of the client's, answered; or an error, with our close frame if none was sent before
-            close = parser.close_sent if parser.parser_exc is not None else parser.close_rcvd
-            assert close is not None
-            self._finish(b"".join(replies), close.code, close.reason)
-        elif self._state != _ENDED:
-            if replies and self.writable:  # pongs; RFC 6455 5.5.3 lets us leave out all but the last
-                self._write(b"".join(replies))
-            if not control:
-                self._parser = parser if parser.current_size is not None else None
-            self._fast = self._state == _OPEN and self._parser is None and not self._held
-
-    def _take_event(self, frame: Frame) -> None:
-        if self._state != _OPEN:
-            return
-        payload = bytes(frame.data)
-        if frame.opcode is Opcode.PONG:
-            assert self._peer is not None
-            self._peer.pong(payload)
-        elif frame.opcode is not Opcode.PING:
-            if frame.opcode is not Opcode.CONT:
-                self._message = bytearray()
-                self._decoder = _utf8_decoder() if frame.opcode is Opcode.TEXT else None
-            message, decoder = self._message, self._decoder
-            assert message is not None
-            message += payload
-            if decoder is not None:
-                try:
-                    decoder.decode(payload, frame.fin)
-                except UnicodeDecodeError:
-                    self._fail(_INVALID_DATA, "text is not UTF-8")
-                    return
-            if frame.fin:
-                self._message = self._decoder = None
-                self._deliver(bytes(message), decoder is None)
 
     # How frames go out, and how it ends.
 
@@ -545,7 +480,7 @@ class WebSocketWire(asyncio.Protocol):
     def _fail(self, code: int, reason: str) -> None:
         """Fail the connection (RFC 6455 7.1.7): say why, where that may still be said, and hang up."""
         if self._state != _ENDED:
-            self._finish(_close_frame(code, reason)[0] if self._state == _OPEN else b"", code, reason)
+            self._finish(close_frame(code, reason)[0] if self._state == _OPEN else b"", code, reason)
 
     def _finish(self, last: bytes, code: int, reason: str) -> None:
         """Send the `last` bytes and our end of stream; the client's end is awaited until `close_limit_s`."""
@@ -572,7 +507,10 @@ class WebSocketWire(asyncio.Protocol):
         self._deliver = _drop
         self._state = _ENDED
         self._fast = False
-        self._parser = self._message = self._decoder = self._partial = None
+        self._partial = None
+        if self._rare is not None:
+            self._rare.dismiss()
+            self._rare = None
         self._wires.stalled.stop(self)
         self._held = False
         if self._transport is not None:
@@ -596,24 +534,6 @@ class BufferedWire(WebSocketWire, asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """The loop has read `nbytes`."""
         self.data_received(bytes(self._wires.receive_buffer[:nbytes]))
-
-
-_utf8_decoder = codecs.getincrementaldecoder("utf-8")
-
-
-def _is_utf8(payload: bytes) -> bool:
-    try:
-        payload.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _close_frame(code: int, reason: str) -> tuple[bytes, str]:
-    """A close frame, and the reason that fitted in it."""
-    reason = reason.encode()[:123].decode(errors="ignore")
-    payload = Close(code, reason).serialize()
-    return bytes((0x88, len(payload))) + payload, reason
 
 
 def _drop(payload: bytes, binary: bool) -> None:

@@ -5,6 +5,7 @@ import gc
 import weakref
 
 import pytest
+from websockets.protocol import Protocol
 
 from gateway.wire import Peer, WebSocketWire
 from tests.gateway.edges import (
@@ -476,6 +477,29 @@ async def test_a_closed_connection_leaves_no_cycle() -> None:
                 assert gone() is None
         finally:
             gc.enable()
+
+
+async def test_rare_frames_leave_no_cycle() -> None:
+    """The library's parser refers to itself; a flood of pings must not pile parsers up until the collector comes."""
+    streams = (
+        client_frame(PING, b"?") * 3,
+        client_frame(TEXT, b"a", fin=False) + client_frame(PING) + client_frame(0, b"b"),
+        client_frame(TEXT, b"a", fin=False) + client_frame(TEXT, b"b"),
+        client_frame(TEXT, b"a", fin=False) + client_frame(CLOSE, close_payload(1000)),
+        client_frame(TEXT, b"\xff", fin=False),
+        client_frame(BINARY, bytes(70_000)),
+        client_frame(3),
+    )
+    gc.collect()
+    gc.disable()
+    try:
+        for stream in streams:
+            wire, _, _ = memory_wire(Recorder(), asyncio.get_running_loop())
+            wire.data_received(stream)
+            wire.connection_lost(None)
+            assert [thing for thing in gc.get_objects() if isinstance(thing, Protocol)] == [], stream
+    finally:
+        gc.enable()
 
 
 def test_a_wire_has_no_dictionary() -> None:
