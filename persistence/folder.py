@@ -2,7 +2,7 @@
 
 data/               0700
 ├── lock            held by the running server
-├── keys.json       0600, the cluster's keys
+├── keys.json       0600, the cluster's keys (and keys.json.lock, held while they are made or rotated)
 ├── results.db      finished results
 ├── catalogue.db    tests and word lists that were added
 └── spool/          results on their way, one file a process

@@ -123,7 +123,10 @@ class InProcessStream:
         """Store a batch, tell of it, drop it. Safe to repeat from any point of it."""
         stored = await self._write(rows)
         if self._recent is not None:
-            await self._recent.stored([row.result for row in stored])
+            try:
+                await self._recent.stored([row.result for row in stored])
+            except Exception:  # a cache may be away; its lists end by themselves
+                log.exception("the recent lists were not told of stored results", results=len(stored))
         for i, row in enumerate(stored, 1):
             try:
                 self._on_stored(row.result.session)

@@ -318,6 +318,8 @@ class Spool:
         if self._fault is not None:
             log.warning("the spool can be written again", after=self._fault)
             self._fault = None
+            if self._waiting and not self._commit_posted:  # put while there was a fault: nobody else commits it now
+                self._post_commit()
 
     # -- taking and dropping -------------------------------------------------------------------------------------
 
@@ -330,16 +332,17 @@ class Spool:
             self._arrived.clear()
             await self._arrived.wait()
         after, upto = self._taken_seq, self._durable_seq
-        rows, unreadable = await self._threads.run(lambda connection: self._read(connection, after, upto, limit))
+        rows, unreadable, place = await self._threads.run(lambda connection: self._read(connection, after, limit))
         self._refused_rows += unreadable
-        self._taken_seq = rows[-1].seq if len(rows) + unreadable == limit and rows else upto
+        self._taken_seq = upto if place is None else place
         return rows
 
-    def _read(self, connection: sqlite3.Connection, after: int, upto: int, limit: int) -> tuple[list[Spooled], int]:
-        """On the thread: the next rows, unpacked, and how many were set aside."""
+    def _read(self, connection: sqlite3.Connection, after: int, limit: int) -> tuple[list[Spooled], int, int | None]:
+        """On the thread: the next rows, unpacked; how many were set aside; where to go on, None at the end."""
         good: list[Spooled] = []
         bad: list[tuple[int, str]] = []
-        for i, row in enumerate(spoolfile.read_rows(connection, after=after, limit=limit), 1):
+        rows = spoolfile.read_rows(connection, after=after, limit=limit)
+        for i, row in enumerate(rows, 1):
             try:
                 if not row.sound:
                     raise ValueError("its bytes have changed on the disk")
@@ -351,7 +354,7 @@ class Spool:
                 time.sleep(0)
         if bad:
             spoolfile.set_aside_rows(connection, bad)
-        return good, len(bad)
+        return good, len(bad), rows[-1].seq if len(rows) == limit else None
 
     def rewind(self) -> None:
         """Give all rows again that were not dropped: for a consumer that begins."""

@@ -14,7 +14,7 @@ import re
 import shutil
 import sqlite3
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -238,7 +238,7 @@ def _adopt(path: Path, slot: Slot, now_ms: int) -> int:
     moved = 0
     try:
         seq = last_seq(slot.connection)
-        while rows := list(read_rows(source, after=-1, limit=_MOVED_AT_ONCE, set_aside_too=True)):
+        while rows := read_rows(source, after=-1, limit=_MOVED_AT_ONCE, set_aside_too=True):
             seq = _append(slot.connection, seq, rows)
             delete(source, [row.seq for row in rows])
             moved += len(rows)
@@ -267,14 +267,14 @@ def insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     )
 
 
-def read_rows(connection: sqlite3.Connection, *, after: int, limit: int, set_aside_too: bool = False) -> Iterator[Row]:
+def read_rows(connection: sqlite3.Connection, *, after: int, limit: int, set_aside_too: bool = False) -> list[Row]:
     """The next rows after a number, in order."""
     condition = "" if set_aside_too else "AND why IS NULL "
-    for values in connection.execute(
+    found = connection.execute(
         f"SELECT seq, accepted_ms, crc, packed FROM spool WHERE seq > ? {condition}ORDER BY seq LIMIT ?",
         (after, limit),
-    ).fetchall():
-        yield Row(*values)
+    ).fetchall()
+    return [Row(*values) for values in found]
 
 
 def delete(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:

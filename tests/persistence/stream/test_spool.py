@@ -209,6 +209,20 @@ async def test_a_full_disk_is_a_clear_retriable_error_and_heals(tmp_path: Path) 
         assert await drain(spool) == [large(99)]
 
 
+async def test_what_is_put_while_the_disk_refuses_is_taken_as_soon_as_it_can(tmp_path: Path) -> None:
+    async with Spool(tmp_path, SpoolOptions(max_file_bytes=TINY, patience_ms=60_000, probe_ms=5)) as spool:
+        waiting = [spool.put(large(i)) for i in range(8)]
+        await until(lambda: spool.facts().fault is not None)
+        waiting.append(spool.put(sample(99)))
+        results: list[Result] = []
+        while len(results) < 9:
+            rows = await spool.take(100)
+            results += [row.result for row in rows]
+            spool.drop(rows)
+        await asyncio.gather(*waiting)
+        assert results == [*(large(i) for i in range(8)), sample(99)]
+
+
 async def test_a_result_that_waits_for_room_is_accepted_without_anybody_trying_again(tmp_path: Path) -> None:
     async with Spool(tmp_path, SpoolOptions(max_file_bytes=TINY, patience_ms=60_000, probe_ms=5)) as spool:
         waiting = [spool.put(large(i)) for i in range(8)]
@@ -298,6 +312,20 @@ async def test_a_refused_row_is_kept_and_tried_again_at_the_next_start(tmp_path:
         assert spool.facts().refused_rows == 1
     async with Spool(tmp_path) as spool:
         assert await drain(spool) == [sample(0)]
+
+
+async def test_many_unreadable_rows_hide_nothing_behind_them(tmp_path: Path) -> None:
+    async with Spool(tmp_path) as spool:
+        await asyncio.gather(*(spool.put(sample(i)) for i in range(12)))
+    with sqlite3.connect(tmp_path / "spool-0.db") as connection:
+        connection.execute("UPDATE spool SET packed = x'00' WHERE seq <= 10")
+    connection.close()
+    async with Spool(tmp_path) as spool:
+        seen: list[Result] = []
+        while spool.taken_seq < spool.durable_seq:
+            seen += [row.result for row in await spool.take(5)]
+        assert seen == [sample(10), sample(11)]
+        assert spool.facts().refused_rows == 10
 
 
 async def test_a_row_whose_bytes_changed_is_set_aside_and_holds_up_nobody(tmp_path: Path) -> None:

@@ -249,6 +249,17 @@ async def test_the_recent_list_knows_of_a_result_before_its_owner_hears(bench: B
         assert await lists[0] == [sample()]
 
 
+async def test_recent_lists_that_fail_hold_up_nobody(bench: Bench) -> None:
+    class Away(RecentResults):
+        async def stored(self, results: Sequence[Result]) -> None:
+            raise OSError("the cache is away")
+
+    async with MemoryCache() as cache, bench.stream(recent=Away(cache, bench.store)) as stream:
+        await bench.spool.put(sample())
+        await bench.told_of(1)
+        assert stream.facts().failures == 0
+
+
 @pytest.mark.parametrize("wrong", [{"batch_rows": 0}, {"batch_rows": 20_000}, {"close_ms": 0}])
 def test_options_out_of_range_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
