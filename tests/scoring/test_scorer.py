@@ -39,6 +39,8 @@ def scored(keys: str, words: Any = WORDS, gap_ms: float = 100, **options: Any) -
         pytest.param("\b\x17a", (0, 1), (1, 0, 0, 0), (1, 0), id="deletes-of-nothing"),
         pytest.param("a\u00a0c", (1, 1), (1, 1, 0, 1), (2, 1), id="any-white-space-is-a-space"),
         pytest.param("ab\u3000c", (1, 1), (4, 0, 0, 0), (4, 0), id="also-where-one-is-due"),
+        pytest.param("ab\nc", (1, 1), (4, 0, 0, 0), (4, 0), id="a-line-feed-too"),
+        pytest.param("ax cde \b", (2, 0), (4, 1, 1, 0), (6, 1), id="no-way-over-a-right-word-into-a-wrong-one"),
     ],
 )
 def test_keys(keys: str, pos: tuple[int, int], chars: tuple[int, ...], inserts: tuple[int, int]) -> None:
@@ -89,6 +91,13 @@ def test_an_event_at_the_limit_is_not_scored() -> None:
     assert scorer.figures()[:2] == (24, 24)
 
 
+@pytest.mark.parametrize("limit_ms", [500, 1000, 2500])
+def test_a_limit_need_not_be_whole_seconds(limit_ms: float) -> None:
+    scorer = Scorer(("abc ",), limit_ms=limit_ms, cyclic=True)
+    scorer.feed([0, "a", limit_ms - 1, "b", 1, "c"])
+    assert (scorer.ended, scorer.scored) == (True, 2)
+
+
 def test_no_test_outlasts_the_longest() -> None:
     scorer = Scorer(("ab",))
     scorer.feed([0, "a", LONGEST_MS * 1000, "b"])
@@ -119,6 +128,9 @@ def test_ignored_keys_are_presses_all_the_same() -> None:
     ignored.feed([0, " ", 500, "a", 1000, "\u0301", 1000, "b"])
     assert quiet.summary().afk_ms == 1000
     assert ignored.summary().afk_ms == 0
+    beyond = scored("ab" + "x" * 40, gap_ms=1000, limit_ms=42_000)
+    assert beyond.summary().afk_ms == 0
+    assert beyond.summary().key_consistency == 100
 
 
 def test_a_timed_text_begins_again() -> None:
