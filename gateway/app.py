@@ -59,6 +59,8 @@ CLOSE_S = 2.0
 """Time for close frames to be answered and running HTTP requests to end."""
 RESERVED_FILES = 256
 """Open files beside connections: databases, logs, sockets of libraries."""
+MANY_FILES = 1 << 20
+"""Open files asked for where the system says that there is no limit."""
 
 log = structlog.get_logger(__name__)
 
@@ -276,11 +278,15 @@ async def _serve(settings: Settings, announce: Callable[[Gateway], None]) -> Non
 
 
 def raise_file_limit() -> int:
-    """Raise the soft limit of open files to the hard one; the limit that holds then."""
+    """Raise the soft limit of open files to the hard one, or to plenty where there is none; what holds then."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        soft = hard
+    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+        except (OSError, ValueError):
+            pass  # a system may have a limit of its own below its "none"
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
@@ -121,7 +121,7 @@ def router(catalogue: Catalogue, *, max_age_s: int, page_rows: int) -> APIRouter
         responses={404: {"model": ProblemDetails}},
     )
     async def test(
-        id: str,  # noqa: A002  # the API's own word
+        id: Annotated[str, Path(description="The test's decimal id")],  # noqa: A002  # the API's own word
         request: Request,
         version: Annotated[int | None, Query(ge=1, description="An earlier version; they are kept for ever")] = None,
     ) -> Response:

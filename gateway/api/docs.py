@@ -33,6 +33,7 @@ details { border: 1px solid var(--line); border-radius: .5rem; margin: .5rem 0; 
 details[open] { padding-bottom: 1rem } summary { cursor: pointer; padding: .7rem 0; display: flex; gap: .75rem;
   flex-wrap: wrap; align-items: baseline } summary .what { color: var(--faint) }
 summary:focus-visible { outline: 2px solid var(--mark); outline-offset: 2px }
+summary::before { content: "+"; color: var(--faint); width: .6em } details[open] > summary::before { content: "−" }
 .method { font: 600 .8rem ui-monospace, monospace; color: var(--mark) } .path { font-family: ui-monospace, monospace }
 table { border-collapse: collapse; width: 100%; font-size: .93rem } th { text-align: left; font-weight: 600 }
 td, th { border-bottom: 1px solid var(--line); padding: .35rem .75rem .35rem 0; vertical-align: top }
@@ -80,7 +81,8 @@ def _operation(api: Mapping[str, Any], path: str, method: str, operation: Mappin
         yield "<h3>Parameters</h3>" + _table(("name", "what", "meaning"), rows)
     for status, response in operation["responses"].items():
         schema = response.get("content", {}).get("application/json", {}).get("schema")
-        yield f"<h3>{escape(status)}</h3><p>{escape(response.get('description', ''))}</p>"
+        said = response.get("description", "")
+        yield f"<h3>{escape(status)}</h3>" + ("" if said == "Successful Response" else f"<p>{escape(said)}</p>")
         if schema:
             yield _table(("field", "type", "meaning"), list(_fields(api, schema)))
     header = " -H 'Authorization: Bearer '$TOKEN" if secured else ""

@@ -17,6 +17,9 @@ __all__ = ["Guard", "allowing", "security_headers"]
 
 log = structlog.get_logger(__name__)
 
+Scope = MutableMapping[str, Any]
+"""What ASGI says about a request."""
+
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -68,7 +71,7 @@ class Guard:
         self._headers = security_headers(tls=tls)
         self._may_read = may_read
 
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
@@ -103,18 +106,18 @@ class Guard:
             # the one broad except of this edge: a fault of ours is an answer and a log line, not a torn connection
             log.exception("a request failed", route=_route(scope), method=method)
             if not answered:
-                await problem_response(500, "the server made a mistake; it is in its log")(scope, receive, answer)
+                await problem_response(500, "the server made a mistake; its log says which")(scope, receive, answer)
         finally:
             self._metrics.http(_route(scope), method, status, time.perf_counter() - began)
 
-    def _over_limit(self, scope: dict[str, Any]) -> int:
+    def _over_limit(self, scope: Scope) -> int:
         """Milliseconds that this address must wait; 0: none. Only the API costs credits: the page is in memory."""
         client = scope.get("client")
         if client is None or not scope["path"].startswith("/v1/"):
             return 0
         return self._allowance.take(network(client[0]), now_ms=time.monotonic() * 1000)
 
-    def _allow_origin(self, scope: dict[str, Any]) -> list[tuple[bytes, bytes]]:
+    def _allow_origin(self, scope: Scope) -> list[tuple[bytes, bytes]]:
         """Lets the pages that may open our WebSocket read the API too (Fetch standard, CORS protocol)."""
         if not scope["path"].startswith("/v1/"):
             return []
@@ -151,7 +154,7 @@ _PREFLIGHT = [
 ]
 
 
-def _route(scope: dict[str, Any]) -> str:
+def _route(scope: Scope) -> str:
     """The route's template: a closed set, unlike paths."""
     route = scope.get("route")
     return getattr(route, "path", None) or "unmatched"

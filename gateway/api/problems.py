@@ -73,6 +73,11 @@ def install(app: FastAPI) -> None:
             detail = f"{request.method} is not allowed here; {(fault.headers or {}).get('Allow', 'GET')} is"
         return problem_response(fault.status_code, detail, headers=fault.headers)
 
+    @app.exception_handler(Exception)
+    async def ours(_: Request, __: Exception) -> Response:
+        # the framework raises it again after this answer, and whoever is around the app logs it
+        return problem_response(500, "the server made a mistake; its log says which")
+
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, fault: RequestValidationError) -> Response:
         errors = [

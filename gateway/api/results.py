@@ -5,7 +5,7 @@ from functools import partial
 from itertools import chain
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Security
+from fastapi import APIRouter, Depends, Path, Query, Request, Security
 from fastapi.responses import Response
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, Field
@@ -25,6 +25,7 @@ from session.result import Result
 __all__ = ["router", "shown"]
 
 RECENT = 10
+SessionId = Annotated[str, Path(description="The session's UUID, from `started` and `result`")]
 Verdict = Literal["ok", "review", "void"]
 
 
@@ -194,13 +195,13 @@ def router(
         return result, pending is None
 
     @routes.get("/results/{id}", response_model=ResultRow, summary="One result")
-    async def result(id: str, known: Known) -> Response:  # noqa: A002  # the API's own word
+    async def result(id: SessionId, known: Known) -> Response:  # noqa: A002  # the API's own word
         """A finished test with its figures, series, verdict and reasons."""
         one, stored = await found(id, known)
         return private(shown(one, stored=stored, title_of=title_of))
 
     @routes.get("/results/{id}/replay", response_model=Replay, summary="A result's keystrokes")
-    async def replay(id: str, known: Known) -> Response:  # noqa: A002
+    async def replay(id: SessionId, known: Known) -> Response:  # noqa: A002
         """Text, keystrokes and holds, and whether scoring them again gives the stored figures."""
         one, stored = await found(id, known)
         try:
@@ -209,7 +210,7 @@ def router(
             raise Problem(422, str(fault)) from None
 
     @routes.get("/results/{id}/keys", response_model=Keys, summary="Figures by key, and error rates")
-    async def keys(id: str, known: Known) -> Response:  # noqa: A002
+    async def keys(id: SessionId, known: Known) -> Response:  # noqa: A002
         """How each key went, and the error rates of Soukoreff and MacKenzie (2003)."""
         one, _ = await found(id, known)
         try:
@@ -220,7 +221,7 @@ def router(
 
     @routes.get("/users/{id}/results", response_model=ResultList, summary="A user's results, newest first")
     async def results(
-        id: str,  # noqa: A002
+        id: Annotated[str, Path(description="The user's id, or `me`")],  # noqa: A002
         known: Known,
         limit: Annotated[int, Query(ge=1, description="Results a page")] = 10,
         cursor: Annotated[str | None, Query(max_length=64, description="From the page before")] = None,

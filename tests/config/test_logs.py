@@ -59,6 +59,21 @@ def test_an_exception_is_logged_with_its_traceback() -> None:
     assert json.loads(stream.getvalue())["exception"][0]["exc_value"] == "lost"
 
 
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["json", "human"])
+def test_a_traceback_shows_no_variables(stream: io.StringIO) -> None:
+    """Frames hold keystrokes and tokens."""
+    set_up(LogOptions(), stream)
+    typed = "s3cret"
+    try:
+        raise RuntimeError(len(typed))
+    except RuntimeError:
+        structlog.get_logger("a").exception("a fault")
+        logging.getLogger("b").exception("another")
+    assert "RuntimeError" in stream.getvalue()
+    assert "test_a_traceback_shows_no_variables" in stream.getvalue()
+    assert "s3cret" not in stream.getvalue().replace('typed = "s3cret"', "")
+
+
 def test_a_level_hides_what_is_below_it() -> None:
     stream = io.StringIO()
     set_up(LogOptions(level="error"), stream)

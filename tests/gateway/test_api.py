@@ -1,9 +1,11 @@
 """The public HTTP API without results: the page, the catalogue, health, documentation, limits, errors."""
 
 import gzip
+import io
 import json
+import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,19 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+import structlog
+from fastapi import FastAPI
 
 from config.edge import EdgeOptions
-from config.gateway import HttpOptions
+from config.gateway import HttpOptions, LogOptions
+from config.logs import set_up
 from gateway.api.catalogue import Languages, PassageList, PassageWithText
-from gateway.api.guard import allowing
+from gateway.api.guard import Guard, allowing
 from gateway.api.pages import Asset, Pages, matches
-from gateway.api.problems import ProblemDetails
+from gateway.api.problems import ProblemDetails, install
 from gateway.app import WEB, Gateway
+from gateway.limits import Credits
+from gateway.metrics import Metrics
 from tests.gateway.running import serving
 
 
@@ -31,6 +38,15 @@ async def _served(tmp_path: Path) -> AsyncIterator[tuple[Gateway, httpx.AsyncCli
 @pytest.fixture(name="http")
 def _http(served: tuple[Gateway, httpx.AsyncClient]) -> httpx.AsyncClient:
     return served[1]
+
+
+@pytest.fixture(name="logging_restored")
+def _logging_restored() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()
 
 
 def problem(response: httpx.Response, status: int) -> ProblemDetails:
@@ -154,6 +170,25 @@ async def test_errors_are_problem_details(http: httpx.AsyncClient) -> None:
     assert "GET" in problem(await http.post("/v1/tests"), 405).detail
     wrong = problem(await http.get("/v1/tests?limit=0&difficulty=huge"), 422)
     assert {error["at"] for error in wrong.errors or []} == {"query.limit", "query.difficulty"}
+
+
+async def test_a_fault_of_ours_is_an_answer_and_a_line_in_the_log(logging_restored: None) -> None:
+    app = FastAPI()
+    install(app)
+
+    @app.get("/v1/broken")
+    async def broken() -> None:
+        raise RuntimeError("lost")
+
+    metrics = Metrics(node="a")
+    guard = Guard(app, allowance=Credits(rate_per_s=1, burst=9), metrics=metrics, tls=False, may_read=allowing(()))
+    set_up(LogOptions(format="json"), (written := io.StringIO()))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://test") as http:
+        response = await http.get("/v1/broken")
+    assert "lost" not in problem(response, 500).detail
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert orjson.loads(written.getvalue().splitlines()[0])["exception"][0]["exc_value"] == "lost"
+    assert b'route="/v1/broken",status="5xx"' in await metrics.scrape()
 
 
 async def test_an_address_that_asks_too_much_waits(tmp_path: Path) -> None:
