@@ -169,6 +169,8 @@ class HttpConnection(HttpToolsProtocol):
             refusal = self._edge.upgrade(self.transport, request, received, address=address, key=None)
             if refusal is None:
                 self.connections.discard(self)
+                # as uvicorn does when a connection is lost: parser and protocol hold each other
+                self.parser = None  # type: ignore[assignment]  # uvicorn declares it otherwise, and does it too
                 self._forget()
             else:
                 self._refuse(refusal)

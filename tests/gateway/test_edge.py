@@ -219,9 +219,15 @@ async def test_a_peer_factory_may_refuse_and_may_fail() -> None:
 @on_both_loops
 async def test_another_protocol_to_upgrade_to_is_left_out() -> None:
     """RFC 9110 7.8: a server may ignore Upgrade; `curl --http2` sends h2c with every request."""
-    async with served(App()) as (edge, _), Client.connected(edge) as client:
-        client.send(b"GET /hello HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+    app = App()
+    async with served(app) as (edge, _), Client.connected(edge) as client:
+        client.send(b"GET /slow HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+        await app.started.wait()
+        client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")  # is not looked at
+        await client.writer.drain()
+        app.proceed.set()
         assert (await client.response())[0] == 200
+        assert await client.end() == b""
 
 
 @on_both_loops
@@ -358,6 +364,20 @@ async def test_a_response_that_nobody_reads_is_cut() -> None:
                 await app.started.wait()
                 app.started.clear()
                 assert await edge.emptied(5)
+
+
+@on_both_loops
+async def test_a_response_that_is_read_slowly_is_not_cut() -> None:
+    """The limit is on standing still, not on a response as a whole."""
+    app = App()
+    async with served(app, wire_options={"stall_limit_s": 0.5}) as (edge, _), Client.connected(edge) as client:
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # as above
+        client.send(b"GET /bulk HTTP/1.1\r\nHost: h\r\n\r\n")
+        await app.started.wait()
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]  # as above
+        assert len((await client.response())[2]) == 8 << 20
+        client.send(GET)
+        assert (await client.response())[0] == 200
 
 
 # Too many.
