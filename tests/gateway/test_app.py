@@ -141,6 +141,23 @@ async def test_killed_right_after_accepted_the_result_is_stored_by_the_next_one(
         assert [row["session"] for row in found] == [result["session"]]
 
 
+async def test_after_the_keys_were_rotated_guests_and_tests_go_on(tmp_path: Path) -> None:
+    async with program(tmp_path / "data") as server, client(server.url) as before:
+        await before.start(mode="words", count=3)
+        await before.keys(before.started["text"][0])
+        tick = await before.receive("tick")
+        code, output, errors = await command("keys", "rotate", folder=tmp_path)
+        assert code == 0, errors
+        assert output.startswith("Key 2 seals")
+        server.signal(signal.SIGKILL)
+        await server.ended()
+    async with program(tmp_path / "data") as server, client(server.url, token=before.ready["token"]) as after:
+        assert after.ready["user"] == before.ready["user"]
+        ticket = before.started["ticket"]
+        await after.send("resume", session=before.started["session"], ticket=ticket, receipt=tick["r"], n=1)
+        assert (await after.receive("resumed", "error"))["t"] == "resumed"
+
+
 # --- beside a running server ---
 
 

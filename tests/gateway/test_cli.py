@@ -19,6 +19,8 @@ COMMANDS = [
     ["tests", "list"],
     ["tests", "show"],
     ["replay"],
+    ["keys"],
+    ["keys", "rotate"],
     ["completion"],
 ]
 
@@ -243,6 +245,7 @@ async def test_bad_rows_keep_the_file_out_unless_partial(tmp_path: Path) -> None
         (["replay", "019e0000-0000-7000-8000-000000000000"], "There is no store"),
         (["replay", "some.txt"], "no exported result"),
         (["tests", "list", "--data", "some.txt"], "not a folder"),
+        (["keys", "rotate"], "There are no keys"),
     ],
 )
 async def test_what_cannot_be_done_is_told_with_what_to_do(tmp_path: Path, words: list[str], told: str) -> None:
