@@ -79,6 +79,11 @@ class Server:
                 return
         raise RuntimeError(f"the server did not start: {(self.data / 'server.log').read_text()[-2000:]}")
 
+    @property
+    def runs(self) -> bool:
+        """Whether its process is there."""
+        return self._process is not None
+
     def kill(self) -> None:
         """End it as a power cut would."""
         self._end(signal.SIGKILL)
@@ -112,13 +117,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     shared.stop()
 
 
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[Server]:
-    """A server that the test may kill."""
-    own = Server(tmp_path / "data")
-    own.start()
+@pytest.fixture(scope="session")
+def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A second server, for the tests that kill one."""
+    own = Server(tmp_path_factory.mktemp("mortal"))
     yield own
     own.stop()
+
+
+@pytest.fixture
+def own_server(mortal: Server) -> Server:
+    """A running server that the test may kill."""
+    if not mortal.runs:
+        mortal.start()
+    return mortal
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -150,7 +162,7 @@ class Visitor:
     async def ready(self) -> None:
         """Wait until there is a text, and the field has the focus."""
         await self.page.wait_for_selector("#typing:not(.waiting) .text .w")
-        await self.page.wait_for_function("document.activeElement.id === 'field'")
+        await self.page.wait_for_selector("#field:focus")
 
     async def type(self, text: str, *, delay_ms: float = 12) -> None:
         """Type with the hardware keyboard."""
@@ -165,6 +177,10 @@ class Visitor:
     async def state(self, wanted: str) -> None:
         """Wait for the result to have come so far."""
         await self.page.wait_for_selector(f"#result:not([hidden]) .state[data-state={wanted}]")
+
+    async def notice(self, part: str) -> None:
+        """Wait until the line under the text says something with this in it."""
+        await self.page.wait_for_selector(f"#notice:has-text({json.dumps(part)})")
 
     async def figure(self, name: str) -> str:
         """A figure of the result that is shown."""

@@ -154,7 +154,7 @@ async def test_pasting_with_the_keyboard_types_nothing(visit: Visit) -> None:
     visitor = await visit(settings=text_of("some text"), permissions=["clipboard-read", "clipboard-write"])
     await visitor.page.evaluate("navigator.clipboard.writeText('some text')")
     await visitor.page.keyboard.press("Control+v")
-    await visitor.page.wait_for_function("document.getElementById('notice').textContent.includes('pasted')")
+    await visitor.notice("pasted")
     assert await visitor.page.is_visible("#test")
     assert keys(visitor) == []
 

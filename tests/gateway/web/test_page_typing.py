@@ -39,13 +39,13 @@ def _gapless(frames: list[dict[str, list[object]]]) -> list[int]:
 async def test_saved_is_not_said_before_the_server_says_stored(visit: Visit) -> None:
     """While `stored` is withheld the page says "being saved" and keeps the log; with it, "Saved"."""
     script = """
-    window.held = [];
     const Real = WebSocket;
     window.WebSocket = class extends Real {
       set onmessage(listener) {
         super.onmessage = (event) => {
-          if (JSON.parse(event.data).t === "stored") window.held.push(() => listener.call(this, event));
-          else listener.call(this, event);
+          if (JSON.parse(event.data).t !== "stored") return listener.call(this, event);
+          window.release = () => listener.call(this, event);
+          document.documentElement.dataset.held = "";
         };
       }
     };
@@ -53,10 +53,10 @@ async def test_saved_is_not_said_before_the_server_says_stored(visit: Visit) -> 
     visitor = await visit(settings=TEN, script=script)
     await visitor.type(await visitor.typed_text())
     await visitor.state("accepted")
-    await visitor.page.wait_for_function("window.held.length === 1")
+    await visitor.page.wait_for_selector("html[data-held]", state="attached")
     assert "Saved" not in await visitor.page.inner_text(".state")
     assert len(await visitor.logs()) == 1
-    await visitor.page.evaluate("window.held[0]()")
+    await visitor.page.evaluate("window.release()")
     await visitor.state("stored")
     assert await visitor.page.inner_text(".state") == "Saved"
     assert await visitor.logs() == []
@@ -65,7 +65,7 @@ async def test_saved_is_not_said_before_the_server_says_stored(visit: Visit) -> 
 async def test_marks_show_typed_wrong_missed_and_extra(visit: Visit) -> None:
     visitor = await visit(settings={"mode": "text", "text": "alpha beta gamma delta"})
     await visitor.type("alpha bxt gammaZZ de")
-    await visitor.page.wait_for_function("document.querySelector('.extra')?.textContent === 'ZZ'")
+    await visitor.page.wait_for_selector(".extra >> text=/^ZZ$/")
     assert await visitor.marks("typed") == ["alpha", "b", "t", "gamma", "de"]
     assert await visitor.marks("wrong") == ["e"]
     assert await visitor.marks("missed") == ["a"]

@@ -1,0 +1,194 @@
+"""Typing never waits for the network, and nothing typed is lost: killed servers, reloads, two tabs, sleep."""
+
+import asyncio
+
+from tests.gateway.web.conftest import Server, Visit, Visitor
+
+TEXT = {"mode": "text", "text": "what you typed is never lost, and that is a promise"}
+
+
+def keys(visitor: Visitor) -> str:
+    """The keys that the server was sent, without what was sent twice."""
+    log: list[str] = []
+    for frame in visitor.sent("keys"):
+        log[frame["n"] :] = frame["e"][1::2]
+    return "".join(log)
+
+
+async def test_a_server_killed_in_mid_test_loses_nothing(visit: Visit, own_server: Server) -> None:
+    """Typing on meanwhile; a new process on the same data: the test goes on, and its result is stored once."""
+    visitor = await visit(settings=TEXT, server=own_server, may_lose_server=True)
+    await visitor.type(TEXT["text"][:20])
+    await visitor.until(lambda: bool(visitor.got("tick")))
+    own_server.kill()
+    await visitor.type(TEXT["text"][20:30])
+    assert "".join(await visitor.marks("typed")) == TEXT["text"][:30].replace(" ", "")
+    await visitor.notice("Connection lost")
+    await asyncio.to_thread(own_server.start)
+    await visitor.until(lambda: bool(visitor.got("resumed")))
+    await visitor.type(TEXT["text"][30:])
+    await visitor.state("stored")
+    assert keys(visitor) == TEXT["text"]
+    assert visitor.got("result")[-1]["chars"] == [len(TEXT["text"]), 0, 0, 0]
+    assert await visitor.page.inner_text("#notice") == ""
+    assert await _history(visitor) == 1
+
+
+async def _history(visitor: Visitor) -> int:
+    await visitor.page.click("#nav-history")
+    return await visitor.page.locator(".results tbody tr").count() or await _rows(visitor)
+
+
+async def _rows(visitor: Visitor) -> int:
+    await visitor.page.wait_for_selector(".results tbody tr")
+    return await visitor.page.locator(".results tbody tr").count()
+
+
+async def test_a_test_finished_without_the_server_is_saved_when_it_is_back(visit: Visit, own_server: Server) -> None:
+    visitor = await visit(settings=TEXT, server=own_server, may_lose_server=True)
+    await visitor.type(TEXT["text"][:9])
+    own_server.kill()
+    await visitor.type(TEXT["text"][9:])
+    await visitor.state("unsent")
+    assert await visitor.figure("acc") == "100%"  # the page's own figures
+    assert "kept in this browser" in await visitor.page.inner_text(".state")
+    await asyncio.to_thread(own_server.start)
+    await visitor.state("stored")
+    assert keys(visitor) == TEXT["text"]
+    assert await visitor.logs() == []
+
+
+async def test_a_reload_in_mid_test_goes_on_where_it_was(visit: Visit) -> None:
+    visitor = await visit(settings=TEXT)
+    await visitor.type(TEXT["text"][:17])
+    await visitor.page.reload()
+    await visitor.ready()
+    assert "".join(await visitor.marks("typed")) == TEXT["text"][:17].replace(" ", "")
+    await visitor.until(lambda: bool(visitor.got("resumed")))
+    await visitor.type(TEXT["text"][17:])
+    await visitor.state("stored")
+    assert visitor.got("result")[-1]["chars"] == [len(TEXT["text"]), 0, 0, 0]
+
+
+async def test_a_result_that_never_came_is_fetched_on_the_next_visit(visit: Visit, own_server: Server) -> None:
+    visitor = await visit(settings=TEXT, server=own_server, may_lose_server=True)
+    await visitor.type(TEXT["text"][:9])
+    own_server.kill()
+    await visitor.type(TEXT["text"][9:])
+    await visitor.state("unsent")
+    context = visitor.page.context
+    await visitor.page.close()
+    await asyncio.to_thread(own_server.start)
+    again = await visit(context=context, server=own_server)
+    await again.until(lambda: bool(again.got("stored")))
+    await again.notice("earlier result")
+    assert await again.logs() == []
+    assert keys(again) == TEXT["text"]
+    assert again.got("started"), "a new test stands ready at the same time"
+
+
+async def test_two_tabs_each_have_their_own_test(visit: Visit) -> None:
+    """The second tab begins a test of its own, and neither settles nor resumes what the first one works on."""
+    first = await visit(settings=TEXT)
+    await first.type(TEXT["text"][:10])
+    await first.until(lambda: bool(first.got("tick")))
+    second = await visit(context=first.page.context)
+    assert second.sent("resume") == []
+    await second.type(TEXT["text"])
+    await second.state("stored")
+    await first.page.bring_to_front()
+    await first.type(TEXT["text"][10:])
+    await first.state("stored")
+    assert first.got("started")[0]["session"] != second.got("started")[0]["session"]
+    assert keys(first) == keys(second) == TEXT["text"]
+    assert await first.logs() == []
+
+
+async def test_a_copied_tab_does_not_take_up_the_same_test(visit: Visit) -> None:
+    """Browsers copy session storage with a tab; the lock on the session tells the two apart."""
+    first = await visit(settings=TEXT)
+    await first.type(TEXT["text"][:10])
+    await first.until(lambda: bool(first.got("tick")))
+    session = first.got("started")[0]["session"]
+    await first.page.context.add_init_script(f"sessionStorage.setItem('typegate.current', '{session}')")
+    second = await visit(context=first.page.context)
+    assert second.sent("resume") == []
+    assert second.got("started")[0]["session"] != session
+
+
+async def test_without_a_server_the_page_says_so_and_goes_on_by_itself(visit: Visit, own_server: Server) -> None:
+    visitor = await visit(settings=TEXT, server=own_server, may_lose_server=True)
+    own_server.kill()
+    await visitor.notice("Connection lost")
+    await visitor.page.keyboard.press("Tab")
+    await visitor.notice("No connection")
+    assert await visitor.page.is_visible("#notice button")
+    await asyncio.to_thread(own_server.start)
+    await visitor.page.click("#notice button")
+    await visitor.ready()
+    await visitor.type(TEXT["text"])
+    await visitor.state("stored")
+
+
+async def test_a_drained_server_is_left_and_the_test_resumed(visit: Visit, own_server: Server) -> None:
+    """SIGTERM tells the page to reconnect; typing goes on, and the next process takes the test over."""
+    visitor = await visit(settings=TEXT, server=own_server, may_lose_server=True)
+    await visitor.type(TEXT["text"][:10])
+    await asyncio.to_thread(own_server.stop)
+    await visitor.type(TEXT["text"][10:20])
+    await asyncio.to_thread(own_server.start)
+    await visitor.type(TEXT["text"][20:])
+    await visitor.state("stored")
+    assert keys(visitor) == TEXT["text"]
+
+
+async def test_a_machine_that_slept_ends_the_test_and_says_so(visit: Visit) -> None:
+    """The wall clock ran on while the page's stood still: no result, and nobody is flagged."""
+    visitor = await visit(settings=TEXT)
+    await visitor.type(TEXT["text"][:10])
+    await visitor.page.evaluate("{ const now = Date.now; Date.now = () => now.call(Date) + 3600000; }")
+    await visitor.notice("slept")
+    await visitor.until(lambda: bool(visitor.sent("abort")))
+    assert await visitor.logs() == []
+    await visitor.page.click("#notice button")
+    await visitor.ready()
+    await visitor.type(TEXT["text"])
+    await visitor.state("stored")
+
+
+async def test_the_same_guest_comes_back(visit: Visit) -> None:
+    visitor = await visit()
+    user = visitor.got("ready")[0]["user"]
+    again = await visit(context=visitor.page.context)
+    assert again.got("ready")[0]["user"] == user
+    assert again.sent("auth")[0]["token"] == visitor.got("ready")[0]["token"]
+
+
+async def test_an_unknown_token_is_replaced_by_a_new_guest(visit: Visit) -> None:
+    script = "if (!localStorage.getItem('typegate.token')) localStorage.setItem('typegate.token', 'forged');"
+    visitor = await visit(script=script)
+    assert visitor.sent("auth")[0]["token"] == "forged"
+    assert visitor.got("ready")[0]["guest"]
+    token = await visitor.page.evaluate("localStorage.getItem('typegate.token')")
+    assert token == visitor.got("ready")[0]["token"]
+
+
+async def test_back_off_has_full_jitter_up_to_twenty_seconds(visit: Visit) -> None:
+    visitor = await visit()
+    waits = await visitor.page.evaluate(
+        """async () => {
+          const { backOff } = await import("/assets/connection.js");
+          return [0, 1, 3, 5, 6, 60].map((attempt) => [backOff(attempt, () => 0), backOff(attempt, () => 1)]);
+        }"""
+    )
+    assert waits == [[0, 500], [0, 1000], [0, 4000], [0, 16_000], [0, 20_000], [0, 20_000]]
+
+
+async def test_the_page_knows_every_close_code_that_forbids_coming_back(visit: Visit) -> None:
+    from session.messages import CloseCode
+
+    visitor = await visit()
+    final = await visitor.page.evaluate(
+        "import('/assets/connection.js').then(({ FINAL_CLOSES }) => [...FINAL_CLOSES.keys()])"
+    )
+    assert final == [code for code in CloseCode if not code.resumable]
