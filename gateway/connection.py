@@ -366,6 +366,7 @@ class Connection(Peer):
             epoch_ms=epoch_ms,
         )
         self._hold_on(session)
+        self._counts.starts += 1
         self._say(session.started(material))
 
     def _keys(self, keys: Keys) -> None:
@@ -430,6 +431,7 @@ class Connection(Peer):
             answer = held.reattach(claim, now_ms=hub.clock() * 1000)
             if isinstance(answer, Resumed):
                 self._hold_on(held)
+                self._counts.resumes += 1
                 self._say(answer)
             else:
                 self._error(answer)
@@ -495,6 +497,7 @@ class Connection(Peer):
             return
         hub.release(session.id)  # another connection may have been as quick: the last one to ask has it
         self._hold_on(session)
+        self._counts.resumes += 1
         self._say(session.resumed())
 
     # --- the session: taking it, letting it go, performing what it answers ---

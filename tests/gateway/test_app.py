@@ -214,6 +214,31 @@ async def test_imported_tests_reach_a_running_server(tmp_path: Path, monkeypatch
 # --- in this process ---
 
 
+async def test_what_happens_is_in_the_metrics(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data") as (gateway, _), client(gateway.url) as typist:
+        await typist.start(mode="words", count=3)
+        await typist.type_all()
+        await typist.receive("stored")
+        await typist.send("start", mode="none")
+        await typist.receive("error")
+        async with httpx.AsyncClient(base_url=gateway.admin_url or "", trust_env=False) as admin:
+            text = (await admin.get("/metrics")).text
+    events = len(typist.log) // 2
+    for line in (
+        'typegate_ws_connections{node="node-1",process="0"} 1.0',
+        'typegate_ws_handshakes_total{outcome="accepted"} 1.0',
+        'typegate_auth_total{kind="guest",outcome="ok"} 1.0',
+        "typegate_tests_started_total 1.0",
+        f"typegate_events_scored_total {events}.0",
+        'typegate_errors_total{code="options"} 1.0',
+        "typegate_accepted_seconds_count 1.0",
+        "typegate_processing_seconds_count 1.0",
+        "typegate_queue_depth 0.0",
+    ):
+        assert line in text.splitlines(), line
+    assert 'typegate_results_submitted_total{mode="words"' in text
+
+
 async def test_page_api_and_websocket_over_tls(tmp_path: Path) -> None:
     cert, key = write_certificate(tmp_path)
     trust = ssl.create_default_context(cafile=cert)
