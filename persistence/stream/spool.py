@@ -80,7 +80,7 @@ class SpoolFacts:
     bytes: int
     """Packed bytes of those that are on the disk."""
     oldest_age_ms: int
-    """Age of the oldest of them; 0 when there is none."""
+    """Age of the oldest that waits, those set aside left out; 0 when there is none."""
     refused_rows: int
     """Those that the store will never take; kept, and tried again at the next start."""
     adopted_rows: int
@@ -353,8 +353,13 @@ class Spool:
             if i % _UNPACKED_AT_ONCE == 0:
                 time.sleep(0)
         if bad:
-            spoolfile.set_aside_rows(connection, bad)
+            self._set_aside(connection, bad)
         return good, len(bad), rows[-1].seq if len(rows) == limit else None
+
+    def _set_aside(self, connection: sqlite3.Connection, rows: Sequence[tuple[int, str]]) -> None:
+        """On the thread: mark rows that nobody can take; they stay, but the oldest that waits is another one now."""
+        spoolfile.set_aside_rows(connection, rows)
+        self._tell(self._dropped, 0, 0, spoolfile.oldest_ms(connection))
 
     def rewind(self) -> None:
         """Give all rows again that were not dropped: for a consumer that begins."""
@@ -403,7 +408,7 @@ class Spool:
     async def refuse(self, row: Spooled, why: str) -> None:
         """Set a row aside that the store will never take: kept on disk, counted, tried again at the next start."""
         log.error("a result cannot be stored; it was set aside in the spool", session=row.result.session.hex(), why=why)
-        await self._threads.run(lambda connection: spoolfile.set_aside_rows(connection, [(row.seq, why)]))
+        await self._threads.run(lambda connection: self._set_aside(connection, [(row.seq, why)]))
         self._refused_rows += 1
 
     # -- looking after the disk ----------------------------------------------------------------------------------

@@ -303,8 +303,8 @@ def last_seq(connection: sqlite3.Connection) -> int:
 
 
 def oldest_ms(connection: sqlite3.Connection) -> int | None:
-    """When the oldest row was accepted; None when there is none."""
-    found = connection.execute("SELECT accepted_ms FROM spool ORDER BY seq LIMIT 1").fetchone()
+    """When the oldest row that still waits was accepted; None when there is none."""
+    found = connection.execute("SELECT accepted_ms FROM spool WHERE why IS NULL ORDER BY seq LIMIT 1").fetchone()
     return None if found is None else int(found[0])
 
 
