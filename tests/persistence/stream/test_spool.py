@@ -1,7 +1,9 @@
 import asyncio
+import resource
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -238,6 +240,35 @@ async def test_a_result_that_waits_for_room_is_accepted_without_anybody_trying_a
         await until(lambda: spool.facts().fault is None)
 
 
+async def test_a_disk_that_fails_heals_without_losing_or_keeping_anything(tmp_path: Path) -> None:
+    """The kernel refuses every write that would make the log longer: puts wait, drops are tried again."""
+    async with Spool(tmp_path, QUICK) as spool:
+        await spool.put(sample(0))
+        rows = await spool.take(10)
+        with no_file_longer_than((tmp_path / "spool-0.db-wal").stat().st_size):
+            spool.drop(rows)
+            await until(lambda: spool.facts().fault is not None)
+            waiting = [spool.put(sample(i)) for i in range(1, 4)]
+            with pytest.raises(StoreError, match="cannot be written"):
+                await spool.ping()
+            assert not any(future.done() for future in waiting)
+        await asyncio.gather(*waiting)
+        assert await drain(spool) == [sample(i) for i in range(1, 4)]
+        await until(lambda: spool.facts().rows == 0)
+        assert spool.facts().fault is None
+
+
+@contextmanager
+def no_file_longer_than(size: int) -> Iterator[None]:
+    """Let the kernel answer EFBIG to every write of this process beyond a size."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 async def test_closing_fails_what_the_disk_did_not_take(tmp_path: Path) -> None:
     async with Spool(tmp_path, SpoolOptions(max_file_bytes=TINY, patience_ms=60_000)) as spool:
         waiting = [spool.put(large(i)) for i in range(8)]
@@ -289,6 +320,13 @@ async def test_a_file_that_was_deleted_under_us_is_noticed(tmp_path: Path) -> No
             spool.put(sample())
         with pytest.raises(StoreError, match="removed or replaced"):
             await spool.ping()
+
+
+async def test_a_folder_that_was_deleted_under_us_is_noticed(tmp_path: Path) -> None:
+    async with Spool(tmp_path / "spool", QUICK) as spool:
+        (tmp_path / "spool").rename(tmp_path / "elsewhere")
+        await until(lambda: spool.facts().fault is not None)
+        assert "is gone" in (spool.refusal or "")
 
 
 async def test_ping_answers(tmp_path: Path) -> None:

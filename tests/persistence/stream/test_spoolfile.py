@@ -115,6 +115,20 @@ async def test_what_can_be_read_of_a_damaged_file_is_taken_over(tmp_path: Path) 
     assert results[-1] == originals[-1]
 
 
+async def test_damage_that_only_a_check_finds_costs_no_row(tmp_path: Path) -> None:
+    """Here the list of free pages is wrong: every row can be read, but the next write might go anywhere."""
+    async with Spool(tmp_path) as spool:
+        for i in range(20):
+            await spool.put(sample(i))
+    path = tmp_path / "spool-0.db"
+    content = bytearray(path.read_bytes())
+    content[36:40] = (7).to_bytes(4, "big")  # the count of free pages, in the file's header
+    path.write_bytes(content)
+    async with Spool(tmp_path, clock_ms=lambda: 123) as spool:
+        assert (spool.facts().set_aside_files, spool.facts().adopted_rows) == (1, 20)
+        assert await drain(spool) == [sample(i) for i in range(20)]
+
+
 async def test_a_damaged_spool_that_another_process_left_is_set_aside_too(tmp_path: Path) -> None:
     (tmp_path / "spool-1.db").write_bytes(b"not a database" * 1000)
     async with Spool(tmp_path, clock_ms=lambda: 123) as spool:
