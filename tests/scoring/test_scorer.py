@@ -7,7 +7,7 @@ import pytest
 
 from scoring.scorer import EXTRA_CLUSTERS, LONGEST_MS, Scorer
 from scoring.summary import CharCounts, InsertCounts
-from scoring.text import prepare
+from scoring.text import CLUSTER_BYTES, prepare
 
 WORDS = ("ab ", "cde ", "f")
 
@@ -133,6 +133,13 @@ def test_ignored_keys_are_presses_all_the_same() -> None:
     assert beyond.summary().key_consistency == 100
 
 
+def test_a_delete_that_does_something_is_no_idleness() -> None:
+    busy, idle = Scorer(("ab ",), limit_ms=2000), Scorer(("ab ",), limit_ms=2000)
+    busy.feed([0, "a", 1500, "\b"])
+    idle.feed([0, "a", 100, "\b", 1400, "\b"])
+    assert (busy.summary().afk_ms, idle.summary().afk_ms) == (0, 1000)
+
+
 def test_a_timed_text_begins_again() -> None:
     scorer = scored("ab c ab c a", ("ab ", "c "), limit_ms=60_000, cyclic=True)
     assert scorer.pos == (4, 1)
@@ -172,7 +179,7 @@ class TestClusters:
         scorer = scored("ae\u0301", ("aef",))
         assert (scorer.wrong, scorer.active_input) == (1, ("a", "é"))
         scorer.feed([100, "\b", 100, "e"])
-        assert (scorer.due, scorer.pos) == ("f", (0, 2))
+        assert (scorer.due, scorer.pos, scorer.ended) == ("f", (0, 2), False)
 
     def test_typed_keys_are_composed(self) -> None:
         scorer = Scorer(("éa",))
@@ -192,6 +199,14 @@ class TestClusters:
         assert scorer.pos == (0, 1)
         scorer.feed([100, "\x17", 100, "a"])
         assert scorer.due == "b"
+
+    def test_a_cluster_of_sixty_four_bytes_is_none_too_many(self) -> None:
+        scorer = scored("द" + "\u0301" * 30, ("abc ",))
+        assert len(scorer.active_input[0].encode()) == 63
+        assert scorer.inserts == 31
+        whole = "\U0001f469" + "\u0301" * 30
+        assert len(whole.encode()) == CLUSTER_BYTES
+        assert scored(whole, ((whole, "b"),)).due == "b"
 
     def test_a_word_without_closing_space_ends_when_the_next_is_typed(self) -> None:
         words = prepare("東京で", timed=False).words
@@ -280,6 +295,9 @@ class TestSeries:
         scorer.feed([100, "e"])
         assert scorer.summary().key_consistency < 10
         assert scored("ab").summary(gave_up=True).key_consistency == 0
+        uneven = Scorer(("abcdefg ",), limit_ms=60_000)
+        uneven.feed([0, "a", 100, "b", 300, "c", 5000, "d"])
+        assert uneven.summary().key_consistency == 50.1  # of 100 and 300: variation 1/2
         assert scored("abc", gap_ms=0).summary(gave_up=True).key_consistency == 0
 
 
