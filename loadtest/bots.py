@@ -20,7 +20,7 @@ from loadtest.typist import Typist
 from persistence.catalogue.builtin import built_in_word_lists
 from scoring.plausibility import judge
 
-__all__ = ["BOTS", "Log", "Rate", "main", "play", "rate", "sped_up"]
+__all__ = ["BOTS", "PEOPLE", "Log", "Rate", "main", "play", "rate", "sped_up"]
 
 LEAST_GAP_MS = 8.0
 """What a law with a tail below comes out as at least: a program cannot type backwards."""
@@ -134,15 +134,26 @@ def play(bot: str, length: int, seed: int) -> Log:
     return Log(events, {event: max(1, round(chance.gauss(95, 22))) for event in range(length)})
 
 
-def sped_up(recording: Recording, times: float) -> Log:
-    """Return a person's test played so many times as fast, holds and all."""
+PEOPLE: Mapping[str, tuple[float, bool]] = {
+    "people, joined": (1.0, True),
+    "people, without holds": (1.0, False),
+    "people, 1.5 × speed": (1.5, True),
+    "people, 2.5 × speed": (2.5, True),
+}
+"""How real people's tests are played: how many times as fast, with holds or without."""
+
+
+def sped_up(recording: Recording, times: float, *, with_holds: bool = True) -> Log:
+    """Return a person's test played so many times as fast."""
     events = recording.events()
-    now = whole = 0.0
+    now = 0.0
+    whole = 0
     for at in range(0, len(events), 2):
         now += recording.gaps[at // 2] / times
-        events[at] = round(now) - int(whole)
+        events[at] = round(now) - whole
         whole = round(now)
-    return Log(events, {event: max(1, round(hold / times)) for event, hold in enumerate(recording.holds)})
+    holds = {event: max(1, round(hold / times)) for event, hold in enumerate(recording.holds)}
+    return Log(events, holds if with_holds else None)
 
 
 def rate(logs: Iterable[Log], advance: Callable[[], object] = lambda: None) -> Rate:
@@ -163,10 +174,6 @@ def _typist(length: int, seed: int) -> Log:
     typist = Typist(seed)
     typed = typist.type([f"{word} " for word in Random(seed).choices(_english(), k=length)])
     return Log(typed.events(0, length), dict(enumerate(typed.holds[:length])))
-
-
-def _whole(recording: Recording) -> Log:
-    return Log(recording.events(), dict(enumerate(recording.holds)))
 
 
 @click.command(epilog="Example: python -m loadtest.bots --seed 20261123 --tests 500 --lengths 200,400")
@@ -216,18 +223,19 @@ def main(seed: int, tests: int, lengths: str, reference: Path | None) -> None:
             table.add_row(name, *cells)
         if recordings:
             table.add_section()
-            for times in (1.0, 1.5, 2.5):
-                cells = []
-                for length in keys:
-                    chance = Random(seed)
-                    logs = (sped_up(t, times) for own in recordings.values() for t in joined(own, length, chance))
-                    judged = rate(logs)
-                    cells.append(f"{_cell(judged)} of {judged.tests:,}")
-                table.add_row("people, joined" if times == 1 else f"people, {times} times as fast", *cells)
+            judged: dict[str, list[Rate]] = {name: [] for name in PEOPLE}
+            for length in keys:
+                chance = Random(seed)
+                own = [test for theirs in recordings.values() for test in joined(theirs, length, chance)]
+                for name, (times, with_holds) in PEOPLE.items():
+                    judged[name].append(rate(sped_up(test, times, with_holds=with_holds) for test in own))
+            for name, rates in judged.items():
+                table.add_row(name, *map(_cell, rates))
+            table.add_row("tests of people", *(f"{one.tests:,}" for one in rates))
     console.print(table)
     if recordings:
-        judged = rate(_whole(recording) for own in recordings.values() for recording in own)
-        console.print(f"People's {judged.tests:,} sessions as they are: {judged.review} review, {judged.void} void.")
+        alone = rate(sped_up(recording, 1.0) for theirs in recordings.values() for recording in theirs)
+        console.print(f"People's {alone.tests:,} sessions as they are: {alone.review} review, {alone.void} void.")
 
 
 def _cell(judged: Rate) -> str:
