@@ -465,11 +465,13 @@ class TypingSession:
             fault = self._hold(h)
             if fault is not None:
                 return fault
-        if takeover is None:
-            self._live = self.n > 0 and self._scored is None
-            return None
-        self._live = self.n > 0 and self._scored is None and not self.replaying and not takeover.measuring
-        if takeover.conflict and not takeover.said:
+        self._live = (
+            self.state is State.RUNNING
+            and self.n > 0
+            and self._scored is None
+            and (takeover is None or not (takeover.measuring or self.replaying))
+        )
+        if takeover is not None and takeover.conflict and not takeover.said:
             takeover.said = True
             if self.ended:
                 self.deadline_ms = now_ms  # nobody looks for an end behind an error: `due` tells of it
@@ -519,7 +521,7 @@ class TypingSession:
         if over or self.n == takeover.log_n:
             takeover.caught_up(self.n, self._client_ms())
             # a receipt given before anything live has come must not hide the time since
-            self._seen_ms = takeover.offset_ms + self._scorer.elapsed_ms
+            self._seen_ms = min(takeover.offset_ms + self._scorer.elapsed_ms, now_ms)
             if not over:
                 self._arm(now_ms)
 

@@ -130,7 +130,7 @@ class Crashes(RuleBasedStateMachine):
         return self.player.claim(after_ms=self.away_ms)
 
     @precondition(lambda self: not self.over() and self.player.n)
-    @rule(after_ms=st.sampled_from([0.0, 500.0, 86_400_000.0]), batch=st.sampled_from([1, 7, 300]))
+    @rule(after_ms=st.sampled_from([0.0, 500.0, 3_600_000.0]), batch=st.sampled_from([1, 7, 300]))
     def the_process_is_killed(self, after_ms: float, batch: int) -> None:
         """Ticket, last receipt and log make the session anew."""
         self.away_ms += after_ms
@@ -193,7 +193,7 @@ class Crashes(RuleBasedStateMachine):
         assert expected.seen_live == len(decode(expected.replay).events) // 2 >= result.seen_live
 
 
-Crashes.TestCase.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)
+Crashes.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
 TestCrashes = Crashes.TestCase
 
 
