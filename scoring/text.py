@@ -63,6 +63,9 @@ RUN_CLUSTERS = 100
 _SLICE = 256
 """Code points prepared between two yields: a quarter of a millisecond on a busy machine."""
 
+_SHORT_CLUSTER = CLUSTER_BYTES // 4
+"""So many code points are no more than `CLUSTER_BYTES`, whatever they are."""
+
 _RAW_CLUSTER = 128
 """No longer cluster is even normalised: putting marks in order takes quadratic time. What is at most 64 bytes in NFC
 has at most 86 code points in any equivalent form."""
@@ -256,19 +259,20 @@ class _Words:
     def add(self, found: list[str]) -> None:
         """Take NFC clusters, white space included."""
         for cluster in found:
-            if cluster == " " or _SPACE.search(cluster):
+            plain = cluster.isascii()
+            if cluster.isspace() if plain else _SPACE.search(cluster):
                 if len(cluster) > 1 and cluster != "\r\n":
                     raise TextError(f"a mark or sign joins itself to the space after character {self.count}")
                 self._space = bool(self._word)
                 continue
-            if len(cluster) > 16 and len(cluster.encode()) > CLUSTER_BYTES:
+            if len(cluster) > _SHORT_CLUSTER and len(cluster.encode()) > CLUSTER_BYTES:
                 raise _too_long(self.count)
-            alone = not cluster.isascii() and bool(_SPACELESS.match(cluster))
+            alone = not plain and _SPACELESS.match(cluster) is not None
             if self._space:
                 self._end(closing=True)
             elif self._word and (alone or self._alone or len(self._word) == RUN_CLUSTERS):
                 self._end(closing=False)
-            if not self._word and (self._words_begin_spaced() and continues(" ", cluster)):
+            if not (plain or self._word) and self._after_space() and continues(" ", cluster):
                 raise TextError(f"the mark after character {self.count} has no character to stand on")
             self._alone = alone
             self._word.append(cluster)
@@ -276,17 +280,15 @@ class _Words:
             if self.count > self._limit:
                 raise TextError(f"the text is over {self._limit} characters")
 
-    def _words_begin_spaced(self) -> bool:
+    def _after_space(self) -> bool:
         """Whether the word about to begin follows a space (or, in a text that repeats, would)."""
         return not self._words or self._words[-1][-1] == " "
 
     def _end(self, *, closing: bool) -> None:
-        word = self._word
         if closing:
-            word.append(" ")
+            self._word.append(" ")
             self.count += 1
-        else:
-            self._spaced = False
+        self._spaced = self._spaced and closing
         self._keep()
 
     def _keep(self) -> None:
