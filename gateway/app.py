@@ -16,6 +16,7 @@ import secrets
 import signal
 import ssl
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -49,7 +50,7 @@ from persistence.results import SqliteResults
 from persistence.stream import InProcessStream, Spool
 from session.result import Result
 
-__all__ = ["CannotStart", "Gateway", "raise_file_limit", "run", "tls_context"]
+__all__ = ["CannotStart", "Gateway", "exit_after", "raise_file_limit", "run", "tls_context"]
 
 WEB = Path(__file__).parent / "web"
 REFRESH_S = 5.0
@@ -57,6 +58,8 @@ REFRESH_S = 5.0
 LAG_PERIOD_S = 0.25
 CLOSE_S = 2.0
 """Time for close frames to be answered and running HTTP requests to end."""
+CLOSING_S = 15.0
+"""Time for all resources to close after grace and flush; with their defaults 35 s in all, and in fact a few ms."""
 RESERVED_FILES = 256
 """Open files beside connections: databases, logs, sockets of libraries."""
 MANY_FILES = 1 << 20
@@ -118,7 +121,11 @@ class Gateway:
         stop = self.settings.stop
         self.health.draining = True
         self._edge.begin_drain()
-        log.info("stopping", websockets=self._edge.websockets, grace_s=stop.grace_s)
+        log.info(
+            "stopping: running tests may finish, a second signal ends them",
+            websockets=self._edge.websockets,
+            grace_s=stop.grace_s,
+        )
         await _unless(hurry, self.hub.drain(grace_s=stop.grace_s))
         if hurry.is_set():
             await self.hub.drain(grace_s=0)
@@ -132,8 +139,8 @@ class Gateway:
             if self._tls is not None:
                 tls = self.settings.tls
                 assert tls.cert is not None
-                self._tls.load_cert_chain(tls.cert, tls.key)
-        except (Unreadable, OSError) as fault:
+                self._tls.load_cert_chain(tls.cert, tls.key, password=_no_password)
+        except (Unreadable, OSError, ValueError) as fault:
             log.error("certificate and keys were not read again; the old ones stay", fault=str(fault))
         else:
             log.info("read certificate and keys again")
@@ -273,8 +280,24 @@ async def _serve(settings: Settings, announce: Callable[[Gateway], None]) -> Non
         gc.set_threshold(50_000, 20, 50)
         announce(gateway)
         await stop.wait()
+        exit_after(settings.stop.grace_s + settings.stop.flush_s + CLOSING_S)
         await gateway.drain(hurry)
     log.info("stopped")
+
+
+def exit_after(seconds: float) -> None:
+    """End the process then, whatever hangs: a thread that waits for a dead disk would keep it for ever.
+
+    What is spooled is durable, and running tests are their clients'; so nothing is lost by it.
+    """
+
+    def end() -> None:
+        log.error("the server did not stop in time; something hangs, so it ends now", seconds=seconds)
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
 
 
 def raise_file_limit() -> int:

@@ -54,14 +54,15 @@ class Asset:
 
     def response(self, request: Request, *, cache: str = "no-cache") -> Response:
         """The answer: the file, its compressed form where the browser takes it, or 304."""
-        headers = {"etag": self.etag, "cache-control": cache, "vary": "accept-encoding"}
-        if matches(request.headers.get("if-none-match"), self.etag):
+        packed = self.gzipped is not None and _takes_gzip(request.headers.get("accept-encoding", ""))
+        # each representation has a tag of its own (RFC 9110, 8.8.3.3)
+        etag = f'{self.etag[:-1]}-gzip"' if packed else self.etag
+        headers = {"etag": etag, "cache-control": cache, "vary": "accept-encoding"}
+        if matches(request.headers.get("if-none-match"), etag):
             return Response(status_code=304, headers=headers)
-        body = self.body
-        if self.gzipped is not None and _takes_gzip(request.headers.get("accept-encoding", "")):
-            body = self.gzipped
+        if packed:
             headers["content-encoding"] = "gzip"
-        return Response(body, headers=headers, media_type=self.media_type)
+        return Response(self.gzipped if packed else self.body, headers=headers, media_type=self.media_type)
 
 
 class Pages:

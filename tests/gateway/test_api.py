@@ -115,6 +115,14 @@ async def test_files_are_packed_for_those_who_take_it(http: httpx.AsyncClient, a
     assert (gzip.decompress(raw) if packed else raw) == (WEB / "app.js").read_bytes()
 
 
+async def test_packed_and_plain_have_tags_of_their_own(http: httpx.AsyncClient) -> None:
+    tags = {
+        (await http.get("/assets/app.js", headers={"accept-encoding": coding})).headers["etag"]
+        for coding in ("gzip", "identity")
+    }
+    assert len(tags) == 2
+
+
 async def test_head_is_get_without_the_content(http: httpx.AsyncClient) -> None:
     for path in ("/", "/assets/app.js", "/v1/tests", "/healthz"):
         got = await http.get(path)

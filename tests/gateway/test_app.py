@@ -5,6 +5,7 @@ import json
 import resource
 import signal
 import ssl
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from config.gateway import TlsOptions
 from gateway.app import CannotStart, Gateway, raise_file_limit, tls_context
 from tests.gateway.certificate import write_certificate
-from tests.gateway.running import command, program, serving, settings
+from tests.gateway.running import command, environment, program, serving, settings
 from tests.gateway.typing_client import Closed, TypingClient, client
 
 
@@ -66,6 +67,13 @@ async def test_who_types_may_finish_and_gets_the_result_stored(tmp_path: Path) -
     async with program(tmp_path / "data") as server:
         found = await results_of(server.url, typist.ready["token"])
         assert [row["session"] for row in found] == [result["session"]]
+
+
+async def test_a_stop_that_hangs_ends_all_the_same(tmp_path: Path) -> None:
+    hanging = "import time; from gateway.app import exit_after; exit_after(0.05); time.sleep(600)"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", hanging, env=environment(), cwd=tmp_path)
+    async with asyncio.timeout(30):
+        assert await process.wait() == 1
 
 
 async def test_a_second_signal_hurries(tmp_path: Path) -> None:
