@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+import pytest_asyncio
 import structlog
 from fastapi import FastAPI
 
@@ -21,21 +22,23 @@ from config.gateway import HttpOptions, LogOptions
 from config.logs import set_up
 from gateway.api.catalogue import Languages, PassageList, PassageWithText
 from gateway.api.guard import Guard, allowing
-from gateway.api.pages import Asset, Pages, matches
 from gateway.api.problems import ProblemDetails, install
 from gateway.app import WEB, Gateway
 from gateway.limits import Credits
 from gateway.metrics import Metrics
 from tests.gateway.running import serving
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-@pytest.fixture(name="served")
-async def _served(tmp_path: Path) -> AsyncIterator[tuple[Gateway, httpx.AsyncClient]]:
-    async with serving(tmp_path / "data") as both:
+
+@pytest_asyncio.fixture(name="served", scope="module", loop_scope="module")
+async def _served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Gateway, httpx.AsyncClient]]:
+    """One gateway for all tests that only read."""
+    async with serving(tmp_path_factory.mktemp("gateway") / "data") as both:
         yield both
 
 
-@pytest.fixture(name="http")
+@pytest.fixture(name="http", scope="module")
 def _http(served: tuple[Gateway, httpx.AsyncClient]) -> httpx.AsyncClient:
     return served[1]
 
@@ -133,29 +136,6 @@ async def test_head_is_get_without_the_content(http: httpx.AsyncClient) -> None:
             assert head.headers.get(name) == got.headers.get(name)
 
 
-def test_an_entity_tag_is_of_the_content() -> None:
-    assert Asset.of(b"a" * 600, ".js").etag != Asset.of(b"b" * 600, ".js").etag
-    assert Asset.of(b"a" * 600, ".js").gzipped is not None
-    assert Asset.of(b"a" * 100, ".js").gzipped is None
-    assert Asset.of(bytes(range(256)) * 4, ".png").gzipped is None
-
-
-def test_hidden_files_are_no_pages(tmp_path: Path) -> None:
-    for name in (".secret", "__pycache__/x.js", "a/.b/c.js", "a/d.js"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("x")
-    pages = Pages(tmp_path)
-    assert len(pages) == 1
-    assert pages.get("a/d.js") is not None
-
-
-@pytest.mark.parametrize(
-    ("header", "hit"), [(None, False), ("*", True), ('"a"', True), ('W/"a"', True), ('"b", "a"', True), ('"b"', False)]
-)
-def test_entity_tags_are_compared_weakly(header: str | None, hit: bool) -> None:
-    assert matches(header, '"a"') == hit
-
-
 # --- what every answer bears ---
 
 
@@ -218,27 +198,6 @@ async def test_addresses_behind_a_trusted_proxy_are_counted_each(tmp_path: Path)
         assert (await http.get("/v1/languages", headers=one)).status_code == 200
         assert (await http.get("/v1/languages", headers=one)).status_code == 429
         assert (await http.get("/v1/languages", headers=other)).status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("origins", "origin", "allowed"),
-    [
-        (("same-origin",), "https://typing.example", False),
-        (("https://typing.example",), "https://typing.example", True),
-        (("https://typing.example",), "https://typing.example.evil", False),
-        (("https://*.typing.example",), "https://a.typing.example", True),
-        (("https://*.typing.example",), "https://typing.example", False),
-        (("https://*.typing.example",), "http://a.typing.example", False),
-        (("https://*.typing.example",), "https://eviltyping.example", False),
-        (("*",), "https://any.example", True),
-        (("same-origin",), "same-origin", False),
-        (("same-origin",), "null", False),
-    ],
-)
-def test_pages_of_other_origins_read_what_the_settings_allow(
-    origins: tuple[str, ...], origin: str, allowed: bool
-) -> None:
-    assert allowing(origins)(origin) == allowed
 
 
 async def test_a_page_of_an_allowed_origin_may_read(tmp_path: Path) -> None:
@@ -325,17 +284,17 @@ async def test_what_is_not_there_or_makes_no_sense_is_told(http: httpx.AsyncClie
 # --- health ---
 
 
-async def test_health_and_readiness(served: tuple[Gateway, httpx.AsyncClient]) -> None:
-    gateway, http = served
-    assert (await http.get("/healthz")).status_code == 200
-    ready = await http.get("/readyz")
-    assert ready.status_code == 200
-    assert set(ready.json()["parts"].values()) == {"ok"}
-    gateway.health.draining = True
-    gone = await http.get("/readyz")
-    assert gone.status_code == 503
-    assert gone.json()["parts"]["server"] == "draining"
-    assert (await http.get("/healthz")).status_code == 200
+async def test_health_and_readiness(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data") as (gateway, http):
+        assert (await http.get("/healthz")).status_code == 200
+        ready = await http.get("/readyz")
+        assert ready.status_code == 200
+        assert set(ready.json()["parts"].values()) == {"ok"}
+        gateway.health.draining = True
+        gone = await http.get("/readyz")
+        assert gone.status_code == 503
+        assert gone.json()["parts"]["server"] == "draining"
+        assert (await http.get("/healthz")).status_code == 200
 
 
 async def test_readiness_names_the_part_that_is_gone(tmp_path: Path) -> None:

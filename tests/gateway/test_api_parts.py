@@ -1,0 +1,52 @@
+"""Parts of the HTTP API that need no server: files, entity tags, origins."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.api.guard import allowing
+from gateway.api.pages import Asset, Pages, matches
+
+
+def test_an_entity_tag_is_of_the_content() -> None:
+    assert Asset.of(b"a" * 600, ".js").etag != Asset.of(b"b" * 600, ".js").etag
+    assert Asset.of(b"a" * 600, ".js").gzipped is not None
+    assert Asset.of(b"a" * 100, ".js").gzipped is None
+    assert Asset.of(bytes(range(256)) * 4, ".png").gzipped is None
+
+
+def test_hidden_files_are_no_pages(tmp_path: Path) -> None:
+    for name in (".secret", "__pycache__/x.js", "a/.b/c.js", "a/d.js"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    pages = Pages(tmp_path)
+    assert len(pages) == 1
+    assert pages.get("a/d.js") is not None
+
+
+@pytest.mark.parametrize(
+    ("header", "hit"), [(None, False), ("*", True), ('"a"', True), ('W/"a"', True), ('"b", "a"', True), ('"b"', False)]
+)
+def test_entity_tags_are_compared_weakly(header: str | None, hit: bool) -> None:
+    assert matches(header, '"a"') == hit
+
+
+@pytest.mark.parametrize(
+    ("origins", "origin", "allowed"),
+    [
+        (("same-origin",), "https://typing.example", False),
+        (("https://typing.example",), "https://typing.example", True),
+        (("https://typing.example",), "https://typing.example.evil", False),
+        (("https://*.typing.example",), "https://a.typing.example", True),
+        (("https://*.typing.example",), "https://typing.example", False),
+        (("https://*.typing.example",), "http://a.typing.example", False),
+        (("https://*.typing.example",), "https://eviltyping.example", False),
+        (("*",), "https://any.example", True),
+        (("same-origin",), "same-origin", False),
+        (("same-origin",), "null", False),
+    ],
+)
+def test_pages_of_other_origins_read_what_the_settings_allow(
+    origins: tuple[str, ...], origin: str, allowed: bool
+) -> None:
+    assert allowing(origins)(origin) == allowed
