@@ -1,0 +1,134 @@
+"""What a finished test shows, and the history."""
+
+from tests.gateway.web.conftest import Visit, Visitor
+
+TEXT = {"mode": "text", "text": "one two three four five six seven"}
+
+
+async def finished(visit: Visit, typed: str = "one twx thrre four five six seven") -> Visitor:
+    """A result with a wrong word or two, saved."""
+    visitor = await visit(settings=TEXT)
+    await visitor.type(typed, delay_ms=45)
+    await visitor.state("stored")
+    return visitor
+
+
+async def test_every_figure_says_what_it_means_on_focus_and_on_hover_and_esc_puts_it_away(visit: Visit) -> None:
+    visitor = await finished(visit)
+    terms = visitor.page.locator("#result .term")
+    assert await terms.count() >= 8
+    for index in range(await terms.count()):
+        term = terms.nth(index)
+        tip = visitor.page.locator(f"#{await term.get_attribute('aria-describedby')}")
+        assert await tip.is_hidden()
+        await visitor.page.keyboard.press("ArrowDown")  # a keyboard's focus, not a mouse's
+        await term.focus()
+        assert await tip.is_visible()
+        assert len(await tip.inner_text()) > 30
+        box = await tip.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 1280
+        await visitor.page.keyboard.press("Escape")
+        assert await tip.is_hidden()
+    await terms.nth(0).hover()
+    tip = visitor.page.locator(f"#{await terms.nth(0).get_attribute('aria-describedby')}")
+    assert await tip.is_visible()
+
+
+async def test_the_plot_is_read_by_arrow_keys_and_as_a_table(visit: Visit) -> None:
+    visitor = await finished(visit)
+    result = visitor.got("result")[0]
+    await visitor.page.focus(".summary .board")
+    await visitor.page.keyboard.press("ArrowRight")
+    reading = await visitor.page.inner_text(".summary .reading")
+    assert f"wpm {result['series']['wpm'][0]}" in reading
+    await visitor.page.keyboard.press("End")
+    assert f"errors {result['series']['err'][-1]}" in await visitor.page.inner_text(".summary .reading")
+    await visitor.page.click(".summary .as-table summary")
+    rows = visitor.page.locator(".summary .as-table tbody tr")
+    assert await rows.count() == len(result["series"]["wpm"])
+    first = await rows.nth(0).inner_text()
+    assert first.split() == ["1", *(str(result["series"][name][0]) for name in ("raw", "wpm", "err"))]
+
+
+async def test_errors_show_on_the_keyboard_and_in_its_table(visit: Visit) -> None:
+    visitor = await finished(visit)
+    caps = visitor.page.locator(".keyboard .cap")
+    heat = {await cap.get_attribute("title"): await cap.get_attribute("data-heat") for cap in await caps.all()}
+    assert heat["o: 1 of 3 wrong"] == "high"
+    assert heat["space: 0 of 6 wrong"] == "good"
+    await visitor.page.click(".keys .as-table summary")
+    first = (await visitor.page.locator(".keys .as-table tbody tr").nth(0).inner_text()).split("\t")
+    assert first[:4] == ["o", "3", "1", "33%"]
+
+
+async def test_the_replay_plays_pauses_and_seeks(visit: Visit) -> None:
+    visitor = await finished(visit)
+    page = visitor.page
+    shown = "[...CSS.highlights.get('typed')].filter((r) => r.startContainer.parentElement?.closest('.replay'))"
+    count = f"{shown}.map((r) => r.toString()).join('').length"
+    assert await page.evaluate(count) == 0
+    await page.select_option(".controls select", "4")
+    await page.click(".play")
+    await page.wait_for_selector(".play:text('Play again')")
+    assert await page.evaluate(count) == 25  # right letters of the text
+    seek = page.locator(".controls input")
+    await seek.fill("0")
+    assert await page.evaluate(count) == 1
+    await page.click(".play")
+    await page.wait_for_selector(".play:text-is('Pause')")
+    await page.click(".play")
+    assert await page.inner_text(".play") in ("Play", "Play again")
+
+
+async def test_missed_words_can_be_practised(visit: Visit) -> None:
+    visitor = await finished(visit)
+    assert await visitor.page.locator(".missed li").all_inner_texts() == ["two", "three"]
+    await visitor.page.click("text=Practise missed words")
+    await visitor.until(lambda: len(visitor.got("started")) == 2)
+    await visitor.ready()
+    assert sorted(set((await visitor.typed_text()).split())) == ["three", "two"]
+
+
+async def test_the_same_text_again(visit: Visit) -> None:
+    visitor = await finished(visit)
+    await visitor.page.click("text=Same text again")
+    await visitor.until(lambda: len(visitor.got("started")) == 2)
+    await visitor.ready()
+    assert await visitor.typed_text() == TEXT["text"]
+
+
+async def test_history_lists_results_and_opens_an_old_one(visit: Visit) -> None:
+    """Newest first, with a plot of progress; an old result opens with its plot, its replay and its keys."""
+    visitor = await finished(visit)
+    await visitor.page.keyboard.press("Tab")
+    await visitor.ready()
+    await visitor.type(TEXT["text"])
+    await visitor.state("stored")
+    await visitor.page.click("#nav-history")
+    await visitor.page.wait_for_selector(".results tbody tr")
+    rows = visitor.page.locator(".results tbody tr")
+    assert await rows.count() == 2
+    newest, oldest = (visitor.got("result")[index] for index in (1, 0))
+    assert f"{newest['wpm']:.1f}" in await rows.nth(0).inner_text()
+    assert await visitor.page.locator("#history .plot .dot").count() == 2
+    await rows.nth(1).locator("a").click()
+    await visitor.page.wait_for_selector("#result:not([hidden]) .replay")
+    assert await visitor.figure("wpm") == f"{oldest['wpm']:.0f}"
+    assert await visitor.page.locator(".keyboard .cap[data-heat=high]").count() > 0
+    await visitor.page.reload()
+    await visitor.page.wait_for_selector("#result:not([hidden]) .replay")
+    assert await visitor.figure("wpm") == f"{oldest['wpm']:.0f}"
+
+
+async def test_history_of_a_newcomer_is_empty_and_says_so(visit: Visit) -> None:
+    visitor = await visit()
+    await visitor.page.click("#nav-history")
+    await visitor.page.wait_for_selector("#history:has-text('after your first test')")
+
+
+async def test_a_result_that_is_not_there_says_so(visit: Visit) -> None:
+    visitor = await visit(path="#/result/00000000-0000-7000-8000-000000000000", ready=False)
+    await visitor.page.wait_for_selector("#result .message")
+    visitor.complaints.clear()  # the 404 that it asked for
