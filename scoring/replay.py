@@ -10,7 +10,8 @@ A log is taken apart into planes of one kind each, because like packs well with 
 
 Layout, version 1: byte 0 the version; bytes 1 to 4 the CRC-32 of all that follows, big-endian; then the number of
 events and the five planes, the noise of each after its symbols. Numbers are unsigned LEB128. A plane is its length in
-bytes as stored, then that many bytes; all but noise are raw deflate, and a plane that is not needed has length 0. The
+bytes as stored, then that many bytes, and a plane that is not needed has length 0. All are raw deflate but noise, which
+is so only where it is shorter than its symbols say (a program's equal gaps would else take more than they say). The
 layout and the dictionary are for ever: another one takes another version beside this.
 """
 
@@ -45,6 +46,7 @@ _SLICE = 1024
 _NOISE_BYTES = 64
 """Noise is carried over to bytes in pieces of this many: a longer integer would make each shift dear."""
 
+_LONG_NOISE_BYTES = 2048
 _NOISE_MASK = (1 << 8 * _NOISE_BYTES) - 1
 _SHIFTS = (0,) * 8 + tuple(symbol // 8 - 1 for symbol in range(8, 240))
 """Bits of noise that belong to a symbol."""
@@ -103,10 +105,11 @@ def encoding(
     body += _plane((yield from _deflated(lengths)))
     symbols, noise = yield from _taken_apart((yield from _checked(events[::2])))
     body += _plane((yield from _deflated(symbols, zlib.Z_HUFFMAN_ONLY)))
-    body += _plane(noise)
+    body += _plane((yield from _shorter(noise)))
     if holds:
         symbols, noise = yield from _taken_apart((yield from _dense(holds, n)))
-        held = _plane((yield from _deflated(symbols, zlib.Z_HUFFMAN_ONLY))) + _plane(noise)
+        held = _plane((yield from _deflated(symbols, zlib.Z_HUFFMAN_ONLY)))
+        held += _plane((yield from _shorter(noise)))
         if _HEAD_BYTES + len(body) + len(held) <= drop_holds_over:
             return _sealed(body + held)
     return _sealed(body + _plane(b"") + _plane(b""))
@@ -264,6 +267,14 @@ def _deflated(data: bytes, strategy: int = zlib.Z_DEFAULT_STRATEGY, zdict: bytes
     return bytes(packed + packer.flush())
 
 
+def _shorter(noise: bytes) -> Generator[None, None, bytes]:
+    """Return long noise deflated where that is shorter: never of a person's gaps, much of a program's equal ones."""
+    if len(noise) < _LONG_NOISE_BYTES:
+        return noise
+    packed = yield from _deflated(noise)
+    return packed if len(packed) < len(noise) else noise
+
+
 def _sealed(body: bytearray) -> bytes:
     """Put version and checksum before the body."""
     return bytes((VERSION,)) + zlib.crc32(body).to_bytes(4, "big") + body
@@ -368,7 +379,10 @@ def _put_together(symbols: bytes, noise: bytes, n: int) -> Generator[None, None,
     """Undo `_taken_apart`."""
     if len(symbols) != n or (symbols and max(symbols) >= len(_SHIFTS)):
         raise ReplayError(f"the replay is damaged: its times are not {n}")
-    if len(noise) != (sum(map(_SHIFTS.__getitem__, symbols)) + 7) // 8:
+    length = (sum(map(_SHIFTS.__getitem__, symbols)) + 7) // 8
+    if len(noise) < length:
+        noise = _inflated(noise, length)
+    if len(noise) != length:
         raise ReplayError("the replay is damaged: its times lack bits, or have too many")
     yield
     values: list[int] = []

@@ -85,6 +85,15 @@ def test_a_typists_log_takes_no_more_than_a_byte_and_a_half_a_key_and_one_more_w
     assert sum(len(encode(log.events, log.holds)) for log in some) <= 2.5 * 300 * len(some)
 
 
+def test_a_programs_equal_gaps_take_little() -> None:
+    """A bit for each gap and each hold; so a log never packs worse than plain deflate would make it."""
+    events: list[int | str] = [117, "a"] * MAX_EVENTS
+    holds = dict.fromkeys(range(MAX_EVENTS), 83)
+    blob = encode(events, holds)
+    assert len(blob) < 2 * MAX_EVENTS / 8 + 500
+    assert decode(blob) == Log(events, holds)
+
+
 def test_holds_are_dropped_where_the_replay_would_be_too_long() -> None:
     log = typed(300, 1)
     size = len(encode(log.events, log.holds))
@@ -251,6 +260,9 @@ def altered(plane: int, data: bytes) -> bytes:
         (altered(3, packed(b"\x01\x01\x01\x01")), "times are not 5"),
         (altered(3, packed(b"\x01\x01\x01\x01\xf0")), "times are not 5"),
         (altered(4, b""), "lack bits"),
+        (altered(4, packed(b"")), "lack bits"),
+        (altered(4, b"\x07"), "damaged"),
+        (altered(4, b"\x00" * 4), "lack bits"),
         (altered(4, b"\xff" * 3), "bits after their end"),
         (altered(5, b""), "noise of holds, but no holds"),
         (altered(0, b"\x06"), "cannot be cut into 6"),
