@@ -115,6 +115,9 @@ class InProcessStream:
             await self._patiently(partial(self._hand_on, rows))
             self._done_seq = self._spool.taken_seq
             self._advanced.set()
+            if len(rows) < self._options.batch_rows:
+                # Each batch costs two commits and five turns of the loop, however few results are in it.
+                await asyncio.sleep(self._options.gather_ms / 1000)
 
     async def _take(self) -> list[Spooled]:
         return await self._spool.take(self._options.batch_rows)

@@ -13,6 +13,8 @@ class StreamOptions:
 
     batch_rows: int = 128
     """Most results handed on at once."""
+    gather_ms: int = 10
+    """Rest after a batch that was not full, in which the next one gathers; a result that comes later goes at once."""
     backoff_min_ms: int = 50
     """First wait after a failure; doubles, with full jitter."""
     backoff_max_ms: int = 5_000
@@ -22,8 +24,9 @@ class StreamOptions:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if getattr(self, field.name) < 1:
-                raise ValueError(f"{field.name} is {getattr(self, field.name)}; 1 or more is allowed")
+            least = 0 if field.name == "gather_ms" else 1
+            if getattr(self, field.name) < least:
+                raise ValueError(f"{field.name} is {getattr(self, field.name)}; {least} or more is allowed")
         if self.batch_rows > 10_000:
             raise ValueError(f"batch_rows is {self.batch_rows}; at most 10000 is allowed")
 
