@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 ARGS ?=
 
-.PHONY: help run test setup lint types imports coverage bench clean
+.PHONY: help run test setup lint types imports coverage bench protocol pictures clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -44,6 +44,12 @@ test: lint types imports coverage  ## set up what is needed and pass every check
 bench: .venv/run  ## measure this machine: table and JSON in bench-out/
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(PY) -m loadtest.bench $(ARGS)
+
+protocol: .venv/run  ## print the tables of PROTOCOL.md from the code
+	$(PY) -m gateway.protocol
+
+pictures: .venv/test  ## take README's screenshots
+	$(PY) -m tests.gateway.web.pictures
 
 clean:  ## remove what the build made (your data folder stays)
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* bench-out
