@@ -62,6 +62,8 @@ CLOSING_S = 15.0
 """Time for all resources to close after grace and flush; with their defaults 35 s in all, and in fact a few ms."""
 RESERVED_FILES = 256
 """Open files beside connections: databases, logs, sockets of libraries."""
+MANY_TYPISTS = 10_000 + RESERVED_FILES
+"""With fewer open files a warning is due: one core holds that many typists."""
 MANY_FILES = 1 << 20
 """Open files asked for where the system says that there is no limit."""
 
@@ -251,7 +253,7 @@ def run(settings: Settings, *, announce: Callable[[Gateway], None]) -> None:
     wanted = settings.server.connections + RESERVED_FILES
     files = raise_file_limit()
     if files < wanted:
-        log.warning(
+        (log.warning if files < MANY_TYPISTS else log.info)(
             "the limit of open files is below the connections allowed; raise it (ulimit -n, or LimitNOFILE in systemd)",
             open_files=files,
             connections=settings.server.connections,
