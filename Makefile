@@ -17,9 +17,10 @@ run: .venv/run  ## set up what is needed and serve on http://127.0.0.1:8080 (ARG
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	touch $@
 
-.venv/test: .venv/run tests/system-packages
+.venv/test: .venv/run tests/system-packages tests/scoring/break_test.py
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	tests/system-packages
+	$(PY) -m tests.scoring.break_test
 	touch $@
 
 setup: .venv/test  ## install everything that the tests need, system packages too
