@@ -1,0 +1,546 @@
+"""A typist's client: types tests one after the other, loses nothing when the server dies, and checks what it is told.
+
+It does what PROTOCOL.md asks of a client and what the page does: the first key at once, then a frame every 230 ms while
+keys come; ticket, last receipt and the whole log kept until `stored`; after a loss full jitter, `resume`, the log from
+where the server asks, and on with the typing, which never stopped meanwhile.
+
+    engine = Engine()
+    client = TypingClient(engine, 0, plan, options=ClientOptions(), meters=Meters())
+    client.begin(("127.0.0.1", 8080))
+    engine.run(until=lambda: client.done, limit_s=60)
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from math import inf
+from random import Random
+from time import monotonic
+from typing import Any, Protocol
+
+import msgpack
+import orjson
+
+from loadtest.checking import differences, expected, words_of
+from loadtest.engine import Engine
+from loadtest.line import BINARY, TEXT, Address, Line, client_frame
+from loadtest.meters import Meters
+from loadtest.typist import Typed
+from scoring.text import Word
+
+__all__ = ["ClientOptions", "Phase", "Plan", "TypingClient"]
+
+NOT_RESUMABLE = frozenset((4500, 4501, 4502, 4503, 4504, 4505))
+"""Close codes after which a client does not come back (PROTOCOL.md)."""
+
+_RESEND_EVENTS = 2_000  # with their holds well under the 32 KiB that a frame of a resent log may have
+_pack: Callable[[Mapping[str, Any]], bytes] = msgpack.Packer(autoreset=True).pack
+_unpack: Callable[[memoryview | bytes], dict[str, Any]] = msgpack.unpackb
+_HOPELESS = frozenset(("ticket", "foreign", "stale", "gone", "idle", "empty", "expired", "unknown_test", "options"))
+"""Error codes after which a test is given up."""
+
+
+class Plan(Protocol):
+    """What one client types."""
+
+    def choose(self, test: int) -> dict[str, Any] | None:
+        """The fields of `start` (without `t` and `ref`) for its test of this number, None to stop."""
+
+    def type(self, words: Sequence[Word], *, test: int, limit_ms: int | None) -> Typed:
+        """How the test is typed; in zen there are no words."""
+
+    def pause_ms(self, test: int) -> float:
+        """How long it rests before this test."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """How all clients of a run behave."""
+
+    binary: bool = True
+    """msgpack, else JSON."""
+    flush_ms: float = 230.0
+    """Least time between two frames of keys, as the page has it."""
+    holds: bool = True
+    """Whether frames tell how long keys were held."""
+    check_every: int = 1
+    """Every so-manieth result is held against the client's own scoring; 0: none."""
+    probe_every: int = 64
+    """An `hb` goes with every so-manieth frame of keys, to measure its answer; 0: none."""
+    retry_ms: tuple[float, float] = (500.0, 20_000.0)
+    """First and longest back-off (full jitter, doubled with each try)."""
+    tries: int = 60
+    """Attempts to connect in a row before a client gives up."""
+
+    def __post_init__(self) -> None:
+        if self.flush_ms < 1 or min(self.check_every, self.probe_every) < 0 or self.tries < 1:
+            raise ValueError("flush_ms is at least 1, check_every and probe_every 0 or more, tries at least 1")
+        if not 0 < self.retry_ms[0] <= self.retry_ms[1]:
+            raise ValueError(f"retry_ms is {self.retry_ms}; wanted is the first back-off and the longest, in ms")
+
+
+class Phase(Enum):
+    """Where a client is."""
+
+    AWAY = "not connected"
+    GREETING = "connected, not `ready`"
+    RESTING = "between two tests"
+    STARTING = "`start` or `resume` sent"
+    TYPING = "typing"
+    FINISHED = "`finish` sent, not yet `stored`"
+    DONE = "nothing more to do"
+
+
+class TypingClient(Line):
+    """One typist with one connection."""
+
+    __slots__ = (
+        "_acknowledged",
+        "_address",
+        "_at",
+        "_attempt",
+        "_chance",
+        "_connected_ms",
+        "_end_ms",
+        "_finished_ms",
+        "_flushed_ms",
+        "_frames",
+        "_held",
+        "_lost_ms",
+        "_meters",
+        "_next_ms",
+        "_oldest_ms",
+        "_options",
+        "_plan",
+        "_receipt",
+        "_ref",
+        "_result",
+        "_sent",
+        "_start",
+        "_started",
+        "_started_ms",
+        "_stopping",
+        "_test",
+        "_ticked_ms",
+        "_token",
+        "_typed",
+        "_words",
+        "phase",
+        "sessions",
+    )
+
+    def __init__(self, engine: Engine, number: int, plan: Plan, *, options: ClientOptions, meters: Meters) -> None:
+        super().__init__(engine, number)
+        self.phase = Phase.AWAY
+        self.sessions: list[str] = []
+        """Ids of the sessions that were `stored`."""
+        self._plan = plan
+        self._options = options
+        self._meters = meters
+        self._chance = Random(f"client {number}")
+        self._address: Address = ("127.0.0.1", 0)
+        self._token: str | None = None
+        self._attempt = 0
+        self._connected_ms = self._lost_ms = self._started_ms = 0.0
+        self._stopping = False
+        self._test = 0
+        self._ref = 0
+        self._frames = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        """No test under way."""
+        self._start: dict[str, Any] | None = None
+        self._started: dict[str, Any] | None = None
+        self._words: tuple[Word, ...] = ()
+        self._typed = _NOTHING
+        self._receipt: bytes | str | None = None
+        self._result: dict[str, Any] | None = None
+        self._sent = self._at = self._held = self._acknowledged = 0
+        self._next_ms = self._end_ms = inf
+        self._flushed_ms = -inf
+        self._finished_ms = 0.0
+        self._oldest_ms: float | None = None
+        self._ticked_ms = inf
+
+    @property
+    def done(self) -> bool:
+        """Whether it has nothing more to do."""
+        return self.phase is Phase.DONE
+
+    @property
+    def typing(self) -> bool:
+        """Whether a test is under way."""
+        return self.phase is Phase.TYPING
+
+    # --- what a run calls ---
+
+    def begin(self, address: Address, *, due_ms: float | None = None) -> None:
+        """Connect to this address, at once or at an instant of the engine's clock."""
+        self._address = address
+        self.wake_at(self._engine.now_ms if due_ms is None else due_ms)
+
+    def stop(self) -> None:
+        """Start no further test; the one under way is typed to its end and waited for."""
+        self._stopping = True
+        if self._started is None and self._start is None:
+            self._leave()
+
+    def drop(self) -> None:
+        """Lose the connection, as in a tunnel, and come back."""
+        if self._socket is not None:
+            self.hang_up()
+            self.lost(1006, "dropped")
+
+    def abandon(self) -> None:
+        """Stop at once, whatever is under way."""
+        self._leave()
+
+    def _leave(self) -> None:
+        self.phase = Phase.DONE
+        self.due_ms = inf
+        self.hang_up()
+
+    # --- the engine's clock ---
+
+    def wake(self, now_ms: float) -> None:
+        """Type what is due, start the next test, or connect again."""
+        self.due_ms = inf
+        if self.phase is Phase.TYPING:
+            self._type(now_ms)
+        elif self.phase is Phase.AWAY:
+            self.phase = Phase.GREETING
+            self._connected_ms = monotonic() * 1000
+            name = "typegate.v1.msgpack" if self._options.binary else "typegate.v1.json"
+            self.connect(self._address, name)
+        elif self.phase is Phase.RESTING:
+            self._begin_test()
+
+    def _type(self, now_ms: float) -> None:
+        """Send all keys that are due, and ask for the next instant."""
+        at = before = self._at
+        next_ms = self._next_ms
+        if next_ms <= now_ms:
+            if self._oldest_ms is None:
+                self._oldest_ms = next_ms
+            gaps = self._typed.gaps
+            total = len(gaps)
+            while next_ms <= now_ms:
+                at += 1
+                next_ms = next_ms + gaps[at] if at < total else inf
+            self._at = at
+            self._next_ms = next_ms
+        if at > before or at > self._sent:
+            self._send_keys(at)
+            self._flushed_ms = now_ms
+        if next_ms < inf:
+            due_ms = now_ms + self._options.flush_ms
+            self.wake_at(next_ms if next_ms > due_ms else due_ms)
+        elif now_ms >= self._end_ms or self._end_ms == inf:
+            self._finish()
+        else:
+            self.wake_at(self._end_ms)
+
+    def _send_keys(self, stop: int) -> None:
+        """Send events from where the server is to before `stop`."""
+        typed = self._typed
+        start = self._sent
+        gaps, keys = typed.gaps, typed.keys
+        meters = self._meters
+        while start < stop:
+            until = min(stop, start + _RESEND_EVENTS)
+            events: list[int | str] = []
+            for event in range(start, until):
+                events.append(gaps[event])
+                events.append(keys[event])
+            message: dict[str, Any] = {"t": "keys", "n": start, "e": events}
+            if self._options.holds:
+                # a key is let go after it was sent: each frame tells of the keys of the one before
+                held = until if until == len(gaps) else start
+                if self._held < held:
+                    message["h"] = typed.held(self._held, held)
+                    self._held = held
+            meters.events += until - start
+            start = until
+            self._say(message)
+        self._sent = stop
+        self._frames += 1
+        probe = self._options.probe_every
+        if probe and not (self._frames + self._number) % probe:
+            self._say({"t": "hb", "c": monotonic() * 1000})
+
+    def _finish(self) -> None:
+        self.phase = Phase.FINISHED
+        self._finished_ms = monotonic() * 1000
+        self._say({"t": "finish", "n": self._sent})
+
+    # --- tests ---
+
+    def _begin_test(self) -> None:
+        wanted = None if self._stopping else self._plan.choose(self._test)
+        if wanted is None:
+            self._leave()
+            return
+        self._clear()
+        self._start = wanted
+        self._send_start()
+
+    def _send_start(self) -> None:
+        self._ref += 1
+        self.phase = Phase.STARTING
+        self._started_ms = monotonic() * 1000
+        self._say({"t": "start", "ref": self._ref, **(self._start or {})})
+
+    def _rest(self) -> None:
+        """Wait for the next test."""
+        self._clear()
+        self.phase = Phase.RESTING
+        if self._stopping:
+            self._leave()
+        else:
+            self.wake_at(self._engine.now_ms + self._plan.pause_ms(self._test))
+
+    # --- the line ---
+
+    def opened(self) -> None:
+        """Say who this is; `hello` needs no waiting for."""
+        self._say({"t": "auth"} if self._token is None else {"t": "auth", "token": self._token})
+
+    def lost(self, code: int, reason: str) -> None:
+        """Come back after a while, unless the code forbids it."""
+        meters = self._meters
+        if self.phase is Phase.DONE:
+            return
+        if self.phase is not Phase.GREETING:
+            self._lost_ms = monotonic() * 1000
+        if code:
+            meters.errors[f"closed {code}"] += 1
+        else:
+            meters.errors["not connected"] += 1
+            if reason.startswith("HTTP"):
+                meters.note(f"handshake: {reason}")
+        self.phase = Phase.AWAY
+        self._attempt += 1
+        if code in NOT_RESUMABLE or self._attempt > self._options.tries:
+            meters.note(f"client {self._number} gave up: {code} {reason}")
+            meters.errors["gave up"] += 1
+            self._leave()
+            return
+        if self._stopping and self._start is None:
+            self._leave()
+            return
+        first, most = self._options.retry_ms
+        self.wake_at(self._engine.now_ms + self._chance.random() * min(most, first * 2.0 ** (self._attempt - 1)))
+
+    def message(self, payload: memoryview | bytes, binary: bool) -> None:
+        """Take one message of the server's."""
+        message = _unpack(payload) if binary else orjson.loads(payload)
+        self._meters.frames_in += 1
+        kind = message["t"]
+        if kind == "tick":
+            self._tick(message)
+        elif kind == "hb":
+            self._meters.answer.add(monotonic() * 1000 - message["c"])
+        elif kind == "result":
+            self._take_result(message)
+        elif kind == "stored":
+            self._stored(message["session"])
+        elif kind == "ready":
+            self._ready(message)
+        elif kind == "started":
+            self._take_text(message)
+        elif kind == "resumed":
+            self._resumed(message)
+        elif kind == "error":
+            self._error(message)
+        elif kind == "reconnect":
+            self.hang_up()
+            self.lost(1012, "reconnect")
+
+    # --- messages ---
+
+    def _ready(self, message: dict[str, Any]) -> None:
+        meters = self._meters
+        meters.ready += 1
+        meters.to_ready.add(monotonic() * 1000 - self._connected_ms)
+        self._token = message.get("token", self._token)
+        if self._attempt:
+            meters.reconnects += 1
+        self._attempt = 0
+        started = self._started
+        if started is not None:
+            self._advance(self._engine.now_ms)
+            self._ref += 1
+            wanted: dict[str, Any] = {
+                "t": "resume",
+                "session": started["session"],
+                "ticket": started["ticket"],
+                "n": self._at,
+                "ref": self._ref,
+            }
+            if self._receipt is not None:
+                wanted["receipt"] = self._receipt
+            if started["mode"] == "text":
+                wanted["text"] = started["text"].rstrip(" ")
+            self.phase = Phase.STARTING
+            self._say(wanted)
+        elif self._start is not None:
+            self._send_start()
+        else:
+            self.phase = Phase.RESTING
+            self._begin_test()
+
+    def _advance(self, now_ms: float) -> None:
+        """Type on without a connection."""
+        gaps = self._typed.gaps
+        total = len(gaps)
+        while self._next_ms <= now_ms:
+            self._at += 1
+            self._next_ms = self._next_ms + gaps[self._at] if self._at < total else inf
+
+    def _take_text(self, message: dict[str, Any]) -> None:
+        if message.get("ref") != self._ref or self.phase is not Phase.STARTING:
+            return
+        meters = self._meters
+        meters.started += 1
+        now_ms = monotonic() * 1000
+        meters.to_started.add(now_ms - self._started_ms)
+        self._started = message
+        seconds = message.get("seconds")
+        limit_ms = None if seconds is None else seconds * 1000
+        self._words = words_of(message) if message["text"] else ()
+        self._typed = typed = self._plan.type(self._words, test=self._test, limit_ms=limit_ms)
+        self.phase = Phase.TYPING
+        if not len(typed):
+            self._say({"t": "abort"})
+            self._test += 1
+            self._rest()
+            return
+        self._next_ms = now_ms + typed.gaps[0]
+        self._end_ms = inf if limit_ms is None else self._next_ms + limit_ms
+        self.wake_at(self._next_ms)
+
+    def _resumed(self, message: dict[str, Any]) -> None:
+        if self._started is None or message["session"] != self._started["session"]:
+            return
+        meters = self._meters
+        meters.resumed += 1
+        meters.to_resumed.add(monotonic() * 1000 - self._lost_ms)
+        n = message["n"]
+        if not 0 <= n <= self._at:
+            meters.note(f"resumed with n {n} of a log of {self._at}")
+            meters.errors["resumed wrongly"] += 1
+            n = 0
+        meters.resent += max(0, self._sent - n)
+        self._sent = n
+        self._held = min(self._held, n)
+        self._oldest_ms = None
+        self._ticked_ms = inf
+        self.phase = Phase.TYPING
+        self._type(self._engine.now_ms)
+
+    def _tick(self, message: dict[str, Any]) -> None:
+        meters = self._meters
+        meters.ticks += 1
+        if self._started is None:
+            return
+        now_ms = monotonic() * 1000
+        n = message["n"]
+        self._receipt = message["r"]
+        if self._oldest_ms is not None and n > self._acknowledged:
+            meters.key_to_tick.add(now_ms - self._oldest_ms)
+            self._oldest_ms = None if n >= self._sent else self._flushed_ms
+        self._acknowledged = n
+        since_ms = now_ms - self._ticked_ms
+        self._ticked_ms = now_ms
+        if 500 < since_ms < 1500:  # longer: a second without a key was left out
+            meters.tick_late.add(max(0.0, since_ms - 1000))
+        if n > self._sent:
+            meters.errors["tick beyond the log"] += 1
+
+    def _take_result(self, message: dict[str, Any]) -> None:
+        started = self._started
+        if started is None or message["session"] != started["session"]:
+            return
+        meters = self._meters
+        message.pop("ref", None)
+        if self._result is not None:
+            if message != self._result:
+                meters.doubled += 1
+                meters.note(f"a second, other result of {started['session']}")
+            return
+        self._result = message
+        meters.accepted += 1
+        meters.verdicts[message["verdict"]] += 1
+        if self._finished_ms:
+            meters.to_accepted.add(monotonic() * 1000 - self._finished_ms)
+        every = self._options.check_every
+        if every and meters.accepted % every == 0:
+            meters.checked += 1
+            wrong = differences(message, expected(started, self._words, self._typed.events(0, self._at)))
+            if wrong:
+                meters.mismatched += 1
+                meters.note(f"{started['session']} ({started['mode']}): {'; '.join(wrong)}")
+
+    def _stored(self, session: str) -> None:
+        if self._started is None or session != self._started["session"]:
+            return  # it may come more than once
+        meters = self._meters
+        meters.stored += 1
+        if self._finished_ms:
+            meters.to_stored.add(monotonic() * 1000 - self._finished_ms)
+        if self._result is None:
+            meters.errors["stored without a result"] += 1
+        self.sessions.append(session)
+        self._test += 1
+        self._rest()
+
+    def _error(self, message: dict[str, Any]) -> None:
+        meters = self._meters
+        code = message["code"]
+        meters.errors[code] += 1
+        ref = message.get("ref")
+        if ref is not None and ref != self._ref:
+            return
+        if code == "gap":
+            self._sent = message["expected"]
+            self._held = min(self._held, self._sent)
+            self._send_keys(self._at)
+            if self.phase is Phase.FINISHED:
+                self._say({"t": "finish", "n": self._sent})
+        elif code in _HOPELESS:
+            meters.note(f"{code}: {message['message']}")
+            self._test += 1
+            self._rest()
+        elif message.get("retry") is not None:
+            if self._started is None:  # busy or full: start again then
+                self.phase = Phase.RESTING
+                self.wake_at(self._engine.now_ms + message["retry"] + 1)
+            else:
+                self.phase = Phase.TYPING  # `finish` again then
+                self._end_ms = self._engine.now_ms + message["retry"] + 1
+                self.wake_at(self._end_ms)
+        elif code != "conflict":
+            meters.note(f"{code}: {message['message']}")
+
+    def _say(self, message: dict[str, Any]) -> None:
+        meters = self._meters
+        meters.frames_out += 1
+        if self._options.binary:
+            payload = _pack(message)
+            meters.bytes_out += len(payload)
+            self.send_frames(client_frame(BINARY, payload, meters.frames_out))
+        else:
+            payload = orjson.dumps(message, default=_never)
+            meters.bytes_out += len(payload)
+            self.send_frames(client_frame(TEXT, payload, meters.frames_out))
+
+
+def _never(value: object) -> Any:
+    raise TypeError(f"{type(value).__name__} in a message: JSON brings tickets as strings, and they go back as such")
+
+
+_NOTHING = Typed(array("I"), "", array("H"))
