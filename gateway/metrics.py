@@ -10,7 +10,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -147,6 +155,9 @@ class Metrics:
             registry=registry,
         )
         registry.register(_Totals(self.counts))
+        # memory, CPU, open files, collector runs: under the names that every Python service has
+        ProcessCollector(registry=registry)
+        GCCollector(registry=registry)
 
     def watch(
         self,

@@ -46,7 +46,7 @@ class Finding:
 @settings_flags
 @click.option("--settings", "show_settings", is_flag=True, help="Show every setting that is not the default.")
 def check(config: Path | None, data: Path | None, show_settings: bool) -> None:
-    """Read the settings and try each part: files, folder, store, keys, TLS, ports. Changes nothing.
+    """Read the settings and try each part: files, folder, store, keys, TLS, ports. It starts nothing.
 
     Ends with 0 when all is well, 1 when a part does not work, 2 when the settings themselves are faulty.
     """
@@ -212,7 +212,7 @@ def _auth(settings: "Settings") -> Iterator[Finding]:
 
 def _tls(settings: "Settings") -> Iterator[Finding]:
     if not settings.tls.enabled:
-        open_to_all = settings.server.host not in ("127.0.0.1", "::1", "localhost")
+        open_to_all = not _loopback(settings.server.host)
         note = "off; browsers of other machines will send keystrokes in the clear" if open_to_all else "off"
         yield Finding("TLS", "note" if open_to_all else "ok", note)
         return
@@ -234,6 +234,10 @@ def _tls(settings: "Settings") -> Iterator[Finding]:
         yield Finding("TLS", "note" if days < CERTIFICATE_DAYS else "ok", f"the certificate is good for {days} days")
 
 
+def _loopback(host: str) -> bool:
+    return host in ("::1", "localhost") or host.startswith("127.")
+
+
 def _ports(settings: "Settings") -> Iterator[Finding]:
     ports = [("port", settings.server.host, settings.server.port, "--port")]
     if settings.admin.enabled:
@@ -250,7 +254,9 @@ def _ports(settings: "Settings") -> Iterator[Finding]:
         except OSError as fault:
             yield Finding(part, "fault", f"{host} port {port}: {fault.strerror}; choose another with {flag}")
         else:
-            yield Finding(part, "ok", f"{host} port {port or '(a free one)'}")
+            bare = part == "admin port" and not _loopback(host)
+            where = f"{host} port {port or '(a free one)'}"
+            yield Finding(part, "note" if bare else "ok", where + "; it has no password" * bare)
 
 
 def _page(settings: "Settings") -> Iterator[Finding]:

@@ -81,7 +81,7 @@ async def test_a_second_signal_hurries(tmp_path: Path) -> None:
         await typist.start(mode="words", count=2)
         await typist.keys(typist.started["text"][0])
         server.signal(signal.SIGTERM)
-        async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http, asyncio.timeout(10):
             while (await http.get("/readyz")).status_code != 503:
                 pass
         server.signal(signal.SIGTERM)

@@ -52,7 +52,7 @@ async def test_every_plain_count_is_shown() -> None:
     for number, field in enumerate(fields(Counts)):
         setattr(metrics.counts, field.name, 1000 + number)
     after = await figures(metrics)
-    changed = {after[key] for key in after if after[key] != before[key]}
+    changed = {after[key] for key in after if after[key] != before[key] and key[0].startswith("typegate_")}
     assert changed == {1000.0 + number for number in range(len(fields(Counts)))}
 
 
@@ -92,3 +92,10 @@ async def test_codes_of_a_client_s_invention_make_no_series_of_their_own(code: i
     shown = await figures(metrics)
     assert shown["typegate_ws_closes_total", labels(code="other")] == 1
     assert shown["typegate_http_seconds_count", labels(route="/", method="other", status="2xx")] == 1
+
+
+async def test_the_process_itself_is_shown() -> None:
+    shown = await figures(Metrics(node="a"))
+    assert shown["process_resident_memory_bytes", labels()] > 1 << 20
+    assert shown["process_open_fds", labels()] > 2
+    assert ("python_gc_collections_total", labels(generation="2")) in shown
