@@ -22,7 +22,7 @@ from typing import Any, Self
 import jwt
 
 from config.gateway import AuthOptions
-from gateway.jwks import KeySet, Renewed, Unreadable, fetch, parse_jwks, parse_subjects, public_key
+from gateway.jwks import KeySet, Renewed, SubjectsFile, Unreadable, fetch, parse_jwks, public_key
 from session.identity import MAX_USER, IdentityError, mint_guest, user_from_text
 from session.receipt import KeyRing, Purpose
 
@@ -102,11 +102,10 @@ class Authenticator:
                     )
                 )
             if options.subjects_file is not None:
-                path = options.subjects_file
                 self._subjects = await opening.enter_async_context(
                     Renewed(
                         "subjects_file",
-                        lambda: parse_subjects(path),
+                        SubjectsFile(options.subjects_file).read,
                         ttl_s=options.jwks_ttl_s,
                         retry_s=options.jwks_retry_s,
                         timeout_s=options.jwks_timeout_s,

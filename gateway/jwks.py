@@ -20,7 +20,7 @@ import jwt
 import structlog
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["KeySet", "Renewed", "Unreadable", "fetch", "parse_jwks", "parse_subjects", "public_key"]
+__all__ = ["KeySet", "Renewed", "SubjectsFile", "Unreadable", "fetch", "parse_jwks", "parse_subjects", "public_key"]
 
 T = TypeVar("T")
 KeySet = Mapping[str | None, Any]
@@ -187,6 +187,24 @@ def public_key(pem: bytes, *, algorithm: str) -> Any:
 
 def _strong(key: object) -> bool:
     return not isinstance(key, RSAPublicKey) or key.key_size >= RSA_BITS_MIN
+
+
+class SubjectsFile:
+    """The subjects' file, parsed again only when it has changed: a large one holds the interpreter for a while."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._table: Mapping[str, int] = {}
+
+    def read(self) -> Mapping[str, int]:
+        """The table as it is now. Blocking. Raises OSError or Unreadable."""
+        facts = self._path.stat()
+        seen = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
+        if seen != self._seen:
+            self._table = parse_subjects(self._path)
+            self._seen = seen
+        return self._table
 
 
 def parse_subjects(path: Path) -> Mapping[str, int]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from config.gateway import AuthOptions
 from gateway.auth import Authenticator, Identity, Unauthorised
-from gateway.jwks import Unreadable
+from gateway.jwks import SubjectsFile, Unreadable
 from session.receipt import KeyRing, Purpose
 from tests.gateway.issuer import NOW_MS, Issuer, issuing, jwk, private_pem, public_pem, rsa, token
 
@@ -396,6 +396,16 @@ async def test_a_new_subject_is_found_when_it_comes(tmp_path: Path) -> None:
         await authenticator.identify_later(by_subject("a"), now_ms=NOW_MS)
         (tmp_path / "subjects").write_text('{"a": 1, "b": 2}')
         assert (await authenticator.identify_later(by_subject("b"), now_ms=NOW_MS)).user == 2
+
+
+def test_a_table_of_subjects_is_parsed_again_only_when_it_changed(tmp_path: Path) -> None:
+    path = tmp_path / "subjects"
+    path.write_text('{"a": 1}')
+    file = SubjectsFile(path)
+    first = file.read()
+    assert file.read() is first
+    path.write_text('{"a": 1, "b": 2}')
+    assert file.read() == {"a": 1, "b": 2}
 
 
 @pytest.mark.parametrize("table", [[], {"a": 0}, {"a": "1"}, {"a": True}, {"a": 1, "b": 1}, {"a": 2**53}])
