@@ -4,6 +4,7 @@
 - `stream`: the durable spool, and the stream that carries spooled results to where they are confirmed.
 - `results`: finished results: by id, by user, progress; the rule for copies of one session.
 - `cache`: bounded, expiring values with one loader a key; the recent results of a user.
+- `errors`, `sqlite`, `lock`: the three ways to fail, how a SQLite file is opened and worked on, locks that die with us.
 - `catalogue`, `content`: tests and word lists, immutable by id and version, and the built-in ones.
 
 Every port is an async context manager with `ping()`; its coroutines never block the event loop (disk work is done on

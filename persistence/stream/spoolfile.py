@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 _SLOTS = 1_024  # processes on one folder; far above any machine's cores
 _MOVED_AT_ONCE = 500
 _SHRUNK_BYTES = 16 * 2**20
+_LARGEST_ROW_BYTES = 64 * 2**10
 _SLOT = re.compile(r"spool-(\d{1,4})\.db")
 _PARTS = ("", "-wal", "-shm", "-journal")  # a SQLite database is up to this many files
 
@@ -43,8 +44,7 @@ SCHEMA = (
             packed BLOB NOT NULL,
             why TEXT
         )""",
-        "CREATE TABLE probe (id INTEGER PRIMARY KEY CHECK (id = 1), times INTEGER NOT NULL)",
-        "INSERT INTO probe VALUES (1, 0)",
+        "CREATE TABLE probe (id INTEGER PRIMARY KEY, filler BLOB NOT NULL)",
     ),
 )
 
@@ -292,8 +292,9 @@ def set_aside_rows(connection: sqlite3.Connection, why: Sequence[tuple[int, str]
 
 
 def probe(connection: sqlite3.Connection) -> None:
-    """Write one page durably, to learn whether the disk takes writes again."""
-    connection.execute("UPDATE probe SET times = times + 1")
+    """Learn whether the disk takes writes again: write as much as the largest result durably, and take it back."""
+    connection.execute("INSERT OR REPLACE INTO probe VALUES (1, zeroblob(?))", (_LARGEST_ROW_BYTES,))
+    connection.execute("DELETE FROM probe")
 
 
 def last_seq(connection: sqlite3.Connection) -> int:
