@@ -30,27 +30,25 @@ the log differs from what was seen.
 
 from array import array
 from collections.abc import Generator
-from dataclasses import dataclass
-from enum import Enum
 from hashlib import blake2b
 from itertools import accumulate
 from math import inf
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 from zlib import compress
 
 from scoring import SCORING_VERSION
 from scoring.drift import Drift
-from scoring.plausibility import Reason, judging
-from scoring.replay import encoding
 from scoring.scorer import Scorer
 from scoring.summary import Summary
 from session.history import CODES, MAX_DT_MS, encode, events_of, offset_after, too_fast, varint
 from session.messages import ERRORS, CloseCode, Error, Resumed, Started
 from session.options import SessionLimits, TestOptions
+from session.outcome import Breach, Due, Gap, Outcome, Refused
 from session.passages import Material
 from session.receipt import KeyRing, Receipt, Ticket, hash_of, seal_receipt
-from session.result import Result, core_hash_of
+from session.result import Result
 from session.resume import Claim, Takeover
+from session.settling import FinishedTest
 from session.state import FINAL, Illegal, Input, State, next_state
 
 __all__ = [
@@ -77,50 +75,6 @@ LONGEST_HOLD_MS: Final = 65_534
 """Holds are kept in 16 bits, plus one; a longer one is as long as this."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Events are missing: answer `error gap` with the number expected; nothing was taken."""
-
-    expected: int
-
-    def error(self, ref: int | None) -> Error:
-        """The message that says so."""
-        return Error("gap", f"events before n are missing; send again from {self.expected}", 0, self.expected, ref)
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Answer with this error; the connection goes on."""
-
-    error: Error
-
-
-@dataclass(frozen=True, slots=True)
-class Breach:
-    """The peer broke the protocol or a hard limit: close with this code."""
-
-    close_code: CloseCode
-    reason: str
-
-
-Outcome: TypeAlias = Gap | Refused | Breach | None
-"""What an input came to; None: all well, nothing to say."""
-
-
-class Due(Enum):
-    """What `due` asks for."""
-
-    NOTHING = "nothing"
-    PING = "ping"
-    """Ping the client; at the pong call `pong`. All that it sent before has arrived by then."""
-    SETTLE = "settle"
-    """`ended` is set: settle."""
-    EXPIRED = "expired"
-    """Over without a result: send `error expired`, forget the session."""
-    FORGET = "forget"
-    """Held long enough without a connection: forget the session, send nothing."""
 
 
 class TypingSession:
@@ -519,7 +473,8 @@ class TypingSession:
             self._ticked = self.n  # the client has a receipt for these
             takeover.check(self._digest_now(), elapsed_ms=self._scorer.elapsed_ms, client_ms=self._client_ms())
         if over or self.n == takeover.log_n:
-            takeover.caught_up(self.n, self._client_ms())
+            scored = self.n if self._scored is None else self._scored[0]
+            takeover.caught_up(self.n, scored=scored, client_ms=self._client_ms())
             # a receipt given before anything live has come must not hide the time since
             self._seen_ms = min(takeover.offset_ms + self._scorer.elapsed_ms, now_ms)
             if not over:
@@ -776,76 +731,25 @@ class TypingSession:
         `ping_ms`: the connection's latest ping time.
         """
         assert self.ended, "only a session that has ended has a result"
-        ticket = Ticket.read(self.ticket[1:-16])
-        options = ticket.options
-        count, size = self._scored or (self.n, len(self._history))
-        history = self._history[:size]
-        events = yield from events_of(history)
-        summary = self._summary
+        summary, takeover = self._summary, self._takeover
         assert summary is not None, "the end makes it"
-        holds = {event: hold - 1 for event, hold in enumerate(self._holds or ()) if hold and event < count}
-        reading = self._drift.reading(ping_ms=ping_ms)
-        judged = yield from judging(events, holds, input=options.input, drift=reading)
-        verdict, reasons = judged.verdict, judged.reasons
-        takeover = self._takeover
         if takeover is not None:
             end_ms = summary.duration_ms if self._limit_ms is None else self._limit_ms
             takeover.arrived(takeover.resumed_ms - end_ms)
-            if takeover.conflict:
-                verdict = "void"
-                reasons = (*reasons, Reason("conflict", 1.0, 0.0))
-        peak = judged.features.get("peak_keys_per_s", 0.0)
-        most = self._limits.review_keys_per_s
-        if peak > most and not any(reason.name == "peak_keys_per_s" for reason in reasons):
-            reasons = (*reasons, Reason("peak_keys_per_s", peak, most))
-            verdict = "review" if verdict == "ok" else verdict
-        replay = yield from encoding(events, holds, drop_holds_over=self._limits.replay_bytes)
-        log_digest = hash_of(history)
-        unseen_events, unseen_ms, slack_ms, _ = (0, 0, 0, False) if takeover is None else takeover.account()
-        return Result(
-            session=self.id,
-            user=self.user,
+        count, size = self._scored or (self.n, len(self._history))
+        over = FinishedTest(
+            ticket=Ticket.read(self.ticket[1:-16]),
             ticket_hash=self._ticket_hash,
-            replay=replay,
-            log_digest=log_digest,
+            n=count,
+            history=bytes(self._history[:size]),
+            holds={event: hold - 1 for event, hold in enumerate(self._holds or ()) if hold and event < count},
             summary=summary,
-            mode=options.mode,
-            count=options.count,
-            seconds=options.seconds,
-            test=options.test,
-            test_version=ticket.test_version,
-            language=options.language or "",
-            list_version=ticket.list_version,
-            generator=ticket.generator,
-            punctuation=options.punctuation,
-            numbers=options.numbers,
-            tags=options.tags,
-            input=options.input,
-            seed=ticket.seed,
-            text_hash=ticket.text_hash,
-            scoring_version=SCORING_VERSION,
             gave_up=self._gave_up,
-            core_hash=core_hash_of(
-                session=self.id,
-                user=self.user,
-                ticket_hash=self._ticket_hash,
-                log_digest=log_digest,
-                summary=summary,
-                gave_up=self._gave_up,
-                scoring_version=SCORING_VERSION,
-            ),
-            node=node,
-            epoch=epoch,
-            seen_live=max(0, count - unseen_events),
-            unseen_ms=unseen_ms,
-            slack_ms=slack_ms,
-            lag_ms=reading.lag_ms,
-            drift_ms=reading.drift_ms,
-            verdict=verdict,
-            features=judged.features,
-            reasons=reasons,
+            account=(0, 0, 0, False) if takeover is None else takeover.account(),
+            clocks=self._drift.reading(ping_ms=ping_ms),
             text=self._text,
         )
+        return (yield from over.settling(node=node, epoch=epoch, limits=self._limits))
 
     def settle(self, *, node: str, epoch: int = 0, ping_ms: float = 0.0) -> Result:
         """Make the result at once."""

@@ -162,9 +162,9 @@ class Takeover:
         self.seen_n = 0
         self.seen_client_ms = 0
 
-    def caught_up(self, n: int, client_ms: float) -> None:
-        """The log that the client had at `resume` is in, or as much of it as counts."""
-        self.unseen_events += n - self.seen_n
+    def caught_up(self, n: int, *, scored: int, client_ms: float) -> None:
+        """The log that the client had at `resume` is in, n events of it; `scored` of these count."""
+        self.unseen_events += max(0, scored - self.seen_n)
         self.unseen_ms += max(0, client_ms - self.seen_client_ms)
         self.log_n = self.seen_n = n
         self.seen_client_ms = client_ms

@@ -327,6 +327,7 @@ def test_after_the_end_of_a_timed_test() -> None:
         result = player.session.settle(node="n")
         assert result.summary.inserts.correct + result.summary.inserts.wrong == (13 if late_keys else 12)
         assert result.unseen_ms == (1900 if late_keys else 600)
+        assert result.seen_live == 10
 
 
 def test_a_receipt_that_covers_events_after_the_end() -> None:
