@@ -23,7 +23,13 @@ const QUIET_MS = 1200;
 const PRACTICE_REPEATS = 3;
 const PRACTICE_WORDS = 60;
 
-const SECTIONS = ["test", "result", "history"];
+/** Keys of a test's last moment must not scroll its result away. */
+const TYPED_ON_MS = 1000;
+/** How often it is looked whether a log still waits to be settled. */
+const SETTLE_MS = 60_000;
+
+/** @type {Record<string, string>} */
+const TITLES = { test: "Typegate", result: "Result – Typegate", history: "History – Typegate" };
 const socketUrl = new URL("/ws", location.href);
 socketUrl.protocol = socketUrl.protocol === "https:" ? "wss:" : "ws:";
 
@@ -45,6 +51,7 @@ const options = new OptionsBar({ changed: () => startTest({ keepFocus: true }) }
 let special = null;
 let offlineTimer = 0;
 let settling = false;
+let endedAt = -Infinity;
 /** An unanswered start is asked again once, not for ever. */
 let secondTry = false;
 
@@ -70,11 +77,9 @@ function onStarted(log) {
   secondTry = false;
   testView.show(log);
   testView.tell("");
-  const { title, language } = log.started;
+  const { title } = log.started;
   if (title) testView.note(title);
   if (!byId("test").hidden && document.activeElement === document.body) testView.focus();
-  document.documentElement.dataset.mode = log.started.mode === settings.mode ? settings.mode : document.documentElement.dataset.mode;
-  byId("text").lang = language ?? settings.language;
 }
 
 /** The page's own end of a test: the result shows at once, the server's figures and "Saved" come when they come. @param {boolean} gaveUp */
@@ -86,6 +91,7 @@ function onOver(gaveUp) {
   const result = { ...scorer.summary({ gaveUp, exact: log.started.mode === "text" }), mode: log.started.mode };
   resultView.show({ session: log.session, result, scorer, started: log.started, events: log.events, state: client.online ? "sent" : "unsent", fresh: true });
   showSection("result");
+  endedAt = performance.now();
   resultView.heading.focus({ preventScroll: true });
   resultView.announce(result);
   setHash(`#/result/${log.session}`);
@@ -160,7 +166,6 @@ function shuffled(words) {
 function onConnection(state, { sentence = "" }) {
   clearTimeout(offlineTimer);
   offlineTimer = 0;
-  testView.offline = state !== "online";
   if (state === "online") {
     testView.tell("");
     if (resultView.state.dataset.state === "unsent") resultView.setState("sent");
@@ -221,7 +226,8 @@ watchSleep(() => {
 
 /** @param {string} name */
 function showSection(name) {
-  for (const section of SECTIONS) byId(section).hidden = section !== name;
+  for (const section of Object.keys(TITLES)) byId(section).hidden = section !== name;
+  document.title = TITLES[name];
   for (const link of ["test", "history"]) {
     if (link === name) byId(`nav-${link}`).setAttribute("aria-current", "page");
     else byId(`nav-${link}`).removeAttribute("aria-current");
@@ -306,6 +312,7 @@ function wireKeys() {
   document.addEventListener("keydown", (event) => {
     if (byId("result").hidden || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
     const onHeading = document.activeElement === resultView.heading;
+    if (event.key === " " && onHeading && performance.now() - endedAt < TYPED_ON_MS) event.preventDefault();
     if ((event.key === "Tab" && settings.restart === "tab" && onHeading) || (event.key === "Escape" && settings.restart === "esc")) {
       event.preventDefault();
       startTest();
@@ -314,6 +321,11 @@ function wireKeys() {
       resultView.next?.focus();
     }
   });
+  for (const link of document.querySelectorAll("a[href='#/']")) {
+    link.addEventListener("click", () => {
+      if (location.hash === "#/") startTest();
+    });
+  }
   document.querySelector(".skip")?.addEventListener("click", (event) => {
     event.preventDefault();
     if (byId("test").hidden) byId("main").focus();
@@ -330,6 +342,7 @@ async function begin() {
   wireSettings();
   wireKeys();
   addEventListener("hashchange", route);
+  setInterval(() => client.online && settle(), SETTLE_MS);
   client.open();
   const log = await client.takeUp();
   if (log) {

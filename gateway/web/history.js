@@ -16,7 +16,9 @@ const MEAN_OF = 10;
 export class HistoryView {
   /** @param {HTMLElement} root */
   constructor(root) {
-    this.root = root;
+    this.heading = h("h1", { tabindex: -1 }, "History");
+    this.body = h("div", { class: "stack" });
+    root.replaceChildren(this.heading, this.body);
     /** @type {Record<string, any>[]} newest first */
     this.results = [];
     /** @type {string | null} */
@@ -29,6 +31,7 @@ export class HistoryView {
     this.results = [];
     this.cursor = null;
     this.say("Loading …");
+    this.heading.focus({ preventScroll: true });
     await this.load(turn);
   }
 
@@ -50,7 +53,7 @@ export class HistoryView {
 
   /** @param {string} sentence @param {HTMLElement | null} [button] */
   say(sentence, button = null) {
-    this.root.replaceChildren(h("h1", { tabindex: -1 }, "History"), h("p", { class: "quiet", role: "status" }, sentence), button ?? "");
+    this.body.replaceChildren(h("p", { class: "quiet", role: "status" }, sentence), button ?? "");
   }
 
   /** @param {number} turn */
@@ -60,8 +63,7 @@ export class HistoryView {
       return;
     }
     const more = h("button", { type: "button", onclick: () => this.load(turn) }, "Older results");
-    this.root.replaceChildren(
-      h("h1", { tabindex: -1 }, "History"),
+    this.body.replaceChildren(
       this.totals(),
       this.results.length > 1 ? this.plot().element : "",
       this.table(),

@@ -1,6 +1,6 @@
 /**
  * Errors by key, on a picture of the visitor's own keyboard: which character each physical key gives is learned from
- * what was typed (and, where the browser tells it, from its layout map), so that any layout shows as it is. Characters
+ * what was typed in the language, so that any layout shows as it is; until then it is the US one. Characters
  * that no single key gives are listed beside it; the whole is there as a table too.
  *
  * @module

@@ -31,10 +31,15 @@ function optional(name, value) {
   return value ? { [name]: value } : {};
 }
 
+/** Whether the visitor has a finger and no mouse. */
+export function onTouch() {
+  return matchMedia("(hover: none) and (pointer: coarse)").matches;
+}
+
 /** Which table of plausible key times holds. */
 export function inputKind() {
   if (/^(ko|ja|zh)\b/.test(settings.language)) return "ime";
-  return matchMedia("(hover: none) and (pointer: coarse)").matches ? "touch" : "keyboard";
+  return onTouch() ? "touch" : "keyboard";
 }
 
 export class OptionsBar {
@@ -115,6 +120,7 @@ export class OptionsBar {
   useText() {
     if (this.dialog.returnValue === "use") change({ text: folded(this.area.value), mode: "text" });
     else if (settings.mode === "text" && !settings.text) change({ mode: "time" });
+    else return;
     this.fill();
     this.changed();
   }

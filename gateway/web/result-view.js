@@ -67,7 +67,7 @@ export class ResultView {
       const options = { limitMs: scorer.limitMs, cyclic: scorer.cyclic, zen: scorer.zen };
       if (missed.length) panels.push(panel("Missed words", missedList(missed, started)));
       panels.push(panel("Replay", (this.replay = new Replay(scorer.words, options, events, started)).element));
-      if (!scorer.zen) panels.push(panel("Errors by key", keyboardPicture(keyFigures(scorer.words, options, events), settings.layout)));
+      if (!scorer.zen) panels.push(panel("Errors by key", keyboardPicture(keyFigures(scorer.words, options, events), settings.layout[started.language] ?? {})));
     }
     this.root.replaceChildren(this.heading, this.figures, h("div", { class: "after" }, this.state, actions), keysHelp(), ...panels);
     this.setState(state);

@@ -26,7 +26,7 @@ const DEFAULTS = {
   smooth: true,
   restart: "tab",
   live: true,
-  /** Characters of physical keys, learned from what was typed. @type {Record<string, string>} */
+  /** Characters of physical keys by language, learned from what was typed. @type {Record<string, Record<string, string>>} */
   layout: {},
 };
 

@@ -11,6 +11,7 @@ import { TypingInput } from "./input.js";
 import { wordsOf } from "./passage.js";
 import { Scorer } from "./scoring.js";
 import { change, settings } from "./settings.js";
+import { onTouch } from "./options.js";
 import { TextView } from "./text-view.js";
 
 /** The server's figures count for this long; then, offline, the page's own are shown. */
@@ -57,7 +58,8 @@ export class TestView {
     this.log = null;
     /** @type {Scorer | null} */
     this.scorer = null;
-    this.offline = false;
+    /** Characters of physical keys that were not known yet. @type {Record<string, string>} */
+    this.learned = {};
     this.tickAt = -Infinity;
     this.clock = 0;
     this.noteTimer = 0;
@@ -101,7 +103,8 @@ export class TestView {
     const { text = "" } = log.started;
     byId("passage").lang = this.field.lang;
     say(byId("passage"), zen ? "Write what you like." : text.split(" ", READ_WORDS).join(" "));
-    this.tickAt = -Infinity;
+    document.documentElement.dataset.test = log.started.mode;
+    this.tickAt = performance.now();
     this.setTyping(log.n > 0);
     this.view.rest(log.n === 0);
     this.showProgress();
@@ -122,11 +125,17 @@ export class TestView {
   stop() {
     clearInterval(this.clock);
     this.clock = 0;
+    this.keepLayout();
     this.log = null;
     this.setTyping(false);
   }
 
   focus() {
+    // Without a touch a phone would give the field the focus and show no keyboard; a tap could not bring it then either.
+    if (onTouch() && navigator.userActivation?.isActive === false) {
+      this.setAway(document.activeElement !== this.field);
+      return;
+    }
     this.field.focus({ preventScroll: true });
   }
 
@@ -157,6 +166,7 @@ export class TestView {
   }
 
   begin() {
+    this.tickAt = performance.now();
     this.setTyping(true);
     this.view.rest(false);
     this.clearNote();
@@ -225,7 +235,16 @@ export class TestView {
 
   /** @param {string} code @param {string} key */
   learn(code, key) {
-    if (code && settings.layout[code] !== key) change({ layout: { ...settings.layout, [code]: key } });
+    const known = settings.layout[this.field.lang] ?? {};
+    if (code && known[code] !== key) this.learned[code] = key;
+  }
+
+  /** Remembers what was learned of the keyboard, once the typing is over. */
+  keepLayout() {
+    if (Object.keys(this.learned).length === 0) return;
+    const { lang } = this.field;
+    change({ layout: { ...settings.layout, [lang]: { ...settings.layout[lang], ...this.learned } } });
+    this.learned = {};
   }
 
   // --- what shows ---

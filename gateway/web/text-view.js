@@ -249,7 +249,7 @@ export class TextView {
     const top = Math.floor((y + spot.height / 2) / height) * height;
     const at = `translate(${Math.round(spot.x * 10) / 10}px, ${top}px)`;
     this.caret.style.transform = at;
-    this.preedit.style.transform = at;
+    this.preedit.style.transform = this.rtl ? `${at} translateX(-100%)` : at;
     if (this.follower) this.follower.style.transform = `translate(${spot.x}px, ${top - offset}px)`;
     if (this.caret.classList.contains("still")) {
       requestAnimationFrame(() => {

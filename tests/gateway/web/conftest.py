@@ -162,6 +162,8 @@ class Visitor:
     async def ready(self) -> None:
         """Wait until there is a text, and the field has the focus."""
         await self.page.wait_for_selector("#typing:not(.waiting) .text .w")
+        if await self.page.is_visible(".unfocused .with-touch"):
+            await self.page.tap(".unfocused")
         await self.page.wait_for_selector("#field:focus")
 
     async def type(self, text: str, *, delay_ms: float = 12) -> None:

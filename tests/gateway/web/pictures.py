@@ -1,6 +1,6 @@
 """Takes README's screenshots: a seeded typist on a server of its own, in light and dark.
 
-    python -m tests.gateway.web.pictures
+python -m tests.gateway.web.pictures
 """
 
 import random
