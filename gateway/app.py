@@ -9,14 +9,9 @@ safe: results are in the spool, running tests with their clients.
 
 import asyncio
 import errno
-import gc
 import os
-import resource
 import secrets
-import signal
 import ssl
-import sys
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,7 +20,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import structlog
-import uvloop
 
 from config.edge import EdgeOptions
 from config.settings import Settings
@@ -50,7 +44,7 @@ from persistence.results import SqliteResults
 from persistence.stream import InProcessStream, Spool
 from session.result import Result
 
-__all__ = ["CannotStart", "Gateway", "exit_after", "raise_file_limit", "run", "tls_context"]
+__all__ = ["WEB", "CannotStart", "Gateway", "tls_context"]
 
 WEB = Path(__file__).parent / "web"
 REFRESH_S = 5.0
@@ -58,15 +52,6 @@ REFRESH_S = 5.0
 LAG_PERIOD_S = 0.25
 CLOSE_S = 2.0
 """Time for close frames to be answered and running HTTP requests to end."""
-CLOSING_S = 15.0
-"""Time for all resources to close after grace and flush; with their defaults 35 s in all, and in fact a few ms."""
-RESERVED_FILES = 256
-"""Open files beside connections: databases, logs, sockets of libraries."""
-MANY_TYPISTS = 10_000 + RESERVED_FILES
-"""With fewer open files a warning is due: one core holds that many typists."""
-MANY_FILES = 1 << 20
-"""Open files asked for where the system says that there is no limit."""
-
 log = structlog.get_logger(__name__)
 
 
@@ -246,73 +231,6 @@ class Gateway:
             )
         await enter(_owned(_refreshing(catalogue, texts), name="refresh the catalogue"))
         await enter(_owned(_measuring_lag(metrics), name="measure the loop's lag"))
-
-
-def run(settings: Settings, *, announce: Callable[[Gateway], None]) -> None:
-    """Serve until SIGTERM or SIGINT. `announce` is called when it listens. Raises CannotStart."""
-    wanted = settings.server.connections + RESERVED_FILES
-    files = raise_file_limit()
-    if files < wanted:
-        (log.warning if files < MANY_TYPISTS else log.info)(
-            "the limit of open files is below the connections allowed; raise it (ulimit -n, or LimitNOFILE in systemd)",
-            open_files=files,
-            connections=settings.server.connections,
-        )
-    # Threads (databases, compression) give the interpreter back after 1 ms instead of 5 where the loop wants it:
-    # nothing may hold the loop for more than 3 ms.
-    sys.setswitchinterval(0.001)
-    uvloop.run(_serve(settings, announce))
-
-
-async def _serve(settings: Settings, announce: Callable[[Gateway], None]) -> None:
-    loop = asyncio.get_running_loop()
-    stop, hurry = asyncio.Event(), asyncio.Event()
-
-    def stopped() -> None:
-        (hurry if stop.is_set() else stop).set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped)
-    async with Gateway(settings) as gateway:
-        loop.add_signal_handler(signal.SIGHUP, gateway.reload)
-        # What is there now stays: the collector need not walk it again. A session makes no cycles, so the collector
-        # has little to find, and its pauses grow with what it walks (DESIGN's 219 ms at 10,000 sessions in lists).
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
-        announce(gateway)
-        await stop.wait()
-        exit_after(settings.stop.grace_s + settings.stop.flush_s + CLOSING_S)
-        await gateway.drain(hurry)
-    log.info("stopped")
-
-
-def exit_after(seconds: float) -> None:
-    """End the process then, whatever hangs: a thread that waits for a dead disk would keep it for ever.
-
-    What is spooled is durable, and running tests are their clients'; so nothing is lost by it.
-    """
-
-    def end() -> None:
-        log.error("the server did not stop in time; something hangs, so it ends now", seconds=seconds)
-        os._exit(1)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-
-
-def raise_file_limit() -> int:
-    """Raise the soft limit of open files to the hard one, or to plenty where there is none; what holds then."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else hard
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-            soft = wanted
-        except (OSError, ValueError):
-            pass  # a system may have a limit of its own below its "none"
-    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:

@@ -89,7 +89,7 @@ def _origins(settings: "Settings") -> "Table":
 def _environment(settings: "Settings") -> Iterator[Finding]:
     for note in settings.notes():
         yield Finding("settings", "note", note)
-    from gateway.app import RESERVED_FILES, raise_file_limit
+    from gateway.process import RESERVED_FILES, raise_file_limit
 
     files, wanted = raise_file_limit(), settings.server.connections + RESERVED_FILES
     if files < wanted:

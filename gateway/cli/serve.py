@@ -71,7 +71,8 @@ def serve(
     import structlog
 
     from config.logs import set_up
-    from gateway.app import CannotStart, run
+    from gateway.app import CannotStart
+    from gateway.process import run
 
     set_up(settings.log)
     log = structlog.get_logger("gateway")
