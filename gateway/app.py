@@ -52,6 +52,7 @@ REFRESH_S = 5.0
 LAG_PERIOD_S = 0.25
 CLOSE_S = 2.0
 """Time for close frames to be answered and running HTTP requests to end."""
+
 log = structlog.get_logger(__name__)
 
 
