@@ -34,9 +34,9 @@ class Copy:
     """The whole of it; the last word between attestations of equal rank."""
 
     @classmethod
-    def of(cls, result: Result) -> Copy:
-        """The copy that a result is."""
-        return cls(result.core_hash, result.attestation_rank, result.verdict, result.pack())
+    def of(cls, result: Result, packed: bytes) -> Copy:
+        """The copy that a result is; `packed` are its bytes, as they came or lie in the store."""
+        return cls(result.core_hash, result.attestation_rank, result.verdict, packed)
 
     @property
     def order(self) -> tuple[tuple[int, ...], int, bytes]:

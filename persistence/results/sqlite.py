@@ -190,29 +190,33 @@ class SqliteResults:
 
     def _write(self, connection: sqlite3.Connection, results: Sequence[Result]) -> list[Outcome]:
         outcomes = [Outcome.INSERTED] * len(results)
+        packed = [_pack(result) for result in results]  # before the transaction: others may be waiting for the file
         with transaction(connection):
             known = _known(connection, [result.session for result in results])
-            fresh: list[Result] = []
+            fresh: list[int] = []
             again: list[int] = []
             for i, result in enumerate(results):
                 if result.session in known:
                     again.append(i)
                 else:
                     known.add(result.session)
-                    fresh.append(result)
+                    fresh.append(i)
             for start in range(0, len(fresh), _INSERTED_AT_ONCE):
-                _insert(connection, [_row(result) for result in fresh[start : start + _INSERTED_AT_ONCE]])
-            touched = {(result.user, result.created_at_ms // _DAY_MS) for result in fresh}
+                part = fresh[start : start + _INSERTED_AT_ONCE]
+                _insert(connection, [_row(results[i], packed[i]) for i in part])
+            touched = {(results[i].user, results[i].created_at_ms // _DAY_MS) for i in fresh}
             for i in again:
-                outcomes[i] = self._merge(connection, results[i], touched)
+                outcomes[i] = self._merge(connection, results[i], packed[i], touched)
             _recompute(connection, touched)
         return outcomes
 
-    def _merge(self, connection: sqlite3.Connection, result: Result, touched: set[tuple[int, int]]) -> Outcome:
+    def _merge(
+        self, connection: sqlite3.Connection, result: Result, packed: bytes, touched: set[tuple[int, int]]
+    ) -> Outcome:
         """Apply the rule for copies to a session that has a row already."""
         copies = _copies(connection, result.session)
         before = Standing(copies[0], tuple(copies[1:]))
-        copy = Copy.of(result)
+        copy = Copy.of(result, packed)
         standing = settle([*copies, copy], max_conflicts=self._options.max_conflicts)
         others = {known.core_hash for known in copies}
         if standing != before:
@@ -228,7 +232,7 @@ class SqliteResults:
                         for value in (result.session, place, lost.core_hash, lost.packed)
                     ],
                 )
-            _insert(connection, [_row(row, standing)])
+            _insert(connection, [_row(row, standing.row.packed, standing)])
             # a copy may, by forgery or fault, name another user or mode: recompute what either of them counted in
             for user in {row.user, Result.unpack(copies[0].packed).user}:
                 day = row.created_at_ms // _DAY_MS
@@ -332,7 +336,14 @@ def _known(connection: sqlite3.Connection, ids: Sequence[bytes]) -> set[bytes]:
     return known
 
 
-def _row(result: Result, standing: Standing | None = None) -> tuple[object, ...]:
+def _pack(result: Result) -> bytes:
+    try:
+        return result.pack()
+    except Exception as error:  # whatever the codec dislikes in it, it is this result's fault and not the store's
+        raise StoreError(f"a result cannot be packed: {error!r}", retriable=False) from error
+
+
+def _row(result: Result, packed: bytes, standing: Standing | None = None) -> tuple[object, ...]:
     """A result as the columns of its row."""
     summary = result.summary
     return (
@@ -346,7 +357,7 @@ def _row(result: Result, standing: Standing | None = None) -> tuple[object, ...]
         result.verdict if standing is None else standing.verdict,
         0 if standing is None else len(standing.conflicts),
         result.core_hash,
-        result.pack() if standing is None else standing.row.packed,
+        packed,
     )
 
 
@@ -370,11 +381,7 @@ def _copies(connection: sqlite3.Connection, session: bytes) -> list[Copy]:
     packed += connection.execute(
         "SELECT packed FROM result_conflicts WHERE id = ? ORDER BY place", (session,)
     ).fetchall()
-    return [
-        Copy(known.core_hash, known.attestation_rank, known.verdict, blob)
-        for (blob,) in packed
-        for known in [Result.unpack(blob)]
-    ]
+    return [Copy.of(Result.unpack(blob), blob) for (blob,) in packed]
 
 
 def _results(connection: sqlite3.Connection, condition: str, parameters: Sequence[object]) -> list[Result]:

@@ -258,7 +258,9 @@ class Spool:
                     item.packed = item.result.pack()
                 except Exception as error:  # a result that cannot be packed must not hold up the others
                     log.exception("a result cannot be packed", session=item.result.session.hex())
-                    self._tell(self._failed, [item], StoreError(f"cannot pack: {error}", retriable=False))
+                    self._tell(
+                        self._failed, [item], StoreError(f"a result cannot be packed: {error!r}", retriable=False)
+                    )
                     continue
             batch.append(item)
             size += len(item.packed)
