@@ -265,13 +265,12 @@ class Edge:
 
     def _sweep(self) -> None:
         """Once a period: deadlines, the Date header, and responses that nobody reads to their end."""
-        now_s = self.loop.time()
-        self._deadlines.sweep(now_s=now_s)
+        self._sweeping = self.loop.call_later(self._deadlines.period_s, self._sweep)  # first: come what may below
+        self._deadlines.sweep(now_s=self.loop.time())
         self.uvicorn_state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
         for http in self.http:
             if http.transport.is_closing():
                 self.wires.closing.start(http)
-        self._sweeping = self.loop.call_later(self._deadlines.period_s, self._sweep)
 
 
 class FirstRequest(asyncio.Protocol):

@@ -57,7 +57,7 @@ class Refusal:
         return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Accepted:
     """The handshake is good."""
 

@@ -125,7 +125,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def overdue(self) -> None:
         """A request, or the reading of its response, takes too long."""
-        if self.transport.is_closing() or not self._answered:
+        if self.transport.is_closing() or self.flow.write_paused or not self._answered:
             self.transport.abort()
         else:
             self._edge.tally.heads_overdue += 1

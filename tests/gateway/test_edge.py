@@ -268,11 +268,11 @@ def test_a_first_request_that_does_not_arrive_is_408(part: bytes) -> None:
 @on_both_loops
 async def test_a_dribble_does_not_prolong_the_time_for_a_head() -> None:
     async with served(head_limit_s=0.3) as (edge, _), Client.connected(edge) as client:
-        end = asyncio.get_running_loop().create_task(client.end())
-        while not end.done():
+        head = asyncio.get_running_loop().create_task(client.head())
+        while not head.done():
             client.send(b"x")
             await asyncio.sleep(0.02)
-        assert (await end).startswith(b"HTTP/1.1 408 ")
+        assert (await head).startswith(b"HTTP/1.1 408 ")
 
 
 @pytest.mark.parametrize("part", [GET[:-1], b"\r\n", b"P"], ids=["head", "a line", "a letter"])
@@ -353,29 +353,39 @@ def test_too_long_a_head_is_431(first: bytes, request_: bytes) -> None:
     asyncio.run(play())
 
 
-@on_both_loops
-async def test_a_response_that_nobody_reads_is_cut() -> None:
-    app = App()
-    async with served(app, wire_options={"stall_limit_s": 0.3, "close_limit_s": 0.3}) as (edge, _):
-        for head in (b"", b"Connection: close\r\n"):
-            async with Client.connected(edge) as client:
-                client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a stream's transport reads, too
-                client.send(b"GET /bulk HTTP/1.1\r\nHost: h\r\n" + head + b"\r\n")
-                await app.started.wait()
-                app.started.clear()
-                assert await edge.emptied(5)
+@pytest.mark.parametrize(
+    ("stall_limit_s", "close_limit_s", "header"),
+    [(0.3, 60, b""), (60, 0.3, b"Connection: close\r\n")],
+    ids=["kept alive", "its last"],
+)
+def test_a_response_that_nobody_reads_is_cut(stall_limit_s: float, close_limit_s: float, header: bytes) -> None:
+    """Also where uvicorn has closed the connection, which then waits to be rid of its bytes."""
+
+    async def play() -> None:
+        app = App()
+        limits = {"stall_limit_s": stall_limit_s, "close_limit_s": close_limit_s}
+        async with served(app, wire_options=limits) as (edge, _), Client.connected(edge) as client:
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a stream's transport reads, too
+            client.send(b"GET /bulk HTTP/1.1\r\nHost: h\r\n" + header + b"\r\n")
+            await app.started.wait()
+            assert await edge.emptied(5)
+
+    asyncio.run(play())
 
 
 @on_both_loops
 async def test_a_response_that_is_read_slowly_is_not_cut() -> None:
     """The limit is on standing still, not on a response as a whole."""
     app = App()
-    async with served(app, wire_options={"stall_limit_s": 0.5}) as (edge, _), Client.connected(edge) as client:
+    async with served(app) as (edge, _), Client.connected(edge) as client:
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # as above
         client.send(b"GET /bulk HTTP/1.1\r\nHost: h\r\n\r\n")
         await app.started.wait()
+        await asyncio.sleep(0)  # the application's response is in the transport
+        assert len(edge.wires.stalled) == 1
         client.writer.transport.resume_reading()  # type: ignore[attr-defined]  # as above
         assert len((await client.response())[2]) == 8 << 20
+        assert len(edge.wires.stalled) == 0
         client.send(GET)
         assert (await client.response())[0] == 200
 
