@@ -521,7 +521,7 @@ class TypingSession:
                 return _protocol("keys.h has numbers of events sent before, and whole ms")
             if event >= len(holds):
                 holds.frombytes(bytes(holds.itemsize * (n - len(holds))))
-            holds[event] = min(hold, LONGEST_HOLD_MS) + 1
+            holds[event] = hold + 1 if hold < LONGEST_HOLD_MS else LONGEST_HOLD_MS + 1
         return None
 
     # --- the end ---
