@@ -470,11 +470,13 @@ async def test_a_closed_connection_leaves_no_cycle() -> None:
                     await client.end()
                     await peer.until_closed()
                     assert await edge.emptied(5)
-                del peer.wire  # the peer's own reference; the wire's to the peer must be gone already
+                wire = peer.wire
+                del peer.wire  # the peer's reference to the wire stays until it goes; the wire's must be gone now
                 gone = weakref.ref(peer)
                 del peer
                 await asyncio.sleep(0)
                 assert gone() is None
+                assert not wire.is_open
         finally:
             gc.enable()
 
