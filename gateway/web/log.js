@@ -27,6 +27,7 @@ export class TestLog {
     this.holds = [];
     /** Running time of the last event, whole ms since `startedAt`. */
     this.lastMs = 0;
+    /** @type {string | null} */
     this.receipt = null;
     /** Events that the server has confirmed. */
     this.acked = 0;
@@ -127,7 +128,7 @@ export function readLog(session) {
       if (!events || events.length === 0) return null;
       log.events.push(...events);
     }
-    log.lastMs = log.events.reduce((sum, part, i) => (i % 2 === 0 ? /** @type {number} */ (sum) + Number(part) : sum), 0);
+    for (let i = 0; i < log.events.length; i += 2) log.lastMs += Number(log.events[i]);
     Object.assign(log, { receipt: head.receipt, finished: head.finished, acked: head.acked, holds: head.holds });
     Object.assign(log, { savedBlocks: Math.floor(log.n / BLOCK), written: true, dirty: false });
     return log;

@@ -56,10 +56,13 @@ export class OptionsBar {
     this.fillDialog = bind(/** @type {HTMLFormElement} */ (this.dialog.querySelector("form")));
     this.limits = { text_graphemes: 20_000, text_bytes: 48 * 1024 };
     this.loaded = false;
+    /** How many quotes each language has. @type {Map<string, number>} */
+    this.quotes = new Map();
   }
 
   /** @param {string} name */
   onChange(name) {
+    if (name === "language") this.offerQuotes();
     if (name === "mode" && settings.mode === "text" && !settings.text) this.editText();
     else this.changed();
   }
@@ -76,6 +79,7 @@ export class OptionsBar {
       return;
     }
     const { languages: list, categories } = offer;
+    this.quotes = new Map(list.map((/** @type {any} */ { language, quotes }) => [language, quotes]));
     this.select("language").replaceChildren(
       ...list.map((/** @type {any} */ { language, name }) => h("option", { value: language, lang: language }, name)),
     );
@@ -85,6 +89,16 @@ export class OptionsBar {
     );
     if (!list.some((/** @type {any} */ { language }) => language === settings.language)) change({ language: list[0].language });
     if (!categories.includes(settings.category)) change({ category: "" });
+    this.offerQuotes();
+    this.fill();
+  }
+
+  /** A language without quotes offers none. */
+  offerQuotes() {
+    const none = this.quotes.get(settings.language) === 0;
+    /** @type {HTMLInputElement} */ (this.form.querySelector("input[value=quote]")).disabled = none;
+    if (!none || settings.mode !== "quote") return;
+    change({ mode: "words" });
     this.fill();
   }
 

@@ -137,11 +137,12 @@ export class Plot {
 
   /** @param {PointerEvent} event */
   onPointer(event) {
-    if (!this.x) return;
+    const { x } = this;
+    if (!x) return;
     const at = event.clientX - this.board.getBoundingClientRect().left;
     let nearest = 0;
     this.data.xs.forEach((v, i) => {
-      if (Math.abs(this.x(v) - at) < Math.abs(this.x(this.data.xs[nearest]) - at)) nearest = i;
+      if (Math.abs(x(v) - at) < Math.abs(x(this.data.xs[nearest]) - at)) nearest = i;
     });
     this.read(nearest);
   }

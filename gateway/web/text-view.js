@@ -65,6 +65,8 @@ export class TextView {
     /** What moves with the caret, such as the field that an input method opens its list at. @type {HTMLElement | null} */
     this.follower = null;
     this.rtl = false;
+    /** The active word when it was last marked. */
+    this.marked = 0;
     new ResizeObserver(() => this.later(true)).observe(root);
   }
 
@@ -208,6 +210,7 @@ export class TextView {
   /** What an input method holds, drawn over the letters that it would become. @param {string} text */
   compose(text) {
     this.preedit.hidden = text === "";
+    this.caret.classList.toggle("composing", text !== "");
     this.preedit.textContent = text;
   }
 

@@ -275,3 +275,13 @@ async def test_handling_a_key_takes_less_than_a_millisecond_and_adds_no_nodes(vi
     )
     assert median < 1
     assert changes <= 2  # a batch of words added ahead
+
+
+async def test_a_language_without_quotes_offers_none(visit: Visit) -> None:
+    visitor = await visit(settings={"mode": "quote"})
+    await visitor.page.select_option("select[name=language]", "hi")
+    await visitor.until(lambda: visitor.got("started")[-1]["language"] == "hi")
+    assert visitor.got("started")[-1]["mode"] == "words"
+    assert await visitor.page.is_disabled("input[value=quote]")
+    await visitor.page.select_option("select[name=language]", "en")
+    assert await visitor.page.is_enabled("input[value=quote]")
