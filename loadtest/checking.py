@@ -17,8 +17,9 @@ def words_of(started: Mapping[str, Any]) -> tuple[Word, ...]:
     breaks, lengths = started.get("breaks"), started.get("word_lengths")
     if breaks is None and lengths is None:
         parts = text.split(" ")
-        words = [part + " " for part in parts[:-1]]
-        return tuple([*words, parts[-1]] if parts[-1] else words)
+        last = parts.pop()
+        words = [_shared(part + " ") for part in parts]
+        return tuple([*words, last] if last else words)
     clusters: list[str] = []
     at = 0
     for size in breaks if breaks is not None else [1] * len(text):
@@ -39,6 +40,16 @@ def words_of(started: Mapping[str, Any]) -> tuple[Word, ...]:
         cut.append(joined if len(joined) == len(word) else tuple(word))
         at += length
     return tuple(cut)
+
+
+_words: dict[str, str] = {}
+
+
+def _shared(word: str) -> str:
+    """The same string for the same word: 20,000 typists have the same few thousand."""
+    if len(_words) > 100_000:
+        _words.clear()
+    return _words.setdefault(word, word)
 
 
 def expected(started: Mapping[str, Any], words: Sequence[Word], events: Sequence[int | str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import exp, log, log1p
 from random import Random
 
@@ -71,7 +71,7 @@ class Person:
         times = [
             round(at) for at in accumulate(min(exp(gauss(mu, sigma)), MOST_GAP_MS) for _ in range(RHYTHM_KEYS + 1))
         ]
-        self._gaps = array("I", (late - early for early, late in zip(times, times[1:], strict=False)))
+        self._gaps = array("I", (late - early for early, late in pairwise(times)))
         hold_mu = log(typist.hold_ms) - HOLD_SIGMA**2 / 2
         self._holds = array(
             "H", (min(int(exp(gauss(hold_mu, HOLD_SIGMA))) + 1, MOST_HOLD_MS) for _ in range(RHYTHM_KEYS))

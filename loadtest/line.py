@@ -30,6 +30,7 @@ BINARY, TEXT, CLOSE, PING, PONG = 0x82, 0x81, 0x88, 0x89, 0x8A
 _KEY = b64encode(bytes(range(16)))
 _ACCEPT = b64encode(sha1(_KEY + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())  # RFC 6455 4.2.2
 _MASKS = [Random("masks").randbytes(4) for _ in range(256)]
+_DATA = frozenset((BINARY, 0xC2))  # compressed only where that was offered (RFC 7692)
 _HEAD_BYTES = 16_384
 _PER_SOURCE = 8_192  # connections from one of our addresses: ports in TIME_WAIT of an earlier run must not run us out
 _received = bytearray(65_536)  # every read goes here first: it is taken apart before the next one
@@ -96,18 +97,7 @@ class Line:
 
     def connect(self, address: Address, subprotocol: str | None, *, extensions: str = "") -> None:
         """Begin to connect; `opened` or `lost` follows. Raises ValueError for an address beyond this machine."""
-        if not loopback(address[0]):
-            raise ValueError(f"{address[0]} is not in 127.0.0.0/8: load is only ever put on this machine")
-        opening = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        opening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        opening.setsockopt(socket.SOL_IP, _BIND_ADDRESS_NO_PORT, 1)
-        opening.bind((f"127.0.0.{2 + self._number // _PER_SOURCE % 250}", 0))
-        self._socket = opening
-        self._fd = opening.fileno()
-        self._engine.watch(self._fd, self)
-        failed = opening.connect_ex(address)
-        if failed not in (0, EINPROGRESS):
-            self._over(0, "could not connect")
+        if not self.dial(address):
             return
         fields = [
             b"GET /ws HTTP/1.1",
@@ -122,6 +112,23 @@ class Line:
         if extensions:
             fields.append(b"Sec-WebSocket-Extensions: " + extensions.encode())
         self._write(b"\r\n".join([*fields, b"", b""]))
+
+    def dial(self, address: Address) -> bool:
+        """Begin a TCP connection without a handshake; False where that failed at once, and `lost` has been called."""
+        if not loopback(address[0]):
+            raise ValueError(f"{address[0]} is not in 127.0.0.0/8: load is only ever put on this machine")
+        opening = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        opening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        opening.setsockopt(socket.SOL_IP, _BIND_ADDRESS_NO_PORT, 1)
+        opening.bind((f"127.0.0.{2 + self._number // _PER_SOURCE % 250}", 0))
+        self._socket = opening
+        self._fd = opening.fileno()
+        self._engine.watch(self._fd, self)
+        failed = opening.connect_ex(address)
+        if failed not in (0, EINPROGRESS):
+            self._over(0, "could not connect")
+            return False
+        return True
 
     def send(self, first: int, payload: bytes, number: int = 0) -> None:
         """Send one frame; dropped where there is no connection."""
@@ -151,17 +158,8 @@ class Line:
 
     def readable(self) -> None:
         """Read once, and take whole frames."""
-        connection = self._socket
-        assert connection is not None
-        try:
-            count = connection.recv_into(_received)
-        except BlockingIOError:
-            return
-        except OSError as fault:
-            self._over(1006 if self._upgraded else 0, fault.strerror or "")
-            return
+        count = self.receive()
         if not count:
-            self._over(1006 if self._upgraded else 0, "")
             return
         data: memoryview | bytes = _view[:count]
         if self._unread:
@@ -191,6 +189,21 @@ class Line:
 
     # --- inside ---
 
+    def receive(self) -> int:
+        """Read once into the shared buffer; 0 where nothing came, or the connection is over and `lost` was called."""
+        connection = self._socket
+        assert connection is not None
+        try:
+            count = connection.recv_into(_received)
+        except BlockingIOError:
+            return 0
+        except OSError as fault:
+            self._over(1006 if self._upgraded else 0, fault.strerror or "")
+            return 0
+        if not count:
+            self._over(1006 if self._upgraded else 0, "")
+        return count
+
     def _take(self, data: memoryview | bytes) -> None:
         at = 0
         size = len(data)
@@ -206,7 +219,7 @@ class Line:
             if end > size:
                 break
             at = end
-            if first == BINARY:
+            if first in _DATA:
                 self.message(data[start:end], True)
             elif first == TEXT:
                 self.message(data[start:end], False)

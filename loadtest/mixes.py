@@ -24,7 +24,8 @@ OTHERS: tuple[dict[str, Any], ...] = (
 )
 """The mix's last tenth."""
 
-ZEN = tuple(f"{word} " for word in "what comes to mind without any text to follow at all and then some more".split())
+ZEN = ("what ", "comes ", "to ", "mind ", "without ", "any ", "text ", "to ", "follow ", "and ", "then ", "more ")
+"""What is typed where there is no text."""
 
 
 def _bench(chance: Random) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import select
 import signal
 import socket
@@ -18,7 +19,7 @@ from typing import Self
 
 from loadtest.line import Address
 
-__all__ = ["Child", "Served", "cpu_s", "memory_bytes"]
+__all__ = ["Child", "Served", "cpu_s", "free_port", "memory_bytes", "raise_file_limit"]
 
 START_S = 60.0
 """How long a server may take to say that it is ready."""
@@ -36,6 +37,13 @@ def memory_bytes(pid: int) -> int:
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     found = re.search(r"RssAnon:\s+(\d+) kB", status)
     return int(found[1]) * 1024 if found else 0
+
+
+def raise_file_limit() -> int:
+    """Raise this process's soft limit of open files to the hard one; the limit that holds then."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return sys.maxsize if hard == resource.RLIM_INFINITY else hard
 
 
 def free_port() -> int:
@@ -89,11 +97,11 @@ class Child:
         """Its own resident memory."""
         return memory_bytes(self.pid)
 
-    def start(self) -> None:
-        """Start it and wait until it listens. Raises RuntimeError with what it said where it does not."""
+    def launch(self) -> None:
+        """Start it, and wait for nothing."""
         variables = {name: value for name, value in os.environ.items() if not name.startswith("TYPEGATE_")}
         core = self._core
-        self._process = process = subprocess.Popen(
+        self._process = subprocess.Popen(
             self._arguments,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -101,8 +109,14 @@ class Child:
             cwd=self._folder,
             env=variables | {"PYTHONPATH": str(ROOT)} | self._variables,
             # pinned before it makes its first thread; the run is one thread, as a fork with Python code between wants
-            preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509
+            preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
         )
+
+    def start(self) -> None:
+        """Start it and wait until it listens. Raises RuntimeError with what it said where it does not."""
+        self.launch()
+        process = self._process
+        assert process is not None
         assert process.stdout is not None
         said = b""
         until = monotonic() + START_S

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import resource
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -36,15 +35,15 @@ from loadtest.line import Address, loopback
 from loadtest.meters import Meters
 from loadtest.mixes import MIXES, MixPlan
 from loadtest.report import print_report, write_json
-from loadtest.served import Served, cpu_s, memory_bytes
+from loadtest.served import Served, cpu_s, memory_bytes, raise_file_limit
 from persistence.results import SqliteResults
 from session.identity import session_from_text
 
-__all__ = ["Swarm", "SwarmOptions", "main", "missing_rows", "raise_file_limit"]
+__all__ = ["Swarm", "SwarmOptions", "main", "missing_rows"]
 
 MOST_TYPISTS = 60_000
 LONGEST_S = 3_600
-SETTLE_S = 90.0
+SETTLE_S = 120.0
 """How long, after the time is over, tests under way may take to their `stored`."""
 
 
@@ -189,7 +188,8 @@ class Swarm:
             progress(1.0, "the last results")
             engine.run(lambda: all(client.done for client in self.clients), limit_s=SETTLE_S)
         facts |= {
-            "unfinished": sum(not client.done for client in self.clients) if options.settle else None,
+            "cut_short": sum(client.typing for client in self.clients) if options.settle else None,
+            "unfinished": sum(not (c.done or c.typing) for c in self.clients) if options.settle else None,
             "started": meters.started,
             "accepted": meters.accepted,
             "stored": meters.stored,
@@ -239,14 +239,6 @@ async def missing_rows(data: Path, sessions: list[str]) -> int:
         for session in sessions:
             missing += await store.by_id(session_from_text(session)) is None
         return missing
-
-
-def raise_file_limit(connections: int) -> None:
-    """Have room for so many sockets. Raises click.UsageError where there is none."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard != resource.RLIM_INFINITY and connections + 64 > hard:
-        raise click.UsageError(f"{connections} connections need more than this process's {hard} open files")
 
 
 def _address(url: str) -> Address:
@@ -314,7 +306,9 @@ def main(
         )
     except ValueError as fault:
         raise click.UsageError(str(fault)) from None
-    raise_file_limit(typists)
+    files = raise_file_limit()
+    if typists + 64 > files:
+        raise click.UsageError(f"{typists} connections need more than this process's {files} open files")
     if core is not None:
         os.sched_setaffinity(0, {core})
     console = Console()
@@ -335,7 +329,7 @@ def main(
         def restart() -> None:
             assert server is not None
             server.kill()
-            server.start()
+            server.launch()  # its typists type on, and find it when it listens
 
         begun = monotonic()
         facts = swarm.run(
