@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, WebSocket, async_playwright
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 ARGUMENTS = [
@@ -157,7 +157,7 @@ class Visitor:
 
     async def typed_text(self) -> str:
         """The text of the test at hand."""
-        return await self.page.evaluate("document.getElementById('passage').textContent")
+        return await self.page.locator("#passage").text_content() or ""
 
     async def ready(self) -> None:
         """Wait until there is a text, and the field has the focus."""
@@ -172,9 +172,10 @@ class Visitor:
 
     async def marks(self, name: str) -> list[str]:
         """The pieces of text that stand marked so."""
-        return await self.page.evaluate(
+        pieces: list[str] = await self.page.evaluate(
             "name => Array.from(CSS.highlights.get(name) ?? [], range => range.toString()).filter(Boolean)", name
         )
+        return pieces
 
     async def state(self, wanted: str) -> None:
         """Wait for the result to have come so far."""
@@ -252,13 +253,14 @@ async def visit(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterat
         return visitor
 
     yield opened
-    for visitor, may_lose_server in visitors:
-        if not visitor.page.is_closed() and visitor.page.url.startswith("http"):
+    for visitor, _ in visitors:
+        if not visitor.page.is_closed():
             visitor.complaints += await visitor.page.evaluate("window.violations ?? []")
-        heard = [text for text in visitor.complaints if not (may_lose_server and "net::ERR_CONNECTION" in text)]
-        assert heard == [], visitor.url
     for context in contexts:
         await context.close()
+    for visitor, may_lose_server in visitors:
+        heard = [text for text in visitor.complaints if not (may_lose_server and "net::ERR_CONNECTION" in text)]
+        assert heard == [], visitor.url
 
 
 def _listen(visitor: Visitor) -> None:
@@ -272,16 +274,14 @@ def _listen(visitor: Visitor) -> None:
         if message.type in ("error", "warning"):
             complaints.append(message.text)
 
+    def websocket(socket: WebSocket) -> None:
+        socket.on("framesent", lambda payload: frame(">", payload))
+        socket.on("framereceived", lambda payload: frame("<", payload))
+
     page.on("console", console)
     page.on("pageerror", lambda error: complaints.append(f"{error}"))
     page.on("request", lambda sent: None if _own(sent.url, visitor.url) else complaints.append(sent.url))
-    page.on(
-        "websocket",
-        lambda socket: (
-            socket.on("framesent", lambda payload: frame(">", payload)),
-            socket.on("framereceived", lambda payload: frame("<", payload)),
-        ),
-    )
+    page.on("websocket", websocket)
 
 
 def _own(url: str, origin: str) -> bool:

@@ -47,9 +47,9 @@ def _case(chance: Random, kind: str) -> dict[str, Any]:
     zen = kind == "zen"
     words = () if zen else passage.words
     limit = chance.choice(LIMITS_MS) if timed else None
-    options = {"limit_ms": limit, "zen": zen, "cyclic": timed and chance.random() < 0.8}
+    cyclic = timed and chance.random() < 0.8
     events = _events(chance, text if zen else passage.text, cyclic=timed)
-    scorer = Scorer(words, exact_duration=kind in ("text", "timed text"), **options)
+    scorer = Scorer(words, exact_duration=kind in ("text", "timed text"), limit_ms=limit, zen=zen, cyclic=cyclic)
     ticks = []
     for i in range(0, len(events), 2):
         scorer.feed(events[i : i + 2])
@@ -63,7 +63,7 @@ def _case(chance: Random, kind: str) -> dict[str, Any]:
             "word_lengths": None if zen else passage.word_lengths,
             "timed": timed,
         },
-        "options": {"limitMs": limit, "zen": zen, "cyclic": options["cyclic"]},
+        "options": {"limitMs": limit, "zen": zen, "cyclic": cyclic},
         "events": events,
         "gaveUp": gave_up,
         "exact": kind in ("text", "timed text"),
