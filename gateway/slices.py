@@ -23,13 +23,14 @@ class Slices:
     meanwhile.
     """
 
-    __slots__ = ("_clock", "_jobs", "_loop")
+    __slots__ = ("_clock", "_jobs", "_loop", "_turning")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, clock: Callable[[], float]) -> None:
         self._loop = loop
         self._clock = clock
         self._jobs: deque[tuple[Generator[None, None, Any], Callable[[Any], None], Callable[[Exception], None]]]
         self._jobs = deque()
+        self._turning = False
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -44,21 +45,29 @@ class Slices:
         if self._step(job, done, failed):
             return True
         self._jobs.append((job, done, failed))
-        if len(self._jobs) == 1:
-            self._loop.call_soon(self._turn)
+        self._turn_soon()
         return False
+
+    def _turn_soon(self) -> None:
+        """One turn a turn of the loop, also where a job's end is another's beginning."""
+        if not self._turning:
+            self._turning = True
+            self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
         until = self._clock() + SLICE_SECONDS
         jobs = self._jobs
-        while jobs:
-            entry = jobs.popleft()
-            if not self._step(*entry):
-                jobs.append(entry)
-            if self._clock() >= until:
-                break
-        if jobs:
-            self._loop.call_soon(self._turn)
+        try:
+            while jobs:
+                entry = jobs.popleft()
+                if not self._step(*entry):
+                    jobs.append(entry)
+                if self._clock() >= until:
+                    break
+        finally:  # what `done` or `failed` raises is reported by the loop and costs the other jobs nothing
+            self._turning = False
+            if jobs:
+                self._turn_soon()
 
     @staticmethod
     def _step(

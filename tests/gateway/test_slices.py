@@ -2,6 +2,8 @@
 
 from collections.abc import Generator
 
+import pytest
+
 from gateway.slices import SLICE_SECONDS, Slices
 from tests.gateway.clockwork import Clockwork
 
@@ -75,3 +77,37 @@ def test_a_jobs_fault_is_its_owners() -> None:
         clockwork.run_soon()
     assert faults == ["after 0", "after 2"]
     assert ended == [5]
+
+
+def test_one_turn_a_turn_of_the_loop() -> None:
+    """However often a job's end is another's beginning, jobs hold each turn of the loop once."""
+    clockwork = Clockwork()
+    slices = Slices(clockwork.loop, clock=clockwork.time)
+
+    def next_one(_: int) -> None:
+        if clockwork.now < 1001:
+            slices.run(job(clockwork, 10), next_one, fail)
+
+    slices.run(job(clockwork, 10), next_one, fail)
+    while slices:
+        assert clockwork.run_soon() == 1
+
+
+def test_an_owners_fault_stops_nobody() -> None:
+    """Where the owner of a job cannot take what became of it, the other jobs still go on."""
+    clockwork = Clockwork()
+    ended: list[int] = []
+
+    def refuse(value: int) -> None:
+        raise ValueError(value)
+
+    slices = Slices(clockwork.loop, clock=clockwork.time)
+    slices.run(job(clockwork, 2), refuse, fail)
+    slices.run(job(clockwork, 8), ended.append, fail)
+    with pytest.raises(ValueError, match="2"):
+        while slices:
+            clockwork.run_soon()
+    while clockwork.run_soon():
+        pass
+    assert ended == [8]
+    assert not slices
