@@ -35,6 +35,11 @@ export function ownResults(cursor = null, limit = 50) {
   return get(`/v1/users/me/results?${query}`);
 }
 
+/** One result, with the reasons of its verdict. @param {string} id */
+export function resultOf(id) {
+  return get(`/v1/results/${encodeURIComponent(id)}`);
+}
+
 /** A result with its text and log. @param {string} id */
 export function replayOf(id) {
   return get(`/v1/results/${encodeURIComponent(id)}/replay`);

@@ -5,11 +5,12 @@
  */
 
 import { announce } from "./announce.js";
-import { ApiError, replayOf } from "./api.js";
+import { ApiError, replayOf, resultOf } from "./api.js";
 import { Client } from "./client.js";
 import { byId, h } from "./dom.js";
 import { fixed } from "./figures.js";
 import { HistoryView } from "./history.js";
+import { readLog } from "./log.js";
 import { OptionsBar, startOptions } from "./options.js";
 import { ResultView } from "./result-view.js";
 import { bind, change, settings, show as showSettings } from "./settings.js";
@@ -88,13 +89,32 @@ function onOver(gaveUp) {
   const { scorer } = testView;
   if (!log || !scorer) return;
   client.finish();
-  const result = { ...scorer.summary({ gaveUp, exact: log.started.mode === "text" }), mode: log.started.mode };
-  resultView.show({ session: log.session, result, scorer, started: log.started, events: log.events, state: client.online ? "sent" : "unsent", fresh: true });
+  const result = showFinished(log, client.online ? "sent" : "unsent", scorer, gaveUp);
   showSection("result");
   endedAt = performance.now();
   resultView.heading.focus({ preventScroll: true });
   resultView.announce(result);
   setHash(`#/result/${log.session}`);
+}
+
+/**
+ * Shows a log's result by the page's own scorer.
+ *
+ * @param {import("./log.js").TestLog} log @param {import("./result-view.js").State} state
+ * @param {import("./scoring.js").Scorer} [scorer] that was fed the log @param {boolean} [gaveUp]
+ */
+function showFinished(log, state, scorer = scored(log), gaveUp = scorer.limitMs === null && !scorer.ended) {
+  const { session, started, events } = log;
+  const result = scorer.summary({ gaveUp, exact: started.mode === "text" });
+  resultView.show({ session, result, scorer, started, events, state, fresh: true });
+  return result;
+}
+
+/** @param {import("./log.js").TestLog} log */
+function scored(log) {
+  const scorer = scorerOf(log.started);
+  scorer.feed(log.events);
+  return scorer;
 }
 
 /** @param {string} session @param {Record<string, any>} result */
@@ -112,6 +132,17 @@ function onResult(session, result) {
 function onStored(session) {
   if (session !== resultView.session) return;
   resultView.setState("stored");
+  if (resultView.verdict !== "ok") explain(session);
+}
+
+/** Brings the reasons of a verdict, which the test's own connection does not tell. @param {string} session */
+async function explain(session) {
+  try {
+    const result = await resultOf(session);
+    if (session === resultView.session) resultView.setResult(result);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error; // the verdict stands without them
+  }
 }
 
 /**
@@ -268,6 +299,13 @@ function leaveTest() {
 /** @param {string} id */
 async function openResult(id) {
   const root = byId("result");
+  const kept = readLog(id);
+  if (kept?.finished != null) {
+    // It has not reached the server yet: the page's own figures, until it has.
+    showFinished(kept, "unsent");
+    settle();
+    return;
+  }
   resultView.session = "";
   root.replaceChildren(h("p", { class: "quiet loading", role: "status" }, "Loading …"));
   try {

@@ -33,6 +33,7 @@ export class ResultView {
     this.root = root;
     this.actions = actions;
     this.session = "";
+    this.verdict = "ok";
     /** @type {Record<string, any>} */
     this.started = {};
     /** @type {HTMLElement | null} */
@@ -80,6 +81,7 @@ export class ResultView {
 
   /** Figures that came later, from the server, replace the page's own. @param {Record<string, any>} result */
   setResult(result) {
+    this.verdict = result.verdict ?? "ok";
     const plot = result.series?.wpm?.length ? speedPlot(result).element : h("p", { class: "quiet no-plot" }, "Too short for a plot.");
     this.figures.replaceChildren(
       h("dl", { class: "big" }, figure("wpm", result), figure("acc", result)),

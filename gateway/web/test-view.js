@@ -103,7 +103,7 @@ export class TestView {
     const { text = "" } = log.started;
     byId("passage").lang = this.field.lang;
     say(byId("passage"), zen ? "Write what you like." : text.split(" ", READ_WORDS).join(" "));
-    document.documentElement.dataset.test = log.started.mode;
+    document.documentElement.dataset.test = log.started.seconds ? "time" : log.started.mode;
     this.tickAt = performance.now();
     this.setTyping(log.n > 0);
     this.view.rest(log.n === 0);
@@ -196,10 +196,10 @@ export class TestView {
     this.actions.over(gaveUp);
   }
 
-  /** Ends a test that has no end of its own. */
+  /** Ends a test that may be ended anywhere: zen, and an own text without a clock. */
   endHere() {
     const { log } = this;
-    if (log && log.n > 0 && ["zen", "text"].includes(log.started.mode)) this.end(true);
+    if (log && log.n > 0 && !log.started.seconds && ["zen", "text"].includes(log.started.mode)) this.end(true);
   }
 
   /** @param {string} text */

@@ -87,6 +87,38 @@ async def test_a_result_that_never_came_is_fetched_on_the_next_visit(visit: Visi
     assert again.got("started"), "a new test stands ready at the same time"
 
 
+async def test_a_finished_test_survives_a_reload_without_the_server(visit: Visit, own_server: Server) -> None:
+    """Its address shows the page's own figures from the kept log until the server has it, and then "Saved"."""
+    visitor = await visit(settings=TEXT, server=own_server, may_lose_server=True)
+    await visitor.type(TEXT["text"][:9])
+    await visitor.until(lambda: bool(visitor.got("tick")))
+    own_server.kill()
+    await visitor.type(TEXT["text"][9:])
+    await visitor.state("unsent")
+    await asyncio.to_thread(own_server.start)
+    await visitor.page.reload()
+    await visitor.state("stored")
+    assert await visitor.figure("acc") == "100%"
+    assert await visitor.logs() == []
+
+
+async def test_events_that_were_lost_are_sent_again(visit: Visit) -> None:
+    """The server answers a gap with the number that it expects; the page goes on from there."""
+    lossy = """
+    const send = WebSocket.prototype.send;
+    let frames = 0;
+    WebSocket.prototype.send = function (data) {
+      if (JSON.parse(data).t === "keys" && ++frames === 2) return;
+      send.call(this, data);
+    };
+    """
+    visitor = await visit(settings=TEXT, script=lossy)
+    await visitor.type(TEXT["text"], delay_ms=30)
+    await visitor.state("stored")
+    assert visitor.got("error")[0]["code"] == "gap"
+    assert keys(visitor) == TEXT["text"]
+
+
 async def test_two_tabs_each_have_their_own_test(visit: Visit) -> None:
     """The second tab begins a test of its own, and neither settles nor resumes what the first one works on."""
     first = await visit(settings=TEXT)

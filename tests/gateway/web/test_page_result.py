@@ -132,3 +132,24 @@ async def test_a_result_that_is_not_there_says_so(visit: Visit) -> None:
     visitor = await visit(path="#/result/00000000-0000-7000-8000-000000000000", ready=False)
     await visitor.page.wait_for_selector("#result .message")
     visitor.complaints.clear()  # the 404 that it asked for
+
+
+async def test_a_verdict_is_explained_with_its_reasons(visit: Visit) -> None:
+    """Keys in perfect step are no person's: the result says what is unusual about them, by how much."""
+    text = "the quick brown fox jumps over the lazy dog and does it all over again until it is tired of it " * 3
+    visitor = await visit(settings={"mode": "text", "text": text.strip()})
+    await visitor.page.evaluate(
+        """async (keys) => {
+          const field = document.getElementById("field");
+          const start = performance.now();
+          for (const [i, data] of keys.entries()) {
+            while (performance.now() < start + 25 * i) await new Promise((done) => setTimeout(done));
+            field.dispatchEvent(new InputEvent("beforeinput", { inputType: "insertText", data, cancelable: true }));
+          }
+        }""",
+        list(text.strip()),
+    )
+    await visitor.state("stored")
+    assert visitor.got("result")[0]["verdict"] != "ok"
+    await visitor.page.wait_for_selector(".verdict li")
+    assert "usual limit" in await visitor.page.locator(".verdict li").nth(0).inner_text()
