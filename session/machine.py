@@ -31,7 +31,6 @@ the log differs from what was seen.
 from array import array
 from collections.abc import Generator
 from hashlib import blake2b
-from itertools import accumulate
 from math import inf
 from typing import Any, Final, TypeVar
 from zlib import compress
@@ -379,7 +378,7 @@ class TypingSession:
         self._seen_ms = now_ms
         self._drift.arrived(scorer.elapsed_ms, now_ms=now_ms)
         if scorer.ended:
-            fault = self._over(e, n, mark)
+            fault = self._over(n, mark)
             if fault is not None:
                 return fault
         if h is not None:
@@ -457,7 +456,7 @@ class TypingSession:
         if self._scored is None:
             self._scorer.feed(events)
             if self._scorer.ended:
-                fault = self._over(events, n, mark)
+                fault = self._over(n, mark)
                 if fault is not None:
                     return fault
         if takeover is not None and n < takeover.log_n:
@@ -526,42 +525,22 @@ class TypingSession:
 
     # --- the end ---
 
-    def _over(self, events: list[Any], n: int, mark: int) -> Outcome:
-        """Find out where the scorer ended among `events`, the first of which is number n, at byte `mark`."""
+    def _over(self, n: int, mark: int) -> Outcome:
+        """Find out where the scorer ended among the events from number n, at byte `mark`, on."""
         self._live = False
-        times = _times(events, self._scorer.elapsed_ms)
-        limit_ms = self._limit_ms
-        if limit_ms is not None:
-            scored = next(at for at, time in enumerate(times) if time >= limit_ms)
-            self._scored = (n + scored, offset_after(self._history, scored, mark))
+        scored = self._scorer.scored
+        size = offset_after(self._history, scored - n, mark)
+        if self._limit_ms is not None:
+            self._scored = (scored, size)
             return None
+        self.n = scored  # what comes after the end is no part of the log
+        del self._history[size:]
         self._summary = self._scorer.summary()
-        end_ms = self._summary.duration_ms
-        if end_ms >= self._limits.untimed_ms:
-            scored = next(at for at, time in enumerate(times) if time >= end_ms)
-            self._cut(n + scored, mark, scored)
-            self._scorer = self._new_scorer()  # as if it had never seen the event beyond the limit
-            self._scorer.feed(_run(events_of(self._history)))
-            return self._at_limit()
-        candidates = [at for at, time in enumerate(times) if time == end_ms]
-        scored = candidates[0] + 1 if len(candidates) == 1 else self._completing(events, mark, candidates[0])
-        self._cut(n + scored, mark, scored)
-        return self._over_by(Input.COMPLETE)
-
-    def _completing(self, events: list[Any], mark: int, at: int) -> int:
-        """How many of `events` it took to complete the text, where several from number `at` on came in the same ms."""
-        scorer = self._new_scorer()
-        scorer.feed(_run(events_of(self._history, mark)))
-        scorer.feed(events[: 2 * at])
-        while not scorer.ended:
-            scorer.feed(events[2 * at : 2 * at + 2])
-            at += 1
-        return at
-
-    def _cut(self, n: int, mark: int, events: int) -> None:
-        """Let the log end with event n - 1, `events` after byte `mark`: what comes after the end is no part of it."""
-        self.n = n
-        del self._history[offset_after(self._history, events, mark) :]
+        if self._summary.duration_ms < self._limits.untimed_ms:
+            return self._over_by(Input.COMPLETE)
+        self._scorer = self._new_scorer()  # as if it had never seen the event beyond the limit
+        self._scorer.feed(_run(events_of(self._history)))
+        return self._at_limit()
 
     def _at_limit(self) -> Outcome:
         """End at the longest duration or log: as it stands, where the mode allows that."""
@@ -769,13 +748,6 @@ class TypingSession:
 
 def _protocol(reason: str) -> Breach:
     return Breach(CloseCode.PROTOCOL, reason)
-
-
-def _times(events: list[Any], last_ms: float) -> list[float]:
-    """Client time of each of these events, the last of which was at `last_ms`."""
-    times = list(accumulate(events[-2:0:-2], lambda time, dt: time - dt, initial=last_ms))
-    times.reverse()
-    return times
 
 
 def _run(steps: Generator[None, None, T]) -> T:

@@ -197,6 +197,16 @@ def test_nothing_is_vouched_for_before_it_was_looked_at() -> None:
     assert session.tick(now_ms=9060.0) is not None
 
 
+def test_a_receipt_for_everything_needs_no_other() -> None:
+    player = typed()
+    player.tick()
+    assert player.move(after_ms=100) is None
+    assert player.tick() is None
+    assert not isinstance(held(player, away_ms=100), Error)
+    assert player.type("t") is None
+    assert player.tick() is not None
+
+
 def test_before_the_first_tick() -> None:
     """Without a receipt nothing was seen; the clock counts from `started`, reaction time included."""
     player = typed(tick_at=None)
@@ -466,6 +476,21 @@ def test_the_holder_goes_on_with_what_it_saw() -> None:
     assert player.session.finish(13, now_ms=player.now_ms) is None
     result = player.session.settle(node="n")
     assert (result.unseen_ms, result.slack_ms, result.seen_live, result.verdict) == (0, 0, 13, "ok")
+
+
+def test_another_way_through_the_network_is_no_drift() -> None:
+    """After a resume the clocks are compared anew: the new path may be slower for good."""
+    player = typed()
+    assert not isinstance(held(player, away_ms=10), Error)
+    for key in "to in that":
+        since = player.n
+        player.note(120, key)
+        assert player.send(since, late_ms=1400.0) is None
+    player.session.finish(player.n, now_ms=player.now_ms + 1500)
+    result = player.session.settle(node="n")
+    assert result.drift_ms == 0
+    assert "drift_ms" not in [reason.name for reason in result.reasons]
+    assert result.slack_ms == 1400
 
 
 def test_what_was_typed_while_away_is_unseen() -> None:
