@@ -117,7 +117,7 @@ def _line(strokes: Iterator[Sequence[str]]) -> Sequence[str]:
     """Keys of all strokes: one str where each key is one code point, else a tuple."""
     parts = list(strokes)
     if all(type(part) is str for part in parts):
-        return "".join(parts)
+        return "".join(parts)  # type: ignore[arg-type]  # all are str
     return tuple(key for part in parts for key in part)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -37,7 +37,7 @@ def _bench(chance: Random) -> dict[str, Any]:
     return chance.choice(OTHERS)
 
 
-MIXES = {
+MIXES: dict[str, Callable[[Random], dict[str, Any]]] = {
     "mix": _bench,
     "time15": lambda chance: {"mode": "time", "seconds": 15},
     "time30": lambda chance: {"mode": "time", "seconds": 30},

@@ -10,9 +10,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import clock_gettime, monotonic
 from types import TracebackType
 from typing import Self
@@ -186,3 +187,10 @@ class Served(Child):
             variables={"TYPEGATE_STOP_GRACE_S": "2"} | dict(variables or {}),
         )
         self.data = data
+
+    @classmethod
+    @contextmanager
+    def in_temporary_folder(cls, *, core: int | None = None) -> Iterator[Served]:
+        """One whose data goes when it does."""
+        with TemporaryDirectory(prefix="typegate-load-") as folder, cls(Path(folder) / "data", core=core) as server:
+            yield server

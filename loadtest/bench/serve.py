@@ -115,7 +115,7 @@ async def picows(work: str) -> None:
     """picows: a WebSocket in Cython on uvloop."""
     from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
 
-    class Echo(WSListener):  # type: ignore[misc]  # the library has no types
+    class Echo(WSListener):
         def on_ws_connected(self, transport: WSTransport) -> None:
             self.count = 0
 
