@@ -1,7 +1,12 @@
-"""/healthz: the process turns. /readyz: it should get traffic. Each opened resource answers for itself."""
+"""/healthz: the process turns. /readyz: it should get traffic. Each opened resource answers for itself.
+
+A server whose store is away still takes tests and keeps their results in its spool; were it called not ready then, the
+balancer would take every server away at once, for a fault that is behind all of them. So it is ready, and degraded.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Literal
 
 import orjson
 from fastapi import APIRouter
@@ -9,15 +14,21 @@ from fastapi.responses import Response
 
 __all__ = ["Health", "router"]
 
+State = Literal["ready", "degraded", "not ready"]
+
 PING_S = 2.0
 """A resource that does not answer within this is not ready; balancers give up after 2 to 5 s."""
 
 
 class Health:
-    """Knows the opened resources and whether the server is going."""
+    """Knows the opened resources and whether the server is going.
 
-    def __init__(self, pings: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
+    `behind` names those without which tests are still taken and kept: their faults degrade, and no more.
+    """
+
+    def __init__(self, pings: Mapping[str, Callable[[], Awaitable[None]]], *, behind: Collection[str] = ()) -> None:
         self._pings = pings
+        self._behind = frozenset(behind)
         self._asking: asyncio.Task[dict[str, str]] | None = None
         self.draining = False
 
@@ -40,10 +51,13 @@ class Health:
 
         return dict(await asyncio.gather(*(one(name, ping) for name, ping in self._pings.items())))
 
-    async def ready(self) -> tuple[bool, dict[str, str]]:
-        """Whether traffic should come, and every part's state."""
+    async def state(self) -> tuple[State, dict[str, str]]:
+        """Whether traffic should come (unless `not ready`), and every part's state."""
         parts = {"server": "draining" if self.draining else "ok", **await self.parts()}
-        return all(state == "ok" for state in parts.values()), parts
+        faulty = {name for name, state in parts.items() if state != "ok"}
+        if not faulty:
+            return "ready", parts
+        return "degraded" if faulty <= self._behind else "not ready", parts
 
 
 def router(health: Health, *, detailed: bool) -> APIRouter:
@@ -57,14 +71,14 @@ def router(health: Health, *, detailed: bool) -> APIRouter:
 
     @routes.get("/readyz", summary="Whether it should get traffic", responses={503: {"description": "It should not"}})
     async def readyz() -> Response:
-        """200 when every resource answers and the server is not going; else 503 with what is wrong."""
-        ready, parts = await health.ready()
+        """200 when tests are taken and kept: `ready`, or `degraded` where something behind that is away; else 503."""
+        status, parts = await health.state()
         if not detailed:
             parts = {name: state if state in ("ok", "draining") else "fault" for name, state in parts.items()}
-        body = {"status": "ready" if ready else "not ready", "parts": parts}
+        body = {"status": status, "parts": parts}
         return Response(
             orjson.dumps(body),
-            200 if ready else 503,
+            503 if status == "not ready" else 200,
             headers={"cache-control": "no-store"},
             media_type="application/json",
         )

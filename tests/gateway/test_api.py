@@ -1,11 +1,14 @@
 """The public HTTP API without results: the page, the catalogue, health, documentation, limits, errors."""
 
+import asyncio
 import gzip
 import io
 import json
 import logging
 import re
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,7 @@ from gateway.app import WEB, Gateway
 from gateway.limits import Credits
 from gateway.metrics import Metrics
 from tests.gateway.running import serving
+from tests.gateway.typing_client import client
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -307,6 +311,33 @@ async def test_readiness_names_the_part_that_is_gone(tmp_path: Path) -> None:
         assert str(folder) in (await admin.get("/readyz")).json()["parts"]["data folder"]
         (tmp_path / "moved").rename(folder)
         assert (await admin.get("/readyz")).status_code == 200
+
+
+async def test_a_store_that_is_away_degrades_and_tests_go_on(tmp_path: Path) -> None:
+    """While the spool takes results the server is ready: else a balancer would take all of them away at once."""
+    folder = tmp_path / "data"
+    async with (
+        serving(folder) as (gateway, http),
+        httpx.AsyncClient(base_url=gateway.admin_url or "") as admin,
+        client(gateway.url) as typist,
+    ):
+        with closing(sqlite3.connect(folder / "results.db", isolation_level=None)) as operator:
+            operator.execute("ALTER TABLE results RENAME TO away")
+            await typist.start(mode="words", count=3)
+            assert (await typist.type_all())["state"] == "accepted"
+            async with asyncio.timeout(10):
+                while (seen := (await admin.get("/readyz")).json()["parts"])["stream"] == "ok":
+                    pass
+            assert "no such table" in seen["store"]
+            degraded = await http.get("/readyz")
+            assert degraded.status_code == 200
+            assert degraded.json()["status"] == "degraded"
+            assert degraded.json()["parts"]["store"] == "fault", "the public port tells no more"
+            operator.execute("ALTER TABLE away RENAME TO results")
+        await typist.receive("stored")
+        async with asyncio.timeout(10):
+            while (await http.get("/readyz")).json()["status"] != "ready":
+                pass
 
 
 async def test_the_admin_port_has_metrics_and_nothing_of_the_public_one(
