@@ -144,7 +144,7 @@ class Gateway:
         ring = await asyncio.to_thread(load_keys, folder.keys, now_ms=_epoch_ms(), entropy=os.urandom)
         authenticator = self._authenticator = await enter(Authenticator(settings.auth, ring))
         catalogue = await enter(EmbeddedCatalogue(folder.catalogue, settings.catalogue))
-        store = await enter(SqliteResults(folder.results, settings.results))
+        store = await enter(SqliteResults(folder.results, settings.results, wrote=metrics.db_write))
         cache = await enter(MemoryCache(settings.cache))
         recent = RecentResults(cache, store)
         spool = await enter(Spool(folder.spool, settings.spool))
@@ -181,7 +181,9 @@ class Gateway:
                 "cache": cache.ping,
                 "spool": spool.ping,
                 "stream": stream.ping,
-            }
+            },
+            # what is taken is in the spool, and passages and lists are in memory
+            behind=("catalogue", "store", "cache", "stream"),
         )
         app = public_app(
             Parts(

@@ -31,6 +31,8 @@ LAG_BUCKETS = (0.001, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 """Around the 3 ms that nothing on the loop may exceed and the 50 ms that a typist's tick may take."""
 RESULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 """Around the targets: accepted within 25 ms, stored within 50 ms, processed within 5 s (critical 10 s)."""
+WRITE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+"""Around the target of 50 ms and the warning at 100 ms."""
 HTTP_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.15, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -143,6 +145,13 @@ class Metrics:
             buckets=RESULT_BUCKETS,
             registry=registry,
         )
+        self._writes = Histogram(
+            "typegate_db_write_seconds",
+            "Writing one batch of results to the store",
+            ["shard"],
+            buckets=WRITE_BUCKETS,
+            registry=registry,
+        )
         self._lag = Histogram(
             "typegate_loop_lag_seconds", "How late the event loop wakes up", buckets=LAG_BUCKETS, registry=registry
         )
@@ -207,6 +216,10 @@ class Metrics:
     def stored(self, seconds: float) -> None:
         """Observe the time from a test's finish to its result being in the store."""
         self._stored.observe(seconds)
+
+    def db_write(self, seconds: float, *, shard: str = "0") -> None:
+        """Observe the writing of one batch to the store; the embedded store is shard 0 of itself."""
+        self._writes.labels(shard).observe(seconds)
 
     def lag(self, seconds: float) -> None:
         """Observe how late the event loop woke up."""

@@ -50,8 +50,6 @@ class StoreFacts:
     """Copies written, repeats included."""
     conflicts: int
     """Copies that met another core of the same session."""
-    write_ms: float
-    """Time that the last batch took to commit."""
 
 
 class ResultStore(Protocol):

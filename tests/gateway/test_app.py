@@ -49,6 +49,7 @@ async def test_what_happens_is_in_the_metrics(tmp_path: Path) -> None:
         'typegate_errors_total{code="options"} 1.0',
         "typegate_accepted_seconds_count 1.0",
         "typegate_processing_seconds_count 1.0",
+        'typegate_db_write_seconds_count{shard="0"} 1.0',
         "typegate_queue_depth 0.0",
     ):
         assert line in text.splitlines(), line

@@ -40,6 +40,19 @@ async def test_a_full_file_is_retriable_and_changes_nothing(tmp_path: Path) -> N
         assert await store.write(large) == [Outcome.INSERTED] * 3
 
 
+async def test_the_time_of_each_batch_is_told_of_failed_ones_too(tmp_path: Path) -> None:
+    told: list[float] = []
+    async with SqliteResults(tmp_path / "results.db", wrote=told.append) as store:
+        await store.write([])
+        assert told == [], "an empty batch writes nothing"
+        await store.write([sample(0), sample(1)])
+        await store._writer.run(lambda connection: connection.execute("PRAGMA max_page_count = 1").fetchone())
+        with pytest.raises(StoreError, match="full"):
+            await store.write([sample(2, replay_bytes=60_000)])
+    assert len(told) == 2
+    assert all(0 < seconds < 60 for seconds in told)
+
+
 async def test_a_damaged_file_is_refused_clearly_and_never_replaced(tmp_path: Path) -> None:
     path = tmp_path / "results.db"
     path.write_bytes(b"not a database" * 1000)
