@@ -253,6 +253,58 @@ def test_a_missing_key_file_is_told(tmp_path: Path) -> None:
         Authenticator(options, RING).load()
 
 
+# --- tokens that were checked before ---
+
+
+def test_a_token_is_checked_once_and_its_times_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[str] = []
+    decode = jwt.decode
+
+    def counting(text: str, *rest: Any, **options: Any) -> Any:
+        checked.append(text)
+        return decode(text, *rest, **options)
+
+    monkeypatch.setattr("gateway.auth.jwt.decode", counting)
+    authenticator = hs256(tmp_path)
+    good = token(SECRET, "HS256", nbf=NOW_MS // 1000 - 5)
+    first = authenticator.identify(good, now_ms=NOW_MS)
+    assert authenticator.identify(good, now_ms=NOW_MS + 1) == first
+    assert checked == [good]
+    assert refusal(authenticator, good, now_ms=NOW_MS + 631_000) == "expired"
+    assert refusal(authenticator, good, now_ms=NOW_MS - 40_000) == "not_yet"
+    other = token(SECRET, "HS256", uid=8)
+    forged = good.rpartition(".")[0] + "." + other.rpartition(".")[2]
+    assert refusal(authenticator, forged) == "signature", "only the whole token is the token"
+
+
+def test_what_was_refused_is_not_remembered(tmp_path: Path) -> None:
+    authenticator = hs256(tmp_path)
+    for changed in ({"uid": 0}, {"exp": 1}, {"aud": "other"}):
+        bad = token(SECRET, "HS256", **changed)
+        assert refusal(authenticator, bad) == refusal(authenticator, bad)
+    assert not authenticator._checked
+
+
+def test_another_key_ends_what_the_old_one_signed(tmp_path: Path) -> None:
+    authenticator = hs256(tmp_path)
+    old = token(SECRET, "HS256")
+    assert authenticator.identify(old, now_ms=NOW_MS) is not None
+    (tmp_path / "key").write_bytes(b"another secret of over 32 bytes .")
+    authenticator.load()
+    assert refusal(authenticator, old) == "signature"
+
+
+def test_only_so_many_tokens_are_remembered_and_the_latest_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.auth.CHECKED_TOKENS", 3)
+    authenticator = hs256(tmp_path)
+    tokens = [token(SECRET, "HS256", uid=uid) for uid in range(1, 6)]
+    for text in (*tokens[:3], tokens[0], tokens[3]):  # the first comes again, so the second is the oldest
+        authenticator.identify(text, now_ms=NOW_MS)
+    assert [claims["uid"] for claims in authenticator._checked.values()] == [3, 1, 4]
+
+
 # --- a key set at an address ---
 
 
@@ -279,6 +331,23 @@ async def test_keys_come_from_the_issuer(issuer: Issuer, algorithm: str, key: An
         assert at_once == found
         await authenticator.ping()
     assert issuer.asked == 1
+
+
+async def test_a_withdrawn_key_ends_what_it_signed_and_an_unchanged_set_does_not(issuer: Issuer) -> None:
+    issuer.keys = [jwk(RSA, "a")]
+    text = token(RSA, "RS256", kid="a")
+    async with at_issuer(issuer, jwks_retry_s=0) as authenticator:
+        jwks = authenticator._jwks
+        assert jwks is not None
+        await authenticator.identify_later(text, now_ms=NOW_MS)
+        await jwks.read()
+        assert authenticator.identify(text, now_ms=NOW_MS) is not None
+        assert len(authenticator._checked) == 1
+        issuer.keys = [jwk(rsa(), "b")]
+        await jwks.read()
+        with pytest.raises(Unauthorised) as caught:
+            await authenticator.identify_later(text, now_ms=NOW_MS)
+    assert caught.value.code == "key_unknown"
 
 
 async def test_a_token_without_kid_takes_the_only_key(issuer: Issuer) -> None:
