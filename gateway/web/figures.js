@@ -71,12 +71,27 @@ export const FIGURES = {
 };
 
 const VERDICTS = {
-  ok: { name: "looks typed by hand", means: "Rhythm and clock of this test are those of a person at a keyboard." },
+  ok: { name: "typed by hand", means: "Rhythm and clock of this test are those of a person at a keyboard." },
   review: {
-    name: "under review",
+    name: "Under review",
     means: "Something in the rhythm or the clock of this test is unusual. It counts for you, and is looked at before it could count among others.",
   },
-  void: { name: "does not count", means: "Several things in this test do not occur when people type. It stays in your history, but counts nowhere." },
+  void: { name: "Does not count", means: "Several things in this test do not occur when people type. It stays in your history, but counts nowhere." },
+};
+
+/** What is held against whom, in words. @type {Record<string, string>} */
+const REASONS = {
+  peak_keys_per_s: "keys per second, in the fastest five seconds",
+  keys_per_s: "keys per second, over the whole test",
+  fastest_ten_ms: "milliseconds that the ten fastest keys took",
+  joined_share: "share of keys that came together with the one before",
+  gap_variation: "how much the gaps between keys vary",
+  gap_skew: "how far the gaps lean towards long ones, as people's do",
+  gap_core_skew: "the same, without the longest and the shortest gaps",
+  same_gap_share: "share of gaps that are equal",
+  order: "how far the rhythm follows the letters and the moment, as people's does",
+  hold_variation: "how much the time varies that keys are held",
+  drift_ms: "milliseconds that your clock and the server's went apart",
 };
 
 let serial = 0;
@@ -113,17 +128,22 @@ export function figure(key, result, className = "") {
   return h("div", { class: `figure-box ${className}`.trim(), "data-figure": key }, h("dt", {}, term(name, means)), h("dd", {}, text(result)));
 }
 
+/** What is said of a doubtful result in a list; "" of any other. @param {Record<string, any>} result */
+export function doubt({ verdict: value }) {
+  return value === "ok" ? "" : (VERDICTS[/** @type {keyof typeof VERDICTS} */ (value)]?.name.toLowerCase() ?? "");
+}
+
 /** The verdict with what it means and, where the server said, why. @param {Record<string, any>} result */
 export function verdict(result) {
   const known = VERDICTS[/** @type {keyof typeof VERDICTS} */ (result.verdict)];
   if (!known) return null;
+  if (result.verdict === "ok") return h("div", { class: "verdict" }, term(known.name, known.means));
   const reasons = (result.reasons ?? []).map((/** @type {any} */ reason) => h("li", {}, reasonText(reason)));
-  return h("div", { class: `verdict ${result.verdict}` }, term(known.name, known.means), reasons.length ? h("ul", {}, ...reasons) : null);
+  return h("div", { class: "verdict doubtful" }, h("b", {}, known.name), h("p", {}, known.means), reasons.length ? h("ul", {}, ...reasons) : null);
 }
 
-/** @param {any} reason */
-function reasonText(reason) {
-  if (typeof reason === "string") return reason.replaceAll("_", " ");
-  const { name, value, threshold } = reason;
-  return `${String(name).replaceAll("_", " ")}: ${fixed(value, 2)} (usual limit ${fixed(threshold, 2)})`;
+/** @param {{name: string, value: number, threshold: number}} reason */
+function reasonText({ name, value, threshold }) {
+  if (name === "conflict") return "the keys sent in differ from those that the server saw";
+  return `${REASONS[name] ?? name.replaceAll("_", " ")}: ${fixed(value, 2)} (usual limit ${fixed(threshold, 2)})`;
 }

@@ -6,7 +6,7 @@
 
 import { ApiError, ownResults } from "./api.js";
 import { h } from "./dom.js";
-import { fixed, seconds, testName } from "./figures.js";
+import { doubt, fixed, seconds, testName } from "./figures.js";
 import { Plot } from "./plot.js";
 import { roundTo2 } from "./scoring.js";
 
@@ -72,7 +72,8 @@ export class HistoryView {
   }
 
   totals() {
-    const counted = this.results.filter(({ verdict }) => verdict !== "void");
+    const sound = this.results.filter(({ verdict }) => verdict !== "void");
+    const counted = sound.length ? sound : this.results;
     const recent = counted.slice(0, MEAN_OF);
     const mean = (/** @type {"wpm" | "acc"} */ key) => (recent.length ? recent.reduce((sum, r) => sum + r[key], 0) / recent.length : 0);
     const all = this.results.reduce((sum, { duration_ms: ms }) => sum + ms, 0);
@@ -117,7 +118,7 @@ export class HistoryView {
         h("td", {}, fixed(result.raw, 1)),
         h("td", {}, `${fixed(result.acc, 1)}%`),
         h("td", {}, `${fixed(result.consistency, 0)}%`),
-        h("td", { class: "what" }, testName(result), result.language && result.language !== "en" ? `, ${result.language}` : "", result.verdict === "ok" ? "" : ` · ${result.verdict}`),
+        h("td", { class: "what" }, testName(result), result.language && result.language !== "en" ? `, ${result.language}` : "", doubt(result) ? ` · ${doubt(result)}` : ""),
         h("td", {}, seconds(result.duration_ms)),
       );
     });

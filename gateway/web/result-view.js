@@ -82,6 +82,7 @@ export class ResultView {
   /** Figures that came later, from the server, replace the page's own. @param {Record<string, any>} result */
   setResult(result) {
     this.verdict = result.verdict ?? "ok";
+    const doubtful = this.verdict !== "ok";
     const plot = result.series?.wpm?.length ? speedPlot(result).element : h("p", { class: "quiet no-plot" }, "Too short for a plot.");
     this.figures.replaceChildren(
       h("dl", { class: "big" }, figure("wpm", result), figure("acc", result)),
@@ -89,9 +90,10 @@ export class ResultView {
       h(
         "dl",
         { class: "small" },
-        h("div", { class: "figure-box" }, h("dt", {}, "test"), h("dd", { class: "what" }, testName({ ...this.started, ...result }), verdict(result))),
+        h("div", { class: "figure-box" }, h("dt", {}, "test"), h("dd", { class: "what" }, testName({ ...this.started, ...result }), doubtful ? null : verdict(result))),
         ...["raw", "consistency", "key_consistency", "chars", "time", "afk"].map((key) => figure(key, result)),
       ),
+      doubtful ? verdict(result) ?? "" : "",
     );
   }
 
