@@ -77,6 +77,7 @@ class Connection(Peer):
         "__weakref__",
         "_age_s",
         "_allowance",
+        "_asked_ms",
         "_awaited",
         "_codec",
         "_counts",
@@ -110,8 +111,8 @@ class Connection(Peer):
         """When an account's token ends (epoch ms)."""
         self._session: TypingSession | None = None
         """The test being typed."""
-        self._working = False
-        """A job or task of this connection is under way and the wire is held."""
+        self._working = 0
+        """Jobs and tasks of this connection under way: one, or a task and the job that it began. The wire is held."""
         self._known_ref: int | None = None
         """The highest `ref` of a test that was here (-1: it had none): frames of these are late, not wrong."""
         self._ended: bytes | None = None
@@ -125,6 +126,8 @@ class Connection(Peer):
         self._silent_s = 0
         self._pinged_ms: float | None = None
         self._ping_ms = 0.0
+        self._asked_ms: float | None = None
+        """When the end of a timed test was asked for, by a ping that is not answered yet."""
 
     @property
     def idle(self) -> bool:
@@ -167,10 +170,8 @@ class Connection(Peer):
                 if type(events) is list and len(events) <= _HOT_ITEMS and (holds is None or len(payload) <= 4096):
                     outcome = session.keys(message.get("n"), events, holds, now_ms=self._hub.clock() * 1000)
                     counts.events += len(events) >> 1
-                    if outcome is not None:
-                        self._perform(outcome)
-                    elif session.ended:
-                        self._submit(session)
+                    if outcome is not None or session.ended:
+                        self._answer(session, outcome)
                     return
         self._take(message)
 
@@ -182,6 +183,7 @@ class Connection(Peer):
                 self._ping_ms = now_ms - self._pinged_ms
                 self._pinged_ms = None
         elif payload == _OVER and self._session is not None:
+            self._asked_ms = None
             self._answer(self._session, self._session.pong(now_ms=now_ms))
 
     def closed(self, code: int, reason: str) -> None:
@@ -225,6 +227,9 @@ class Connection(Peer):
             if self._silent_s > 2 * options.heartbeat_s:
                 self._close(CloseCode.HEARTBEAT, f"nothing heard for {self._silent_s} s")
                 return
+        if self._asked_ms is not None and now_ms - self._asked_ms > 2000 * options.heartbeat_s:
+            self._close(CloseCode.HEARTBEAT, "the ping at the end of the test was not answered")
+            return
         if self._age_s % options.heartbeat_s < 1:
             self._pinged_ms = now_ms
             wire.ping(_ALIVE)
@@ -239,6 +244,7 @@ class Connection(Peer):
         due = session.due(now_ms=now_ms)
         match due:
             case Due.PING:
+                self._asked_ms = now_ms
                 self._wire.ping(_OVER)
             case Due.SETTLE:
                 self._submit(session)
@@ -437,15 +443,13 @@ class Connection(Peer):
                 self._error(answer)
                 self._rebuild(claim, conflict=True)
             return True
-        submission = hub.submissions.of(session_id)
-        if submission is not None:
-            submission.listener = self
-            submission.ref = claim.ref
-            self._ended = session_id
+        if hub.submissions.of(session_id) is not None:
+            if self._ended != session_id:
+                self._ended, self._result = session_id, None
             self._known(claim.ref)
-            self._awaited.append(session_id)
-            if submission.result is not None and submission.accepted:
-                self.accepted(submission, submission.result)
+            if session_id not in self._awaited:
+                self._awaited.append(session_id)
+            hub.submissions.listen(session_id, self, ref=claim.ref)
             return True
         if hub.was_aborted(session_id):
             self._error(Error("gone", "this test was aborted", ref=claim.ref))
@@ -482,6 +486,8 @@ class Connection(Peer):
         if isinstance(material, Error):
             self._error(material)
             return
+        if not conflict and self._claim_here(claim):
+            return  # another connection was quicker, and what it has is the truth
         hub = self._hub
         session = TypingSession.rebuild(
             claim,
@@ -495,7 +501,7 @@ class Connection(Peer):
         if isinstance(session, Error):
             self._error(session)
             return
-        hub.release(session.id)  # another connection may have been as quick: the last one to ask has it
+        hub.release(session.id)  # after a conflict; the last one to ask has it
         self._hold_on(session)
         self._counts.resumes += 1
         self._say(session.resumed())
@@ -509,8 +515,9 @@ class Connection(Peer):
         self._hub.live[session.id] = self
 
     def _drop(self, session: TypingSession) -> None:
-        self._session = None
-        self._hub.live.pop(session.id, None)
+        self._session = self._asked_ms = None
+        if self._hub.live.get(session.id) is self:  # else somebody else has taken it over
+            del self._hub.live[session.id]
 
     def _let_go(self, session: TypingSession) -> None:
         """Give the session to the hub. Not in the middle of a job on it: then its client's log makes it anew."""
@@ -537,9 +544,11 @@ class Connection(Peer):
         """Perform an outcome, and submit a session that has ended with it."""
         if outcome is not None:
             self._perform(outcome)
-            if session.state is State.ABANDONED:
-                self._drop(session)
-        elif session.ended and self._session is session:
+        if self._session is not session:
+            return
+        if session.state is State.ABANDONED:
+            self._drop(session)
+        elif session.ended:
             self._submit(session)
 
     def _perform(self, outcome: Gap | Refused | Breach) -> None:
@@ -561,9 +570,9 @@ class Connection(Peer):
 
     # --- what becomes of a result (gateway.submissions.Listener) ---
 
-    def accepted(self, submission: Submission, result: Result) -> None:
+    def accepted(self, submission: Submission, result: Result, ref: int | None) -> None:
         """The result is durable: tell it."""
-        payload = self._codec.encode(result.to_wire(ref=submission.ref))
+        payload = self._codec.encode(result.to_wire(ref=ref))
         if self._ended == result.session:
             self._result = (payload, False)
         self._send_payload(payload)
@@ -589,26 +598,34 @@ class Connection(Peer):
 
     def _work(self, job: Generator[None, None, T], done: Callable[[T], None]) -> None:
         """Run a job in slices; the wire is held until it is done."""
-        if not self._hub.slices.run(job, partial(self._worked, done), self._failed):
-            self._hold_wire()
+        self._working += 1
+        if not self._hub.slices.run(job, partial(self._worked, done), self._broken) and self._wire is not None:
+            self._wire.hold()
 
     def _worked(self, done: Callable[[T], None], value: T) -> None:
+        self._working -= 1
         if self._wire is None:
             return
-        was_working, self._working = self._working, False
-        done(value)
-        if was_working:
-            self._release_wire()
+        try:
+            done(value)
+        except Exception as exc:  # else the wire would be held for ever
+            self._failed(exc)
+        self._release_wire()
+
+    def _broken(self, exc: Exception) -> None:
+        self._working -= 1
+        self._failed(exc)
 
     def _failed(self, exc: Exception) -> None:
-        self._working = False
         session = session_to_text(self._session.id) if self._session is not None else None
         _log.error("a connection's work failed", session=session, exc_info=exc)
         self._close(CloseCode.INTERNAL, "a fault of ours")
 
     def _wait_for(self, work: Any) -> None:
-        """Run a coroutine as a task of the hub's; the wire is held until it ends."""
-        self._hold_wire()
+        """Run a coroutine as a task of the hub's; the wire is held until it, and a job that it begins, has ended."""
+        self._working += 1
+        if self._wire is not None:
+            self._wire.hold()
         self._hub.spawn(self._waited(work))
 
     async def _waited(self, work: Any) -> None:
@@ -616,13 +633,8 @@ class Connection(Peer):
             await work
         except Exception as exc:  # the edge of a task: what it raises is logged once, and this client comes back
             self._failed(exc)
-        self._working = False  # unless the work began another job, which holds the wire on
+        self._working -= 1
         self._release_wire()
-
-    def _hold_wire(self) -> None:
-        self._working = True
-        if self._wire is not None:
-            self._wire.hold()
 
     def _release_wire(self) -> None:
         if self._wire is not None and not self._working:

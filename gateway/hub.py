@@ -197,11 +197,13 @@ class Hub:
         """
         self.draining = True
         until = self.clock() + grace_s
+        told: set[Connection] = set()  # who does not answer the close frame must not hold up those behind
         while self.connections:
             over = self.clock() >= until
-            idle = [connection for connection in self.connections if over or connection.idle]
+            idle = [each for each in self.connections - told if over or each.idle]
             for connection in idle[:WAVE]:
                 connection.send_away(after_ms=self.random_bits(10))
+                told.add(connection)
             self._gone.clear()
             if over and len(idle) <= WAVE:
                 break

@@ -29,10 +29,10 @@ _log = structlog.get_logger(__name__)
 
 
 class Listener(Protocol):
-    """Who wants to know what becomes of a result: the connection that typed it, or has resumed it since."""
+    """Who wants to know what becomes of a result: the connection that typed it, others that have resumed it since."""
 
-    def accepted(self, submission: "Submission", result: Result) -> None:
-        """It is durable in the spool."""
+    def accepted(self, submission: "Submission", result: Result, ref: int | None) -> None:
+        """It is durable in the spool. `ref` is what this listener calls the test."""
 
     def unsaved(self, submission: "Submission", error: Error) -> None:
         """It could not be made durable now; `Submissions.retry` tries again."""
@@ -47,14 +47,12 @@ class Listener(Protocol):
 class Submission:
     """One result on its way."""
 
-    __slots__ = ("accepted", "finished_s", "listener", "ref", "result", "session", "spooling", "stored")
+    __slots__ = ("accepted", "finished_s", "listeners", "result", "session", "spooling", "stored")
 
-    def __init__(self, session: TypingSession, listener: Listener | None, finished_s: float) -> None:
+    def __init__(self, session: TypingSession, listener: Listener, finished_s: float) -> None:
         self.session = session.id
-        self.ref = session.ref
-        """What the listener calls the test."""
-        self.listener = listener
-        """Told about it; None while its client is away."""
+        self.listeners: dict[Listener, int | None] = {listener: session.ref}
+        """Who is told about it, and what each calls the test; nobody while the client is away."""
         self.finished_s = finished_s
         """The loop's clock when the test ended."""
         self.result: Result | None = None
@@ -105,13 +103,22 @@ class Submissions:
         if submission.refused:
             self._put(submission)
 
+    def listen(self, session: bytes, listener: Listener, *, ref: int | None) -> None:
+        """Tell one more listener of a submission that is under way, from `accepted` on."""
+        submission = self._underway[session]
+        submission.listeners[listener] = ref
+        if submission.accepted:
+            assert submission.result is not None
+            listener.accepted(submission, submission.result, ref)
+        else:
+            self.retry(session)
+
     def leave(self, session: bytes, listener: Listener) -> None:
-        """The listener is gone. A result that the spool did not take goes with it: its client has ticket and log."""
+        """A listener is gone. With the last one goes a result that the spool did not take: its client has the log."""
         submission = self._underway.get(session)
-        if submission is not None and submission.listener is listener:
-            submission.listener = None
-            if submission.refused:
-                del self._underway[session]
+        if submission is not None and listener in submission.listeners:
+            del submission.listeners[listener]
+            self._forget_refused(submission)
 
     def stored(self, session: bytes) -> None:
         """Take the stream's word that a result is where it belongs; it may come twice, or for an earlier process's."""
@@ -129,8 +136,8 @@ class Submissions:
     def _unsettled(self, submission: Submission, exc: Exception) -> None:
         del self._underway[submission.session]
         _log.error("a finished test could not be settled", session=_name(submission), exc_info=exc)
-        if submission.listener is not None:
-            submission.listener.lost(submission)
+        for listener in tuple(submission.listeners):
+            listener.lost(submission)
 
     def _put(self, submission: Submission) -> None:
         assert submission.result is not None
@@ -151,24 +158,27 @@ class Submissions:
         submission.accepted = True
         self._metrics.accepted(self._clock() - submission.finished_s)
         assert submission.result is not None
-        if submission.listener is not None:
-            submission.listener.accepted(submission, submission.result)
+        for listener, ref in tuple(submission.listeners.items()):
+            listener.accepted(submission, submission.result, ref)
         if submission.stored:
             self._conclude(submission)
 
     def _refused(self, submission: Submission, fault: BaseException) -> None:
         _log.error("the spool did not take a result", session=_name(submission), reason=str(fault))
-        if submission.listener is None:
+        sentence = "the result could not be saved on the server just now; keep the log and send finish again"
+        for listener, ref in tuple(submission.listeners.items()):
+            listener.unsaved(submission, Error("full", sentence, RETRY_MS, ref=ref))
+        self._forget_refused(submission)
+
+    def _forget_refused(self, submission: Submission) -> None:
+        if submission.refused and not submission.listeners:
             del self._underway[submission.session]
-        else:
-            sentence = "the result could not be saved on the server just now; keep the log and send finish again"
-            submission.listener.unsaved(submission, Error("full", sentence, RETRY_MS, ref=submission.ref))
 
     def _conclude(self, submission: Submission) -> None:
         del self._underway[submission.session]
         self._metrics.stored(self._clock() - submission.finished_s)
-        if submission.listener is not None:
-            submission.listener.stored(submission)
+        for listener in tuple(submission.listeners):
+            listener.stored(submission)
 
 
 def _name(submission: Submission) -> str:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from config.edge import EdgeOptions
@@ -41,6 +42,35 @@ def _url(gateway: Gateway) -> str:
 async def _typist(url: str) -> AsyncIterator[TypingClient]:
     async with client(url) as typist:
         yield typist
+
+
+class RawClient:
+    """A client that never answers a ping: frames go out as they are, and bytes come in."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    def __init__(self, url: str) -> None:
+        host, port = url.split("//")[1].strip("/").split(":")
+        self.address = (host, int(port))
+        self.received = b""
+
+    async def __aenter__(self) -> "RawClient":
+        self.reader, self.writer = await asyncio.open_connection(*self.address)
+        self.writer.write(
+            b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: typegate.v1.json\r\n\r\n"
+        )
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.writer.close()
+
+    def send(self, **message: Any) -> None:
+        """Send one short message in a frame masked with zeros."""
+        payload = orjson.dumps(message)
+        assert len(payload) < 126
+        self.writer.write(bytes((0x81, 0x80 | len(payload), 0, 0, 0, 0)) + payload)
 
 
 # --- the life of a test ---
@@ -190,21 +220,34 @@ async def test_auth_has_a_deadline(tmp_path: Path) -> None:
         assert (await typist.closed()).code == 4501
 
 
+async def test_the_end_of_a_timed_test_waits_for_its_pong(tmp_path: Path) -> None:
+    """No pong within the heartbeat limit means detached, not finished, whatever else is heard."""
+    options = ConnectionOptions(heartbeat_s=1)
+    limits = SessionLimits(grace_ms=100)
+    async with (
+        Gateway(settings(tmp_path, connection=options, session=limits)) as gateway,
+        RawClient(gateway.url) as typist,
+    ):
+        typist.send(t="auth")
+        typist.send(t="start", mode="time", seconds=1)
+        typist.send(t="keys", n=0, e=[100, "a", 100, "b"])
+        async with asyncio.timeout(20):
+            while not typist.received.endswith(b"not answered"):
+                typist.received += await typist.reader.read(4096)
+                typist.send(t="hb")
+        assert struct.pack(">H", 4003) in typist.received
+        assert b'"result"' not in typist.received
+        typist.writer.close()
+        await gateway.hub.drain(grace_s=10)
+        assert gateway.hub.sessions() == {"live": 0, "held": 1, "submitted": 0}
+
+
 async def test_silence_ends_the_connection(tmp_path: Path) -> None:
     """A client that answers no ping for two heartbeats is closed 4003; one that answers stays."""
     options = ConnectionOptions(heartbeat_s=1)
     async with Gateway(settings(tmp_path, connection=options)) as gateway, client(gateway.url) as lively:
-        host, port = gateway.url.split("//")[1].strip("/").split(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(
-            b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: typegate.v1.json\r\n\r\n"
-        )
-        received = b""
-        async with asyncio.timeout(10):
-            while chunk := await reader.read(4096):
-                received += chunk
-        writer.close()
+        async with RawClient(gateway.url) as silent, asyncio.timeout(30):
+            received = await silent.reader.read(-1)
         assert struct.pack(">H", 4003) in received
         await lively.send("hb", c=5)
         assert (await lively.receive("hb"))["c"] == 5
@@ -276,6 +319,23 @@ async def test_resume_after_the_process_died(tmp_path: Path, seen_live: int) -> 
         assert result["session"] == started["session"]
         assert result["acc"] == 100
         assert (await second.receive("stored"))["session"] == started["session"]
+
+
+async def test_frames_behind_a_resume_wait_for_it(tmp_path: Path) -> None:
+    """Looking a long text up and making it ready takes its time; what the client sends meanwhile is not lost."""
+    async with Gateway(settings(tmp_path)) as gateway, client(gateway.url) as first:
+        started = await first.start("text", text="several words to type " * 800)
+        await first.keys(*"several")
+        await first.receive("tick")
+    async with Gateway(settings(tmp_path)) as gateway, client(gateway.url, token=first.ready["token"]) as second:
+        fields = {"session": started["session"], "ticket": started["ticket"], "text": started["text"]}
+        await second.send("resume", n=7, **fields)
+        await second.send("keys", n=0, e=first.log)
+        second.log = first.log
+        await second.send("hb")
+        assert [(await second.receive())["t"] for _ in range(2)] == ["resumed", "hb"]
+        assert gateway.hub.sessions()["live"] == 1
+        assert (await second.finish())["chars"][0] == 7
 
 
 async def test_a_log_that_was_not_typed(url: str) -> None:
@@ -511,6 +571,19 @@ async def test_a_million_events(tmp_path: Path) -> None:
             await typist.keys(*("abcd " * 40), gap_ms=50)
         result = await typist.receive("result")
         assert sum(result["chars"][:3]) == 1000
+
+
+async def test_words_have_no_result_at_the_limit_of_events(tmp_path: Path) -> None:
+    """A text that is not typed to its end by then is `expired`; the connection has room for the next test."""
+    limits = SessionLimits(events=60)
+    async with Gateway(settings(tmp_path, session=limits)) as gateway, client(gateway.url) as typist:
+        started = await typist.start("words", count=50)
+        for _ in range(60):
+            await typist.keys("\u00e9" if started["text"][0] != "\u00e9" else "a")
+        assert (await typist.receive("error"))["code"] == "expired"
+        assert gateway.hub.sessions()["live"] == 0
+        await typist.send("resume", session=started["session"], ticket=started["ticket"], n=60)
+        assert (await typist.receive("resumed", "error"))["t"] == "resumed"
 
 
 async def test_too_many_bytes(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Where a session is when its connection is lost, and how all clients are sent away."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,20 @@ from session.identity import session_from_text
 from session.options import SessionLimits
 from tests.gateway.test_connection import settings
 from tests.gateway.typing_client import TypingClient, client
+
+
+@asynccontextmanager
+async def silent(url: str) -> AsyncIterator[None]:
+    """A client that opens a WebSocket and then neither says nor answers anything."""
+    host, port = url.split("//")[1].strip("/").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: typegate.v1.json\r\n\r\n"
+    )
+    await reader.readuntil(b"\r\n\r\n")
+    yield
+    writer.close()
 
 
 async def lose_a_test(url: str, *, token: str | None = None) -> tuple[dict[str, Any], str]:
@@ -106,6 +121,22 @@ async def test_a_drain_goes_in_waves(tmp_path: Path, monkeypatch: pytest.MonkeyP
         for each in clients:
             assert (await each.receive("reconnect"))["after_ms"] >= 0
             assert (await each.closed()).code == 1012
+
+
+async def test_who_does_not_answer_holds_up_no_drain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that never complete the close are told once; the waves behind them come all the same."""
+    monkeypatch.setattr(module, "WAVE", 2)
+    async with Gateway(settings(tmp_path)) as gateway, AsyncExitStack() as opened:
+        for _ in range(6):
+            await opened.enter_async_context(silent(gateway.url))
+        clients = [await opened.enter_async_context(client(gateway.url)) for _ in range(2)]
+        connections = gateway.hub.connections
+        assert len(connections) == 8
+        draining = asyncio.get_running_loop().create_task(gateway.hub.drain(grace_s=60))
+        for each in clients:
+            assert (await each.closed()).code == 1012
+        assert len(connections) == 6  # their time to answer is not over
+        draining.cancel()
 
 
 async def test_a_drain_without_grace_ends_at_once(tmp_path: Path) -> None:

@@ -31,14 +31,16 @@ class Heard:
     def __init__(self) -> None:
         self.news: list[tuple[str, bytes]] = []
         self.errors: list[Error] = []
+        self.refs: list[int | None] = []
         self._told = asyncio.Event()
 
     def _note(self, what: str, submission: Submission) -> None:
         self.news.append((what, submission.session))
         self._told.set()
 
-    def accepted(self, submission: Submission, result: Result) -> None:
+    def accepted(self, submission: Submission, result: Result, ref: int | None) -> None:
         assert result.session == submission.session
+        self.refs.append(ref)
         self._note("accepted", submission)
 
     def unsaved(self, submission: Submission, error: Error) -> None:
@@ -149,6 +151,41 @@ async def test_what_the_spool_refused_goes_with_its_client(house: House) -> None
     await heard.until(lambda: bool(heard.errors))
     house.submissions.leave(sessions[2].id, heard)
     assert house.submissions.of(sessions[2].id) is None
+
+
+async def test_everybody_who_listens_is_told(house: House) -> None:
+    """Two tabs wait for one result: each hears all of it under its own `ref`, and one may leave."""
+    session = ended(1)
+    typed, came, went = Heard(), Heard(), Heard()
+    house.submissions.submit(session, typed, ping_ms=5)
+    house.submissions.listen(session.id, came, ref=7)
+    house.submissions.listen(session.id, went, ref=8)
+    house.submissions.leave(session.id, went)
+    await came.until(lambda: bool(came.news))
+    late = Heard()
+    house.submissions.listen(session.id, late, ref=9)
+    house.submissions.stored(session.id)
+    for heard, ref in ((typed, 1), (came, 7), (late, 9)):
+        assert heard.news == [("accepted", session.id), ("stored", session.id)]
+        assert heard.refs == [ref]
+    assert went.news == []
+
+
+async def test_who_resumes_a_refused_result_has_it_tried_again(house: House) -> None:
+    """A newcomer to a result that the spool did not take is answered too; it goes when the last of both leaves."""
+    first, second = Heard(), Heard()
+    sessions = [ended(seed) for seed in (1, 2, 3)]
+    for session in sessions:
+        house.submissions.submit(session, first, ping_ms=5)
+    await first.until(lambda: bool(first.errors))
+    third = sessions[2].id
+    house.submissions.listen(third, second, ref=2)
+    await second.until(lambda: bool(second.errors))
+    assert second.errors[0].ref == 2
+    house.submissions.leave(third, first)
+    assert house.submissions.of(third) is not None
+    house.submissions.leave(third, second)
+    assert house.submissions.of(third) is None
 
 
 async def test_a_fault_in_settling_is_told(house: House) -> None:
