@@ -166,7 +166,7 @@ class TypingSession:
         self._seen_ms = now_ms
         """When the last scored event arrived, or would have, had the clocks gone on as before a resume."""
         self._check_at = min(CHECK_EVENTS, limits.events)
-        """No short way beyond this many events: the log is due for a look."""
+        """No short way to this many events or beyond: there the log is due for a look."""
         self._looks: tuple[int, ...] = (0,)
         """Size of the history at each look so far, one every CHECK_EVENTS."""
         self._scored: tuple[int, int] | None = None
@@ -352,7 +352,7 @@ class TypingSession:
             return _run(self.feeding(n, e, h, now_ms=now_ms))
         size = len(e)
         after = n + (size >> 1)
-        if size & 1 or after > self._check_at:
+        if size & 1 or after >= self._check_at:
             return _run(self.feeding(n, e, h, now_ms=now_ms))
         history = self._history
         mark = len(history)
