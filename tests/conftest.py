@@ -5,6 +5,11 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How fast an example runs is the machine's affair: a law that holds is not broken by a busy neighbour.
+settings.register_profile("typegate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("typegate")
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE_DATA = Path(os.environ.get("TYPEGATE_REFERENCE_DATA", ROOT.parent / "shared"))
