@@ -4,7 +4,7 @@
  * @module
  */
 
-import { readToken } from "./client.js";
+import { token } from "./token.js";
 
 export class ApiError extends Error {
   /** @param {number} status 0 without an answer @param {string} message */
@@ -16,10 +16,10 @@ export class ApiError extends Error {
 
 /** @param {string} path @returns {Promise<any>} */
 async function get(path) {
-  const token = readToken();
+  const shown = token();
   let response;
   try {
-    response = await fetch(path, { headers: token ? { authorization: `Bearer ${token}` } : {} });
+    response = await fetch(path, { headers: shown ? { authorization: `Bearer ${shown}` } : {} });
   } catch {
     throw new ApiError(0, "The server cannot be reached.");
   }

@@ -17,6 +17,7 @@ import { bind, change, settings, show as showSettings } from "./settings.js";
 import { settleKeptLogs } from "./settle.js";
 import { watchSleep } from "./sleep.js";
 import { scorerOf, TestView } from "./test-view.js";
+import { token } from "./token.js";
 
 /** A loss of the connection shorter than this is not worth a word. */
 const QUIET_MS = 1200;
@@ -78,6 +79,7 @@ function onStarted(log) {
   secondTry = false;
   testView.show(log);
   testView.tell("");
+  if (log.started.ref > 1) announce("New test");
   const { title } = log.started;
   if (title) testView.note(title);
   if (!byId("test").hidden && document.activeElement === document.body) testView.focus();
@@ -207,7 +209,7 @@ function onConnection(state, { sentence = "" }) {
     testView.tell(sentence, { label: "Reload", action: () => location.reload() });
     announce(sentence);
   } else {
-    if (["sent", "accepted"].includes(resultView.state.dataset.state ?? "")) resultView.setState("unsent");
+    if (resultView.state.dataset.state === "sent") resultView.setState("unsent");
     offlineTimer = window.setTimeout(sayOffline, testView.log?.n ? QUIET_MS : 0);
   }
 }
@@ -229,7 +231,7 @@ async function settle() {
   try {
     await settleKeptLogs({
       url: socketUrl.href,
-      token: () => client.token,
+      token,
       busy: (session) => session === client.log?.session,
       owned: (session) => client.locks.has(session),
       result: (session, result) => {
@@ -245,8 +247,12 @@ async function settle() {
 
 watchSleep(() => {
   const { log } = client;
-  if (!log || log.n === 0 || log.finished !== null) return;
+  if (!log || log.n === 0 || log.finished !== null) {
+    client.connection.renew();
+    return;
+  }
   client.abort();
+  client.connection.renew();
   testView.wait();
   const sentence = "Your computer slept during the test, so the test has ended without a result.";
   testView.tell(sentence, { label: "New test", action: () => startTest() });
@@ -348,10 +354,12 @@ function wireSettings() {
 function wireKeys() {
   // On a fresh result the key that restarts a test starts the next one.
   document.addEventListener("keydown", (event) => {
-    if (byId("result").hidden || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
+    if (byId("result").hidden || document.querySelector("dialog[open]")) return;
+    if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
     const onHeading = document.activeElement === resultView.heading;
+    const explained = document.activeElement?.closest(".explained"); // there Esc puts the explanation away
     if (event.key === " " && onHeading && performance.now() - endedAt < TYPED_ON_MS) event.preventDefault();
-    if ((event.key === "Tab" && settings.restart === "tab" && onHeading) || (event.key === "Escape" && settings.restart === "esc")) {
+    if ((event.key === "Tab" && settings.restart === "tab" && onHeading) || (event.key === "Escape" && settings.restart === "esc" && !explained)) {
       event.preventDefault();
       startTest();
     } else if (onHeading && event.key === "ArrowDown") {

@@ -8,6 +8,7 @@
 import { Connection } from "./connection.js";
 import { readLog, TestLog } from "./log.js";
 import { hold } from "./locks.js";
+import { keepToken, token } from "./token.js";
 
 /** A frame goes out at least this often while keys come (the server wants 250 ms at most). */
 const FLUSH_MS = 230;
@@ -16,7 +17,6 @@ const FRAME_EVENTS = 350;
 /** However soon the server says: a page that asks in a loop helps nobody. */
 const LEAST_RETRY_MS = 250;
 const CURRENT = "typegate.current";
-const TOKEN = "typegate.token";
 
 /**
  * @typedef {object} ClientListener
@@ -54,12 +54,10 @@ export class Client {
     this.retryTimer = 0;
     this.flushedAt = -Infinity;
     this.user = "";
-    /** @type {string | null} */
-    this.token = readToken();
     this.limits = {};
     this.connection = new Connection({
       url,
-      token: () => this.token,
+      token,
       listener: {
         ready: (ready, hello) => this.onReady(ready, hello),
         message: (message) => this.onMessage(message),
@@ -85,12 +83,13 @@ export class Client {
   start(options) {
     this.leave();
     this.wanted = options;
-    this.ask();
+    if (this.connection.closed) this.connection.revive();
+    else this.ask();
   }
 
   /** Takes up this tab's test after a reload; null where there is none. @returns {Promise<TestLog | null>} */
   async takeUp() {
-    const session = sessionStorage.getItem(CURRENT);
+    const session = current.read();
     const log = session ? readLog(session) : null;
     if (!log || log.finished !== null) return null;
     const release = await hold(log.session);
@@ -143,7 +142,7 @@ export class Client {
     const log = this.log;
     this.log = null;
     this.attached = false;
-    sessionStorage.removeItem(CURRENT);
+    current.write(null);
     if (log && log.finished === null) {
       log.drop();
       this.unlock(log.session);
@@ -152,7 +151,7 @@ export class Client {
 
   /** From its first key on a test belongs to this tab, also after a reload. @param {TestLog} log */
   remember(log) {
-    sessionStorage.setItem(CURRENT, log.session);
+    current.write(log.session);
     hold(log.session).then((release) => {
       if (release) this.locks.set(log.session, release);
     });
@@ -201,7 +200,7 @@ export class Client {
   onReady(ready, hello) {
     this.user = ready.user;
     this.limits = hello.limits ?? {};
-    if (ready.token) this.token = keepToken(ready.token, this.token);
+    if (ready.token) keepToken(ready.token);
     this.listener.connection("online", {});
     if (this.log && !this.isSettled(this.log)) this.resume();
     else this.ask();
@@ -291,7 +290,7 @@ export class Client {
     this.unsaved.delete(session);
     log?.drop();
     this.unlock(session);
-    if (sessionStorage.getItem(CURRENT) === session) sessionStorage.removeItem(CURRENT);
+    if (current.read() === session) current.write(null);
     this.listener.stored(session);
   }
 
@@ -363,22 +362,23 @@ export function sendLog(sender, log) {
   }
 }
 
-/** @returns {string | null} */
-export function readToken() {
-  try {
-    return localStorage.getItem(TOKEN);
-  } catch {
-    return null; // storage is off: a guest for as long as the page is open
-  }
-}
-
-/** Keeps a token for the next visit, unless another tab became a guest first. @param {string} token @param {string | null} shown */
-function keepToken(token, shown) {
-  try {
-    const there = localStorage.getItem(TOKEN);
-    if (there === null || there === shown) localStorage.setItem(TOKEN, token);
-  } catch {
-    // kept in memory only
-  }
-  return token;
-}
+/** The session that this tab works on, also after a reload; none where the browser keeps nothing. */
+const current = {
+  /** @returns {string | null} */
+  read() {
+    try {
+      return sessionStorage.getItem(CURRENT);
+    } catch {
+      return null;
+    }
+  },
+  /** @param {string | null} session */
+  write(session) {
+    try {
+      if (session === null) sessionStorage.removeItem(CURRENT);
+      else sessionStorage.setItem(CURRENT, session);
+    } catch {
+      // after a reload there will be a new test
+    }
+  },
+};

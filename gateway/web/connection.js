@@ -56,8 +56,24 @@ export class Connection {
     this.closed = false;
     this.tokenRefused = false;
     this.wake = () => this.comeBack();
+    this.listen();
+  }
+
+  listen() {
     addEventListener("online", this.wake);
     document.addEventListener("visibilitychange", this.wake);
+  }
+
+  /** Opens again what was refused: somebody asks for it. */
+  revive() {
+    this.closed = false;
+    this.listen();
+    this.open();
+  }
+
+  /** Leaves a connection that may be dead without knowing it, and comes back. */
+  renew() {
+    if (this.socket && this.isReady) this.dropped(this.socket, 4003);
   }
 
   open() {

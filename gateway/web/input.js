@@ -92,7 +92,8 @@ export class TypingInput {
     }
     // A character that a key gives while it stays down was typed once.
     if (event.repeat && event.key.length === 1) event.preventDefault();
-    if (event.key.length === 1 && !event.ctrlKey && !event.metaKey && !event.altKey && !event.shiftKey) {
+    const plain = !["Control", "Meta", "Alt", "AltGraph", "Shift", "CapsLock"].some((name) => event.getModifierState(name));
+    if (event.key.length === 1 && plain) {
       this.listener.learned(event.code, event.key);
     }
   }

@@ -6,10 +6,12 @@
  */
 
 const LOOK_MS = 1000;
-/** Longer than a slow page ever stalls. */
-const SLEPT_MS = 4000;
+/** How far the clocks may go apart: more than the wall clock is ever corrected by in small steps. */
+const APART_MS = 4000;
+/** How late a look may come: longer than a page on a busy machine stalls. */
+const LATE_MS = 15_000;
 
-/** Calls back after each sleep. @param {(ms: number) => void} slept */
+/** Calls back after each sleep. @param {() => void} slept */
 export function watchSleep(slept) {
   let wall = Date.now();
   let clock = performance.now();
@@ -22,7 +24,7 @@ export function watchSleep(slept) {
     // late; but in a hidden page browsers make it late by themselves.
     const apart = wallNow - wall - (clockNow - clock);
     const late = visible ? clockNow - clock - LOOK_MS : 0;
-    if (Math.max(apart, late) > SLEPT_MS) slept(Math.max(apart, late));
+    if (apart > APART_MS || late > LATE_MS) slept();
     wall = wallNow;
     clock = clockNow;
     visible = document.visibilityState === "visible";
