@@ -52,6 +52,7 @@ const options = new OptionsBar({ changed: () => startTest({ keepFocus: true }) }
 /** What the next `start` asks for, other than the options bar: the same text again, or practice. @type {Record<string, unknown> | null} */
 let special = null;
 let offlineTimer = 0;
+let saidOffline = false;
 let settling = false;
 let endedAt = -Infinity;
 /** An unanswered start is asked again once, not for ever. */
@@ -68,6 +69,8 @@ function startTest({ keepFocus = false } = {}) {
   setHash("#/");
   showSection("test");
   testView.wait();
+  testView.tell("");
+  saidOffline = false;
   client.start(special ?? startOptions());
   special = null;
   if (!keepFocus) testView.focus();
@@ -79,6 +82,7 @@ function onStarted(log) {
   secondTry = false;
   testView.show(log);
   testView.tell("");
+  saidOffline = false;
   if (log.started.ref > 1) announce("New test");
   const { title } = log.started;
   if (title) testView.note(title);
@@ -200,7 +204,8 @@ function onConnection(state, { sentence = "" }) {
   clearTimeout(offlineTimer);
   offlineTimer = 0;
   if (state === "online") {
-    testView.tell("");
+    if (saidOffline) testView.tell("");
+    saidOffline = false;
     if (resultView.state.dataset.state === "unsent") resultView.setState("sent");
     Object.assign(options.limits, client.limits);
     options.load();
@@ -215,6 +220,8 @@ function onConnection(state, { sentence = "" }) {
 }
 
 function sayOffline() {
+  if (testView.lasting && !saidOffline) return; // something else was said that still holds
+  saidOffline = true;
   const { log } = client;
   const sentence = log?.n
     ? "Connection lost. Type on: every key is kept here and sent when it is back."

@@ -87,7 +87,7 @@ const REASONS = {
   joined_share: "share of keys that came together with the one before",
   gap_variation: "how much the gaps between keys vary",
   gap_skew: "how far the gaps lean towards long ones, as people's do",
-  gap_core_skew: "the same, without the longest and the shortest gaps",
+  gap_core_skew: "how far the gaps lean towards long ones, without the longest and the shortest",
   same_gap_share: "share of gaps that are equal",
   order: "how far the rhythm follows the letters and the moment, as people's does",
   hold_variation: "how much the time varies that keys are held",

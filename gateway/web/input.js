@@ -93,7 +93,7 @@ export class TypingInput {
     // A character that a key gives while it stays down was typed once.
     if (event.repeat && event.key.length === 1) event.preventDefault();
     const plain = !["Control", "Meta", "Alt", "AltGraph", "Shift", "CapsLock"].some((name) => event.getModifierState(name));
-    if (event.key.length === 1 && plain) {
+    if (event.key.length === 1 && plain && event.key === event.key.toLowerCase()) {
       this.listener.learned(event.code, event.key);
     }
   }
