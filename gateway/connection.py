@@ -55,6 +55,9 @@ __all__ = ["Connection"]
 FRAME_COST: Final = 48
 """What a frame takes of the byte allowance beside its payload, so that many tiny frames cost too."""
 
+RARE_COST: Final = 512
+"""What a ping or a fragment takes of it: taking one apart costs as much as a dozen messages."""
+
 SEED_BITS: Final = 53
 """Seeds travel as decimal strings; with so many bits a page may still make a number of one."""
 
@@ -150,7 +153,7 @@ class Connection(Peer):
         counts.bytes_in += size
         self._allowance -= size + FRAME_COST
         if self._allowance < 0:
-            self._close(CloseCode.RATE, "more bytes than one client may send; slow down")
+            self._spend(0)
             return
         if binary is not self._codec.binary:
             kind = "binary" if self._codec.binary else "text"
@@ -177,6 +180,7 @@ class Connection(Peer):
 
     def pong(self, payload: bytes) -> None:
         """Measure the way; at the end of a timed test, settle: all that the client had sent has arrived."""
+        self._spend(FRAME_COST)
         now_ms = self._hub.clock() * 1000
         if payload == _ALIVE:
             if self._pinged_ms is not None:
@@ -185,6 +189,10 @@ class Connection(Peer):
         elif payload == _OVER and self._session is not None:
             self._asked_ms = None
             self._answer(self._session, self._session.pong(now_ms=now_ms))
+
+    def rare(self) -> None:
+        """Pings and fragments count too."""
+        self._spend(RARE_COST)
 
     def closed(self, code: int, reason: str) -> None:
         """Hold the running test for its client's return."""
@@ -639,6 +647,12 @@ class Connection(Peer):
     def _release_wire(self) -> None:
         if self._wire is not None and not self._working:
             self._wire.release()
+
+    def _spend(self, cost: int) -> None:
+        """Take from the allowance; who is beyond it is closed, and comes back more slowly."""
+        self._allowance -= cost
+        if self._allowance < 0:
+            self._close(CloseCode.RATE, "more bytes than one client may send; slow down")
 
     # --- sending ---
 

@@ -19,12 +19,16 @@ Reading has two ways. Nearly all frames of a typing client are whole messages of
 `data_received` takes those apart itself. Every other frame goes, whole, through `gateway.frames` to the library's
 parser, so that after it we are at a frame's first byte again. A frame that is not whole waits, at most `message_bytes`
 of it.
+
+One read may bring tens of thousands of tiny frames, a second's work. Who floods us so has about a millisecond of each
+turn of the loop, together with all others who do, and is not read from until what has come is taken apart.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 
 from config.edge import WireOptions
@@ -54,6 +58,11 @@ SLOW = 4002
 _OPEN, _CLOSING, _ENDED = range(3)  # a close frame of ours is out; nothing is delivered or sent any more
 _COALESCED_BYTES = 16_384  # a turn's frames are joined up to here, so that joining stays cheap
 
+FLOOD_S = 0.001
+"""How long floods may hold the loop in one of its turns."""
+
+_STRIDE_BYTES = 256  # between two looks at the clock: 42 pings, which take half a millisecond
+
 _log = logging.getLogger(__name__)
 
 
@@ -73,6 +82,9 @@ class Peer:
 
     def pong(self, payload: bytes) -> None:
         """The client answered a ping (or sent a pong unasked)."""
+
+    def rare(self) -> None:
+        """A ping or a fragment came (or another frame that is not common): it costs ten times a common one's time."""
 
     def paused(self) -> None:
         """More than `soft_bytes` wait to be sent: leave out what can be left out."""
@@ -94,12 +106,15 @@ class Wires:
     __slots__ = (
         "_flushing",
         "_loop",
+        "_putting_off",
         "_unsent",
+        "clock",
         "closing",
         "door",
         "gone",
         "open",
         "options",
+        "put_off",
         "receive_buffer",
         "stalled",
     )
@@ -123,9 +138,13 @@ class Wires:
         """Called when a connection has ended and is out of `open`."""
         self.receive_buffer = memoryview(bytearray(65_536))
         """Where `BufferedWire` reads: one for all, since a read is taken apart before the next one begins."""
+        self.clock = loop.time
+        self.put_off: deque[WebSocketWire] = deque()
+        """Floods that wait for their next turn."""
         self._loop = loop
         self._unsent: list[WebSocketWire] = []
         self._flushing = False
+        self._putting_off = False
 
     def flush_soon(self, wire: WebSocketWire) -> None:
         """Have what `wire` was given outside of a read written in the next turn, with everybody else's."""
@@ -137,6 +156,26 @@ class Wires:
     def go_on_soon(self, wire: WebSocketWire) -> None:
         """Have `wire` take up what waits in its buffer in the next turn."""
         self._loop.call_soon(wire.go_on)
+
+    def take_turns(self, wire: WebSocketWire) -> None:
+        """Have `wire` go on with its flood when it is its turn."""
+        self.put_off.append(wire)
+        if not self._putting_off:
+            self._putting_off = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        until = self.clock() + FLOOD_S
+        waiting = self.put_off
+        try:
+            for _ in range(len(waiting)):
+                waiting.popleft().flood(until)
+                if self.clock() >= until:
+                    break
+        finally:
+            self._putting_off = bool(waiting)
+            if waiting:
+                self._loop.call_soon(self._turn)
 
     def _flush(self) -> None:
         self._flushing = False
@@ -159,6 +198,7 @@ class WebSocketWire(asyncio.Protocol):
         "_out",
         "_partial",
         "_peer",
+        "_put_off",
         "_rare",
         "_state",
         "_transport",
@@ -190,7 +230,8 @@ class WebSocketWire(asyncio.Protocol):
         self._held = False
         self._corked = True  # a read is being taken apart: what is sent meanwhile waits for its end
         self._out = b""  # frames of this turn
-        self._partial: bytearray | None = None  # read, but not yet a whole frame
+        self._partial: bytearray | None = None  # read, but not yet a whole frame, or put off
+        self._put_off = False  # a flood: nothing is read, and what was read waits for its turn
         self._need = 0  # length of `_partial` with which to look again
         self._rare: RareFrames | None = None  # while a fragmented message is under way
         self._close: tuple[int, str] | None = None  # what `closed` will say
@@ -298,8 +339,15 @@ class WebSocketWire(asyncio.Protocol):
 
     def go_on(self) -> None:
         """Take up reading, and what was read before, after a `hold`."""
-        if not self._held:
+        if not self._held and not self._put_off:
             self.data_received(b"")
+            self._read_on()
+
+    def flood(self, until: float) -> None:
+        """Take up a flood where it was put off, until this instant of the loop's clock."""
+        self._put_off = False
+        if not self._held:
+            self.data_received(b"", until)
             self._read_on()
 
     def flush(self) -> None:
@@ -326,20 +374,30 @@ class WebSocketWire(asyncio.Protocol):
 
     # What the transport calls.
 
-    def data_received(self, data: bytes) -> None:
-        """Take the next bytes of the stream."""
+    def data_received(self, data: bytes, until: float = 0) -> None:
+        """Take the next bytes of the stream; where they are many, until this instant, or for a short while."""
         partial = self._partial
         if partial is not None:
             partial += data
-            if len(partial) < self._need:
+            if len(partial) < self._need or self._put_off:
                 return
             self._partial = None
             data = bytes(partial)
         position = 0
         size = len(data)
+        look = _STRIDE_BYTES
         self._corked = True
         try:
             while position < size:
+                if position > look:
+                    look = position + _STRIDE_BYTES
+                    wires = self._wires
+                    until = until or wires.clock() + (0 if wires.put_off else FLOOD_S)
+                    if wires.clock() >= until and self._may_put_off():
+                        self._wait(data, position, 0)
+                        self._put_off = True
+                        wires.take_turns(self)
+                        break
                 start = position + 6
                 if self._fast and start <= size:
                     # RFC 6455 5.2: FIN and opcode; mask bit and length; 16 bits of length; mask; payload
@@ -429,6 +487,8 @@ class WebSocketWire(asyncio.Protocol):
         length = rare.length_at(data, position)
         if available < length:
             return self._wait(data, position, length)
+        if self._peer is not None:
+            self._peer.rare()
         outcome = rare.take(data[position : position + length], close_sent=self._close)
         self._rare = rare if rare.amid_message else None
         self._fast = self._state == _OPEN and self._rare is None
@@ -444,6 +504,14 @@ class WebSocketWire(asyncio.Protocol):
                 assert self._peer is not None
                 self._peer.pong(outcome.pong)
         return length
+
+    def _may_put_off(self) -> bool:
+        """Read no further bytes until those that are here are taken apart, where this connection is still read."""
+        transport = self._transport
+        if transport is None or self._held or self._state == _ENDED:
+            return False
+        transport.pause_reading()
+        return True
 
     def _wait(self, data: bytes, position: int, need: int) -> int:
         self._partial = bytearray(data[position:])
@@ -464,7 +532,7 @@ class WebSocketWire(asyncio.Protocol):
                 self.flush()
 
     def _read_on(self) -> None:
-        if self._transport is not None and not self._held:
+        if self._transport is not None and not self._held and not self._put_off:
             self._transport.resume_reading()
 
     def _tell(self, what: str) -> None:
@@ -512,7 +580,7 @@ class WebSocketWire(asyncio.Protocol):
             self._rare.dismiss()
             self._rare = None
         self._wires.stalled.stop(self)
-        self._held = False
+        self._held = self._put_off = False
         if self._transport is not None:
             self._wires.closing.start(self)
             self._read_on()  # to the client's end of stream

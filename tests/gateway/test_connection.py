@@ -484,6 +484,27 @@ async def test_a_frame_that_is_wrong_closes_4500(url: str, frame: str) -> None:
         assert (await other.type_all())["acc"] == 100
 
 
+@pytest.mark.parametrize(
+    ("first", "more"), [(b"", b"\x89"), (b"", b"\x8a"), (b"\x01", b"\0")], ids=["pings", "pongs", "fragments"]
+)
+async def test_a_flood_of_what_is_no_message(tmp_path: Path, first: bytes, more: bytes) -> None:
+    """Pings, pongs and fragments that never become a message are counted too: 4004."""
+    options = ConnectionOptions(burst_bytes=65_536)
+    empty = b"\x80\0\0\0\0"
+    async with (
+        Gateway(settings(tmp_path, connection=options)) as gateway,
+        RawClient(gateway.url) as typist,
+        asyncio.timeout(30),
+    ):
+        typist.send(t="auth")
+        typist.writer.write((first and first + empty) + (more + empty) * 2000)
+        while b"slow down" not in typist.received:
+            chunk = await typist.reader.read(65_536)
+            assert chunk, typist.received[-200:]
+            typist.received += chunk
+        assert struct.pack(">H", 4004) + b"rate limited" in typist.received
+
+
 async def test_a_frame_of_the_other_kind(url: str) -> None:
     """Binary in JSON's subprotocol, text in msgpack's: 4500."""
     async with client(url) as typist:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import weakref
+from itertools import count
 
 import pytest
 from websockets.protocol import Protocol
@@ -521,3 +522,87 @@ async def test_a_bare_peer_does_nothing() -> None:
     wire.resume_writing()
     wire.data_received(client_frame(CLOSE))
     assert frames_of(transport) == [(CLOSE, b"")]
+
+
+# Floods.
+
+
+def ticking(wire: WebSocketWire, step_s: float) -> None:
+    """Have the wire's clock go on by so much each time it is looked at."""
+    times = count(step=step_s)
+    wire._wires.clock = lambda: float(next(times))
+
+
+async def test_a_flood_is_taken_apart_in_turns() -> None:
+    """A read of many frames holds a turn of the loop for a millisecond only; all come, in order, and none is read
+    meanwhile."""
+    peer = Recorder()
+    wire, transport, _ = memory_wire(peer, asyncio.get_running_loop())
+    ticking(wire, 0.0004)
+    stream = b"".join(client_frame(BINARY, b"%d" % number) + client_frame(PING) for number in range(1000))
+    wire.data_received(stream[:-100])
+    wire.data_received(stream[-100:])  # was on its way already
+    most = turns = 0
+    while not transport.reading:
+        before = len(peer.frames)
+        assert before or not turns
+        await asyncio.sleep(0)
+        most = max(most, len(peer.frames) - before)
+        turns += 1
+    assert [payload for payload, _ in peer.frames] == [b"%d" % number for number in range(1000)]
+    assert most < 100
+    assert turns >= 10
+    assert server_frames(bytes(transport.written)) == [(PONG, b"")] * 1000
+
+
+async def test_floods_share_a_turn() -> None:
+    """However many there are, they have a millisecond of the loop's turn together."""
+    loop = asyncio.get_running_loop()
+    first = Recorder()
+    wire, _, _ = memory_wire(first, loop)
+    ticking(wire, 0.001)
+    floods = [first]
+    for _ in range(4):
+        floods.append(Recorder())
+        WebSocketWire(wire._wires, floods[-1], subprotocol=None, peer_address="", door_key=None).begin(
+            MemoryTransport(), b"", b""
+        )
+    for each in floods:
+        each.wire.data_received(client_frame(BINARY, b"x") * 1000)
+    while wire._wires.put_off:
+        before = [len(each.frames) for each in floods]
+        await asyncio.sleep(0)
+        after = [len(each.frames) for each in floods]
+        assert sum(one != other for one, other in zip(before, after, strict=True)) <= 1
+    assert [len(each.frames) for each in floods] == [1000] * 5
+
+
+async def test_a_flood_may_be_held_closed_and_cut() -> None:
+    """What the peer or the client does in the middle of a flood holds as ever."""
+    loop = asyncio.get_running_loop()
+    for end in ("hold", "close", "cut"):
+        peer = Recorder()
+        wire, transport, _ = memory_wire(peer, loop)
+        ticking(wire, 0.001)
+        wire.data_received(client_frame(BINARY, b"x") * 1000 + client_frame(CLOSE, close_payload(1000)))
+        seen = len(peer.frames)
+        assert 0 < seen < 1000
+        if end == "hold":
+            wire.hold()
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert len(peer.frames) == seen
+            wire.release()
+            assert await peer.until_closed() == (1000, "")
+            assert len(peer.frames) == 1000
+        elif end == "close":
+            wire.close(4004, "enough")
+            assert await peer.until_closed() == (4004, "enough")
+            assert len(peer.frames) == seen
+            assert transport.reading
+        else:
+            wire.connection_lost(None)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert len(peer.frames) == seen
+            assert not wire._wires.put_off
