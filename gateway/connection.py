@@ -58,6 +58,9 @@ FRAME_COST: Final = 48
 RARE_COST: Final = 512
 """What a ping or a fragment takes of it: taking one apart costs as much as a dozen messages."""
 
+RESUME_COST: Final = 4096
+"""What a `resume` takes of it: a look into the store, and a text to be made anew."""
+
 SEED_BITS: Final = 53
 """Seeds travel as decimal strings; with so many bits a page may still make a number of one."""
 
@@ -425,6 +428,9 @@ class Connection(Peer):
 
     def _resume(self, resume: Resume) -> None:
         hub = self._hub
+        self._spend(RESUME_COST)
+        if self._allowance < 0:
+            return
         if self._session is not None and self._session.id != resume.session:
             self._error(Error("running", "a test runs on this connection; finish or abort it first", ref=resume.ref))
             return

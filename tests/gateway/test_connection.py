@@ -505,6 +505,17 @@ async def test_a_flood_of_what_is_no_message(tmp_path: Path, first: bytes, more:
         assert struct.pack(">H", 4004) + b"rate limited" in typist.received
 
 
+async def test_a_flood_of_resumes(tmp_path: Path) -> None:
+    """Each is small and has a text made anew: they count for more than their bytes."""
+    options = ConnectionOptions(burst_bytes=65_536)
+    async with Gateway(settings(tmp_path, connection=options)) as gateway, client(gateway.url) as typist:
+        started = await typist.start("words", count=3)
+        for _ in range(20):
+            await typist.send("resume", session=started["session"], ticket=started["ticket"], n=0)
+        assert (await typist.closed()).code == 4004
+        assert 10 < sum(message["t"] == "resumed" for message in typist.seen) < 16
+
+
 async def test_a_frame_of_the_other_kind(url: str) -> None:
     """Binary in JSON's subprotocol, text in msgpack's: 4500."""
     async with client(url) as typist:
