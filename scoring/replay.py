@@ -20,7 +20,17 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-__all__ = ["DROP_HOLDS_OVER_BYTES", "MAX_EVENTS", "Log", "ReplayError", "decode", "decoding", "encode", "encoding"]
+__all__ = [
+    "DROP_HOLDS_OVER_BYTES",
+    "MAX_EVENTS",
+    "Log",
+    "ReplayError",
+    "decode",
+    "decoding",
+    "encode",
+    "encoding",
+    "encoding_columns",
+]
 
 DROP_HOLDS_OVER_BYTES = 60 * 1024
 """A replay longer than this is stored without its holds."""
@@ -46,8 +56,9 @@ _SLICE = 1024
 _NOISE_BYTES = 64
 """Noise is carried over to bytes in pieces of this many: a longer integer would make each shift dear."""
 
+_OFTEN_MS = 4096
+"""Symbols and noise of shorter times are kept once met, under a MiB in all; longer ones are rare."""
 _LONG_NOISE_BYTES = 2048
-_NOISE_MASK = (1 << 8 * _NOISE_BYTES) - 1
 _SHIFTS = (0,) * 8 + tuple(symbol // 8 - 1 for symbol in range(8, 240))
 """Bits of noise that belong to a symbol."""
 
@@ -98,20 +109,47 @@ def encoding(
         raise ReplayError("a log is dt and key in turn; this one has a dt without its key")
     if n > max_events:
         raise ReplayError(f"a log has at most {max_events} events; this one has {n}")
-    keys = events[1::2]
-    text, lengths = yield from _text_of(keys)
-    body = bytearray(_number(n))
+    text, lengths = yield from _text_of(events[1::2])
+    gaps = yield from _checked(events[::2])
+    held = (yield from _dense(holds, n)) if holds else ()
+    return (yield from _packing(text, lengths, gaps, held, drop_holds_over))
+
+
+def encoding_columns(
+    gaps: Sequence[int],
+    keys: Sequence[str],
+    held: Sequence[int] = (),
+    *,
+    drop_holds_over: int = DROP_HOLDS_OVER_BYTES,
+) -> Generator[None, None, bytes]:
+    """Encode like `encoding` a log column by column that is known to be one: its times are not looked at again.
+
+    `keys`: a str where each has one code point. `held`: for each event its hold + 1, 0 where it is not known; empty
+    where none is.
+    """
+    if isinstance(keys, str):
+        text, lengths = keys.encode(), b""
+    else:
+        text, lengths = yield from _text_of(keys)
+    return (yield from _packing(text, lengths, gaps, held, drop_holds_over))
+
+
+def _packing(
+    text: bytes, lengths: bytes, gaps: Sequence[int], held: Sequence[int], drop_holds_over: int
+) -> Generator[None, None, bytes]:
+    """Make the planes, and of them the replay."""
+    body = bytearray(_number(len(gaps)))
     body += _plane((yield from _deflated(text, zdict=_DICTIONARY)))
     body += _plane((yield from _deflated(lengths)))
-    symbols, noise = yield from _taken_apart((yield from _checked(events[::2])))
+    symbols, noise = yield from _taken_apart(gaps)
     body += _plane((yield from _deflated(symbols, zlib.Z_HUFFMAN_ONLY)))
     body += _plane((yield from _shorter(noise)))
-    if holds:
-        symbols, noise = yield from _taken_apart((yield from _dense(holds, n)))
-        held = _plane((yield from _deflated(symbols, zlib.Z_HUFFMAN_ONLY)))
-        held += _plane((yield from _shorter(noise)))
-        if _HEAD_BYTES + len(body) + len(held) <= drop_holds_over:
-            return _sealed(body + held)
+    if any(held):
+        symbols, noise = yield from _taken_apart(held)
+        planes = _plane((yield from _deflated(symbols, zlib.Z_HUFFMAN_ONLY)))
+        planes += _plane((yield from _shorter(noise)))
+        if _HEAD_BYTES + len(body) + len(planes) <= drop_holds_over:
+            return _sealed(body + planes)
     return _sealed(body + _plane(b"") + _plane(b""))
 
 
@@ -226,26 +264,48 @@ def _checked(gaps: Sequence[int | str]) -> Generator[None, None, list[int]]:
     return gaps  # type: ignore[return-value]  # the loop has seen that all are int
 
 
+class _Symbols(dict[int, int]):
+    """The symbol of a whole number: its four leading bits and their place."""
+
+    def __missing__(self, value: int) -> int:
+        shift = value.bit_length() - 4
+        symbol = value if shift <= 0 else (shift << 3) + (value >> shift)
+        if value < _OFTEN_MS:
+            self[value] = symbol
+        return symbol
+
+
+class _Noise(dict[int, str]):
+    """The bits of a whole number below its symbol, as binary digits."""
+
+    def __missing__(self, value: int) -> str:
+        shift = value.bit_length() - 4
+        digits = "" if shift <= 0 else f"{value & ((1 << shift) - 1):0{shift}b}"
+        if value < _OFTEN_MS:
+            self[value] = digits
+        return digits
+
+
+_symbols = _Symbols()
+_noise = _Noise()
+
+
 def _taken_apart(values: Sequence[int]) -> Generator[None, None, tuple[bytes, bytes]]:
     """Split whole numbers of up to 32 bits into symbols (four leading bits and their place) and noise (bits below)."""
     symbols = bytearray()
     noise = bytearray()
-    bits = place = 0
+    digits = ""  # not yet a whole byte; the first bit is the last digit
     for start in range(0, len(values), _SLICE):
-        for value in values[start : start + _SLICE]:
-            shift = value.bit_length() - 4
-            if shift <= 0:
-                symbols.append(value)
-                continue
-            symbols.append((shift << 3) + (value >> shift))
-            bits |= (value & ((1 << shift) - 1)) << place
-            place += shift
-            if place >= 8 * _NOISE_BYTES:
-                noise += (bits & _NOISE_MASK).to_bytes(_NOISE_BYTES, "little")
-                bits >>= 8 * _NOISE_BYTES
-                place -= 8 * _NOISE_BYTES
+        some = values[start : start + _SLICE]
+        symbols += bytes(map(_symbols.__getitem__, some))
+        digits = "".join(map(_noise.__getitem__, reversed(some))) + digits
+        whole = len(digits) // 8
+        if whole:
+            noise += int(digits[-8 * whole :], 2).to_bytes(whole, "little")
+            digits = digits[: -8 * whole]
         yield
-    noise += bits.to_bytes((place + 7) // 8, "little")
+    if digits:
+        noise.append(int(digits, 2))
     return bytes(symbols), bytes(noise)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from scoring.text import DELETE, DELETE_WORD, is_key
 
-__all__ = ["CODES", "MAX_DT_MS", "code_of", "encode", "events_of", "offset_after", "too_fast", "varint"]
+__all__ = ["CODES", "MAX_DT_MS", "code_of", "columns_of", "encode", "events_of", "offset_after", "too_fast", "varint"]
 
 MAX_DT_MS: Final = (1 << 31) - 1
 """Longest time between two events: 24 days, since a page may lie open for long before the first key."""
@@ -18,6 +18,10 @@ MAX_DT_MS: Final = (1 << 31) - 1
 _SLICE = 1024
 """Events between two breaths: about 0.3 ms."""
 _MAX_CODES: Final = 4096
+_ASCII: Final = bytes(range(128))
+_HIGH: Final = bytes(range(128, 256))
+_MARKS: Final = bytes(128) + b"\1" * 128
+_LOW_BITS: Final = 2 * _ASCII
 
 
 def _code(key: str) -> bytes:
@@ -121,6 +125,37 @@ def events_of(history: bytes | bytearray, end: int | None = None) -> Generator[N
             until += 2 * _SLICE
             yield
     return events
+
+
+def columns_of(history: bytes | bytearray, n: int) -> Generator[None, None, tuple[list[int], Sequence[str]]]:
+    """The n events of a history by columns: each dt, and each key (a str where all have one code point); in slices.
+
+    Where all keys but the first are ASCII and all gaps but the first under 16 s, it is done by looking at all bytes at
+    once: one from 128 up is then the low half of a dt, and any two others are the rest of an event.
+    """
+    first = offset_after(history, 1) if n else 0
+    events = yield from events_of(history, first)
+    rest = history[first:]
+    marks = rest.translate(_MARKS)
+    pairs = rest.translate(None, _HIGH)
+    # in other keys two bytes from 128 up follow one another, and in three bytes of dt
+    if b"\1\1" in marks or len(pairs) != 2 * (n - 1) or len(str(events[1])) > 1:
+        events += yield from events_of(rest)
+        keys: list[str] = events[1::2]  # type: ignore[assignment]  # a history is dt and key in turn
+        text = "".join(keys)
+        return events[::2], text if len(text) == n else keys  # type: ignore[return-value]  # likewise
+    lows = iter(rest.translate(_LOW_BITS, _ASCII))
+    halves = marks.replace(b"\0\0", b"\2").replace(
+        b"\1\2", b"\1"
+    )  # for each event 1 where its dt has two bytes, else 2
+    gaps: list[int] = events[:1]  # type: ignore[assignment]  # likewise
+    for start in range(0, n - 1, 4 * _SLICE):
+        gaps += [
+            high << 7 | next(lows) if half == 1 else high
+            for high, half in zip(pairs[2 * start : 2 * start + 8 * _SLICE : 2], halves[start:], strict=False)
+        ]
+        yield
+    return gaps, str(events[1]) + pairs[1::2].decode("ascii")
 
 
 def too_fast(history: bytes | bytearray, *, keys: int, window_ms: int, start: int = 0) -> bool:

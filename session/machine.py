@@ -716,12 +716,15 @@ class TypingSession:
             end_ms = summary.duration_ms if self._limit_ms is None else self._limit_ms
             takeover.arrived(takeover.resumed_ms - end_ms)
         count, size = self._scored or (self.n, len(self._history))
+        held = [] if self._holds is None else self._holds[:count].tolist()
+        if held:
+            held += [0] * (count - len(held))
         over = FinishedTest(
             ticket=Ticket.read(self.ticket[1:-16]),
             ticket_hash=self._ticket_hash,
             n=count,
             history=bytes(self._history[:size]),
-            holds={event: hold - 1 for event, hold in enumerate(self._holds or ()) if hold and event < count},
+            held=held,
             summary=summary,
             gave_up=self._gave_up,
             account=(0, 0, 0, False) if takeover is None else takeover.account(),

@@ -1,14 +1,14 @@
 """From a finished test to its result: the log judged and packed, the core's hash, what this node attests."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from scoring import SCORING_VERSION
 from scoring.drift import DriftReading
-from scoring.plausibility import Reason, Verdict, judging
-from scoring.replay import encoding
+from scoring.plausibility import Reason, Verdict, judging_columns
+from scoring.replay import encoding_columns
 from scoring.summary import Summary
-from session.history import events_of
+from session.history import columns_of
 from session.options import SessionLimits
 from session.receipt import Ticket, hash_of
 from session.result import Result, core_hash_of
@@ -26,8 +26,8 @@ class FinishedTest:
     """Events that count."""
     history: bytes
     """The canonical history of these."""
-    holds: Mapping[int, int]
-    """Hold in ms by number of event, where it is known."""
+    held: Sequence[int]
+    """For each event its hold in ms + 1, 0 where it is not known; empty where none is."""
     summary: Summary
     gave_up: bool
     account: tuple[int, int, int, bool]
@@ -39,10 +39,17 @@ class FinishedTest:
     def settling(self, *, node: str, epoch: int, limits: SessionLimits) -> Generator[None, None, Result]:
         """Make the result; stops for breath after each slice of under a millisecond."""
         ticket, options = self.ticket, self.ticket.options
-        events = yield from events_of(self.history)
-        judged = yield from judging(events, self.holds, input=options.input, drift=self.clocks)
+        gaps, keys = yield from columns_of(self.history, self.n)
+        judged = yield from judging_columns(
+            gaps,
+            keys,
+            self.held,
+            input=options.input,
+            drift=self.clocks,
+            claimed_keys_per_s=limits.review_keys_per_s,
+        )
         verdict = self._verdict(judged, limits)
-        replay = yield from encoding(events, self.holds, drop_holds_over=limits.replay_bytes)
+        replay = yield from encoding_columns(gaps, keys, self.held, drop_holds_over=limits.replay_bytes)
         log_digest = hash_of(self.history)
         unseen_events, unseen_ms, slack_ms, _ = self.account
         return Result(

@@ -3,7 +3,7 @@
 import gzip
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scoring.drift import DriftReading
-from scoring.plausibility import THRESHOLDS, InputKind, Verdict, judge, judging
+from scoring.plausibility import THRESHOLDS, InputKind, Verdict, judge, judging, judging_columns
 
 TEXT = ("when the first boats came home in the evening all the people of the town went down to see what they had " * 6)[
     :600
@@ -48,6 +48,15 @@ def drawn(n: int, law: Callable[[], float], text: str = TEXT) -> list[int | str]
     for key in text[:n]:
         events += [max(0, round(law())), key]
     return events
+
+
+def run(steps: Generator[None, None, Verdict]) -> Verdict:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            verdict: Verdict = done.value
+            return verdict
 
 
 def names(verdict: Verdict) -> set[str]:
@@ -130,6 +139,17 @@ def test_equal_holds_are_review_and_holds_of_no_length_count_as_missing() -> Non
     assert (verdict.verdict, names(verdict)) == ("review", {"hold_variation"})
     missing = judge(events, dict.fromkeys(range(200), 1))
     assert missing == judge(events)
+
+
+@pytest.mark.parametrize("input", ["keyboard", "touch"])
+def test_even_holds_say_nothing_for_a_log_without_order(input: InputKind) -> None:  # noqa: A002  # the protocol's name
+    """A program's holds are no order; nor is a touch typist asked how much holds differ."""
+    chance = Random(15)
+    events = drawn(300, lambda: chance.lognormvariate(4.9, 0.5))
+    verdict = judge(events, dict.fromkeys(range(300), 80), input=input)
+    assert "order" in names(verdict)
+    assert ("hold_variation" in verdict.features) is (input == "keyboard")
+    assert "hold_order" not in verdict.features
 
 
 def test_a_few_holds_are_not_judged() -> None:
@@ -260,6 +280,23 @@ def test_a_long_log_drawn_one_by_one_is_flagged_and_so_is_one_fast_moment_in_it(
     assert judge(events).verdict == "ok"
     events[4000:4020:2] = [20] * 10
     assert names(judge(events)) == {"fastest_ten_ms"}
+
+
+def test_what_is_dear_is_measured_only_where_it_can_be_a_reason() -> None:
+    """A person's log has none of these; a program's has all."""
+    dear = {"peak_keys_per_s", "same_gap_share", "fastest_ten_ms", "hold_variation", "hold_order"}
+    events, holds = person(16, 300)
+    assert not dear & judge(events, holds).features.keys()
+    assert {"same_gap_share", "hold_variation"} <= judge(
+        [20, "a", 20, "b"] * 150, dict.fromkeys(range(300), 9)
+    ).features.keys()
+
+
+@pytest.mark.parametrize(("limit", "measured"), [(50.0, False), (4.0, True)])
+def test_the_claimed_rate_is_measured_where_the_caller_asks(limit: float, measured: bool) -> None:
+    events, _ = person(17, 300)
+    steps = judging_columns(events[::2], events[1::2], claimed_keys_per_s=limit)  # type: ignore[arg-type]  # dt and key
+    assert ("peak_keys_per_s" in run(steps).features) is measured
 
 
 EVENTS = st.lists(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scoring import replay
-from scoring.replay import MAX_EVENTS, Log, ReplayError, decode, decoding, encode, encoding
+from scoring.replay import MAX_EVENTS, Log, ReplayError, decode, decoding, encode, encoding, encoding_columns
 
 T = TypeVar("T")
 
@@ -60,6 +60,19 @@ def typed(n: int, seed: int) -> Log:
 @given(logs())
 def test_a_log_encoded_and_decoded_is_the_same(log: Log) -> None:
     assert decode(encode(log.events, log.holds)) == log
+
+
+@given(logs())
+def test_a_log_by_columns_gives_the_same_bytes(log: Log) -> None:
+    gaps: list[int] = log.events[::2]  # type: ignore[assignment]  # a log is dt and key in turn
+    keys: list[str] = log.events[1::2]  # type: ignore[assignment]  # likewise
+    held = [log.holds.get(event, -1) + 1 for event in range(len(gaps))]
+    expected = encode(log.events, log.holds)
+    assert sliced(encoding_columns(gaps, keys, held))[0] == expected
+    text = "".join(keys)
+    if len(text) == len(keys):
+        assert sliced(encoding_columns(gaps, text, held))[0] == expected
+    assert sliced(encoding_columns(gaps, keys))[0] == encode(log.events)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 1023, 1024, 1025, 5000])

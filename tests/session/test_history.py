@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from session import history as module
-from session.history import CODES, MAX_DT_MS, code_of, encode, events_of, offset_after, too_fast, varint
+from session.history import CODES, MAX_DT_MS, code_of, columns_of, encode, events_of, offset_after, too_fast, varint
 from tests.session.play import run
 
 KEYS = st.sampled_from(["a", " ", "Z", "\b", "\x17", "é", "e\u0301", "한", "👩‍👩‍👧‍👦", "\u0301"])
@@ -50,6 +50,33 @@ def test_batching_does_not_matter(log: list[tuple[int, str]], data: st.DataObjec
 def test_long_logs_are_read_in_slices() -> None:
     steps = events_of(encoded([5, "a"] * 5000))
     assert sum(1 for _ in steps) == 4
+
+
+@given(LOGS)
+def test_columns_are_those_of_the_events(log: list[tuple[int, str]]) -> None:
+    gaps, keys = run(columns_of(encoded(flat(log)), len(log)))
+    assert (gaps, list(keys)) == ([dt for dt, _ in log], [key for _, key in log])
+    assert isinstance(keys, str) is all(len(key) == 1 for _, key in log)
+
+
+@pytest.mark.parametrize(
+    "odd", [[], [700, "é"], [3, "e\u0301"], [3, "字"], [16_384, "a"], [16_383, "a"], [MAX_DT_MS, "\b"]]
+)
+@pytest.mark.parametrize("first", [[5, "t"], [900_000, "t"], [5, "é"], [5, "e\u0301"]])
+@pytest.mark.parametrize("n", [0, 1, 6000])
+def test_columns_with_and_without_what_takes_the_long_way(first: list[Any], odd: list[Any], n: int) -> None:
+    events = first + [130, "h", 90, "e"] * n + odd + [127, "x", 128, " "] * n
+    steps = columns_of(encoded(events), len(events) // 2)
+    slices = 0
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            gaps, keys = done.value
+            break
+        slices += 1
+    assert (gaps, list(keys)) == (events[::2], events[1::2])
+    assert slices >= 4 * n // 4096
 
 
 @pytest.mark.parametrize("key", ["", "ab", "\x00", "\ud800", "e" + "\u0301" * 40, 5, None, ["a"], b"a", True])
