@@ -220,7 +220,7 @@ class TypingSession:
             scoring_version=SCORING_VERSION,
             started_ms=epoch_ms,
         )
-        return cls(
+        begun = cls(
             ticket,
             ticket.seal(ring),
             material,
@@ -231,6 +231,8 @@ class TypingSession:
             now_ms=now_ms,
             epoch_ms=epoch_ms,
         )
+        begun._drift = Drift(now_ms)  # no key of it was typed before this
+        return begun
 
     @classmethod
     def rebuild(

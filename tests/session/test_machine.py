@@ -678,6 +678,22 @@ def test_a_clock_that_runs_ahead_is_reviewed() -> None:
     assert result.verdict != "ok"
 
 
+@pytest.mark.parametrize(("sent_after_ms", "flagged"), [(1000.0, True), (60_000.0, False)])
+def test_a_log_typed_before_the_test_was_opened_and_sent_at_once_is_flagged(
+    sent_after_ms: float, flagged: bool
+) -> None:
+    """Its first batches would set their own base, but nobody types for longer than the test is open."""
+    player = Player(TestOptions("text", text="a b c d e f g h i j k l m n o p q r s t"))
+    for key in player.material.text:
+        player.note(700, key)
+    for frame in range(3):
+        n = player.session.n
+        player.session.keys(n, player.log[2 * n :][:26], None, now_ms=player.started_ms + sent_after_ms + 10 * frame)
+    assert player.session.ended
+    result = player.session.settle(node="n")
+    assert ("drift_ms" in [reason.name for reason in result.reasons]) is flagged
+
+
 def test_lag_that_recovers_is_no_drift() -> None:
     player = Player(TestOptions("time", seconds=60))
     text = player.material.text
