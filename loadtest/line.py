@@ -13,6 +13,7 @@ from errno import EINPROGRESS
 from hashlib import sha1
 from math import inf
 from random import Random
+from urllib.parse import urlsplit
 
 from loadtest.engine import Engine
 
@@ -21,7 +22,7 @@ try:
 except ImportError:  # the library without its C extension
     from websockets.utils import apply_mask
 
-__all__ = ["Address", "Line", "client_frame", "loopback"]
+__all__ = ["LONGEST_HOLD_MS", "Address", "Line", "client_frame", "loopback", "loopback_url"]
 
 Address = tuple[str, int]
 
@@ -31,6 +32,8 @@ _KEY = b64encode(bytes(range(16)))
 _ACCEPT = b64encode(sha1(_KEY + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())  # RFC 6455 4.2.2
 _MASKS = [Random("masks").randbytes(4) for _ in range(256)]
 _DATA = frozenset((BINARY, 0xC2))  # compressed only where that was offered (RFC 7692)
+LONGEST_HOLD_MS = 65_534
+"""Holds travel in 16 bits."""
 _HEAD_BYTES = 16_384
 _PER_SOURCE = 8_192  # connections from one of our addresses: ports in TIME_WAIT of an earlier run must not run us out
 _received = bytearray(65_536)  # every read goes here first: it is taken apart before the next one
@@ -43,6 +46,17 @@ def loopback(host: str) -> bool:
         return socket.inet_aton(host)[0] == 127 and host.count(".") == 3
     except OSError:
         return False
+
+
+def loopback_url(url: str) -> Address:
+    """Host and port of a `ws://` address of this machine. Raises ValueError for any other."""
+    parts = urlsplit(url if "//" in url else f"ws://{url}")
+    if parts.scheme not in ("ws", "http") or parts.hostname is None:
+        raise ValueError(f"{url!r} is no ws:// address")
+    host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
+    if not loopback(host):
+        raise ValueError(f"{host} is not in 127.0.0.0/8: load is only ever put on this machine")
+    return host, parts.port or 80
 
 
 def client_frame(first: int, payload: bytes, number: int = 0) -> bytes:

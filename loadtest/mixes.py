@@ -24,7 +24,19 @@ OTHERS: tuple[dict[str, Any], ...] = (
 )
 """The mix's last tenth."""
 
-ZEN = ("what ", "comes ", "to ", "mind ", "without ", "any ", "text ", "to ", "follow ", "and ", "then ", "more ")
+SHORT: tuple[dict[str, Any], ...] = (
+    {"mode": "words", "count": 5},
+    {"mode": "words", "count": 4, "punctuation": True, "numbers": True},
+    {"mode": "time", "seconds": 4, "language": "ar"},
+    {"mode": "time", "seconds": 5, "language": "hi"},
+    {"mode": "words", "count": 4, "language": "ko"},
+    {"mode": "text", "text": "Own practice, short."},
+    {"mode": "text", "text": "again on the clock", "seconds": 5},
+    {"mode": "zen"},
+)
+"""A few seconds of everything but quotes, which are longer."""
+
+ZEN = ("what ", "comes ", "to ", "mind ", "without ", "any ", "text ")
 """What is typed where there is no text."""
 
 
@@ -39,12 +51,14 @@ def _bench(chance: Random) -> dict[str, Any]:
 
 MIXES: dict[str, Callable[[Random], dict[str, Any]]] = {
     "mix": _bench,
+    "time5": lambda chance: {"mode": "time", "seconds": 5},
     "time15": lambda chance: {"mode": "time", "seconds": 15},
     "time30": lambda chance: {"mode": "time", "seconds": 30},
     "time60": lambda chance: {"mode": "time", "seconds": 60},
     "time600": lambda chance: {"mode": "time", "seconds": 600},
     "words25": lambda chance: {"mode": "words", "count": 25},
     "quote": lambda chance: {"mode": "quote"},
+    "short": lambda chance: chance.choice(SHORT),
     "others": lambda chance: chance.choice(OTHERS),
 }
 """By name. `mix` is the bench mix: 60 % tests of 30 s, 30 % of 60 s, 10 % others."""

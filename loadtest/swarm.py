@@ -22,7 +22,6 @@ from pathlib import Path
 from random import Random
 from time import monotonic
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -31,7 +30,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from loadtest.client import ClientOptions, TypingClient
 from loadtest.crowd import PEOPLE, Crowd
 from loadtest.engine import Engine
-from loadtest.line import Address, loopback
+from loadtest.line import Address, loopback, loopback_url
 from loadtest.meters import Meters
 from loadtest.mixes import MIXES, MixPlan
 from loadtest.report import print_report, write_json
@@ -241,17 +240,6 @@ async def missing_rows(data: Path, sessions: list[str]) -> int:
         return missing
 
 
-def _address(url: str) -> Address:
-    parts = urlsplit(url if "//" in url else f"ws://{url}")
-    if parts.scheme not in ("ws", "http") or parts.hostname is None:
-        raise click.BadParameter(f"{url!r} is no ws:// address", param_hint="--url")
-    if not loopback(parts.hostname):
-        raise click.BadParameter(
-            f"{parts.hostname} is not in 127.0.0.0/8: load is only ever put on this machine", param_hint="--url"
-        )
-    return parts.hostname, parts.port or 80
-
-
 @click.command(
     context_settings={"help_option_names": ["-h", "--help"]}, help=(__doc__ or "").replace("\n    p", "\n\b\n    p", 1)
 )
@@ -288,8 +276,8 @@ def main(
     """Replaced by the module's own text."""
     if url is not None and (kill_every is not None or server_core is not None):
         raise click.UsageError("--kill-every and --server-core are for a server of the run's own, without --url")
-    address = None if url is None else _address(url)
     try:
+        address = None if url is None else loopback_url(url)
         options = SwarmOptions(
             typists=typists,
             seconds=seconds,

@@ -1,0 +1,176 @@
+"""Typists of the load on real servers: nothing lost, results as their own scoring has them, nobody else's machine."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from loadtest.client import ClientOptions, TypingClient
+from loadtest.crowd import Crowd
+from loadtest.engine import Engine
+from loadtest.humans import play
+from loadtest.line import Line, loopback_url
+from loadtest.meters import Meters
+from loadtest.mixes import MixPlan
+from loadtest.people import read
+from loadtest.served import Served
+from loadtest.swarm import Swarm, SwarmOptions, main, missing_rows
+
+QUICK = ClientOptions(retry_ms=(50.0, 400.0), probe_every=4)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One server for the tests that leave it alive."""
+    with Served(tmp_path_factory.mktemp("served") / "data") as server:
+        yield server
+
+
+@pytest.mark.parametrize("binary", [True, False], ids=["msgpack", "json"])
+def test_a_hundred_typists_get_the_results_that_they_typed(served: Served, binary: bool) -> None:
+    options = SwarmOptions(
+        typists=100,
+        seconds=2.0,
+        mix="time5",
+        drop_per_s=10.0,
+        client=ClientOptions(binary=binary, retry_ms=(50.0, 400.0), probe_every=4),
+    )
+    swarm = Swarm(options, served.address, pid=lambda: served.pid)
+    try:
+        facts = swarm.run(progress=lambda share, what: None)
+    finally:
+        swarm.close()
+    assert facts["stored"] == facts["accepted"] == facts["checked"] == facts["started"] == 100
+    assert facts["mismatched"] == facts["doubled"] == facts["unfinished"] == 0
+    assert facts["resumed"] > 0
+    assert facts["server_cpu_percent"] > 0
+    assert facts["times_ms"]["answer"]["n"] > 0
+
+
+def test_a_server_killed_in_mid_test_loses_nothing(tmp_path: Path) -> None:
+    """Every session is stored once, with the figures of the whole log, though the server died twice meanwhile."""
+    engine, meters = Engine(), Meters()
+    crowd = Crowd(3, 40)
+    clients = [
+        TypingClient(engine, number, MixPlan(crowd, number, mix="time5", seed=3, tests=1), options=QUICK, meters=meters)
+        for number in range(40)
+    ]
+    with Served(tmp_path / "data") as server:
+        try:
+            for client in clients:
+                client.begin(server.address)
+            assert engine.run(lambda: sum(client.typing for client in clients) == 40, limit_s=20)
+            events = meters.events
+            assert engine.run(lambda: meters.events > events + 80, limit_s=10)
+            server.kill()
+            server.start()
+            assert engine.run(lambda: meters.resumed >= 40, limit_s=20)
+            assert engine.run(lambda: meters.accepted > 0, limit_s=30)
+            server.kill()  # some results are on their way
+            server.start()
+            assert engine.run(lambda: all(client.done for client in clients), limit_s=40), meters
+        finally:
+            for client in clients:
+                client.abandon()
+            engine.close()
+        server.stop()
+        assert (meters.stored, meters.checked, meters.mismatched, meters.doubled) == (40, 40, 0, 0), meters.notes
+        sessions = [session for client in clients for session in client.sessions]
+        assert len(set(sessions)) == 40
+        assert asyncio.run(missing_rows(server.data, sessions)) == 0
+
+
+def test_the_other_modes_match_too(served: Served) -> None:
+    """Words, own texts, zen, marks and numbers, other scripts; people fast enough to be done soon."""
+    engine, meters = Engine(), Meters()
+    crowd = Crowd(5, 400)
+    quickest = sorted(range(400), key=lambda number: -crowd.person(number).typist.wpm)[:40]
+    clients = [
+        TypingClient(
+            engine,
+            number,
+            MixPlan(crowd, number, mix="short", seed=7, tests=1),
+            options=ClientOptions(holds=number % 2 == 0),
+            meters=meters,
+        )
+        for number in quickest
+    ]
+    try:
+        for client in clients:
+            client.begin(served.address)
+        engine.run(lambda: all(client.done for client in clients), limit_s=20)
+    finally:
+        for client in clients:
+            client.abandon()
+        engine.close()
+    assert meters.checked == meters.stored == 40
+    assert (meters.mismatched, meters.doubled) == (0, 0), meters.notes
+
+
+@pytest.mark.reference
+def test_no_person_is_void(served: Served, reference_data: Path) -> None:
+    """Real people's shortest sessions, at their own pace, all at once."""
+    people = read(reference_data / "humans" / "typing.jsonl.gz").values()
+    shortest = sorted((recording for recordings in people for recording in recordings), key=lambda one: sum(one.gaps))[
+        :300
+    ]
+    meters, missing = play(served.address, [[one] for one in shortest], options=QUICK, limit_s=30)
+    assert (missing, meters.mismatched, meters.checked) == (0, 0, 300), meters.notes
+    assert meters.verdicts["void"] == 0
+    assert meters.verdicts["review"] <= 1
+
+
+@pytest.mark.parametrize("url", ["ws://192.0.2.1:80/ws", "ws://example.org/ws", "ws://0.0.0.0:1/", "ws://128.0.0.1/"])
+def test_other_machines_are_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"127\.0\.0\.0/8"):
+        loopback_url(url)
+    with pytest.raises(ValueError, match=r"127\.0\.0\.0/8"):
+        Line(Engine(), 0).connect((url.split("/")[2].split(":")[0], 80), None)
+    ran = CliRunner().invoke(main, ["--url", url])
+    assert ran.exit_code == 2
+    assert "127.0.0.0/8" in ran.output
+
+
+def test_the_command_reports(served: Served, tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    host, port = served.address
+    options = f"--typists 5 --seconds 1 --mode time5 --quiet --url ws://{host}:{port}/ws --json {file}"
+    ran = CliRunner().invoke(main, options.split())
+    assert ran.exit_code == 0, ran.output
+    assert "finish to stored" in ran.output
+    facts = json.loads(file.read_text())
+    assert (facts["stored"], facts["mismatched"], facts["server_cpu_percent"]) == (5, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--typists", "0"], "typists is 0"),
+        (["--seconds", "0"], "seconds"),
+        (["--kill-every", "5", "--url", "ws://127.0.0.1:1/ws"], "of the run's own"),
+        (["--kill-every", "0.1"], "at least 1 second"),
+    ],
+)
+def test_wrong_options_are_told(options: list[str], said: str) -> None:
+    ran = CliRunner().invoke(main, options)
+    assert ran.exit_code == 2
+    assert said in ran.output
+
+
+def test_nobody_there_is_an_end_too() -> None:
+    """A client without a server gives up after its tries."""
+    engine, meters = Engine(), Meters()
+    client = TypingClient(
+        engine,
+        0,
+        MixPlan(Crowd(1, 1), 0, mix="time5", seed=1),
+        options=ClientOptions(tries=3, retry_ms=(1.0, 2.0)),
+        meters=meters,
+    )
+    client.begin(("127.0.0.1", 1))
+    assert engine.run(lambda: client.done, limit_s=5)
+    assert meters.errors["gave up"] == 1
+    engine.close()
