@@ -694,6 +694,19 @@ def test_a_log_typed_before_the_test_was_opened_and_sent_at_once_is_flagged(
     assert ("drift_ms" in [reason.name for reason in result.reasons]) is flagged
 
 
+def test_holds_that_come_late_are_no_drift() -> None:
+    """A key that is let go long after the last event comes in a frame without events: it says nothing of clocks."""
+    player = Player(TestOptions(mode="time", seconds=10))
+    player.type(list(player.material.text[:40]))
+    receipt = player.tick()
+    assert receipt is not None
+    assert player.session.keys(player.n, [], [player.n - 1, 3000], now_ms=player.now_ms + 3000) is None
+    assert player.session.finish(player.n, now_ms=player.now_ms + 5200) is None
+    result = player.session.settle(node="n")
+    assert result.drift_ms == pytest.approx(0)
+    assert "drift_ms" not in [reason.name for reason in result.reasons]
+
+
 def test_lag_that_recovers_is_no_drift() -> None:
     player = Player(TestOptions("time", seconds=60))
     text = player.material.text
