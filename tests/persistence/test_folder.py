@@ -3,6 +3,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from persistence.errors import FolderError, StoreError
 from persistence.folder import DataFolder
@@ -39,6 +40,24 @@ def test_a_folder_that_anybody_may_write_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     with pytest.raises(FolderError, match="chmod 700"):
         DataFolder(tmp_path).open()
+
+
+def test_a_folder_that_others_may_read_is_said(tmp_path: Path) -> None:
+    """It may be meant, for a group of operators: it works, but not without a word."""
+    tmp_path.chmod(0o750)
+    with capture_logs() as said:
+        DataFolder(tmp_path).open()
+    assert [(line["log_level"], line["mode"]) for line in said] == [("warning", "0750")]
+    tmp_path.chmod(0o700)
+    with capture_logs() as said:
+        DataFolder(tmp_path).open()
+    assert said == []
+
+
+async def test_a_folder_that_cannot_be_locked_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(FolderError, match="cannot lock"):
+        await DataFolder(tmp_path).__aenter__()
 
 
 async def test_a_full_volume_and_a_lost_folder_fail_the_ping(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 
 from persistence.lock import FileLock
 
@@ -62,3 +64,28 @@ def test_a_damaged_lock_file_names_no_process(tmp_path: Path) -> None:
     path = tmp_path / "x.lock"
     path.write_bytes(b"\xff\x00 not a number")
     assert FileLock.holder(path) == FileLock.holder(tmp_path / "none") == "another process"
+
+
+def test_holders_who_remove_the_file_never_overlap(tmp_path: Path) -> None:
+    """Who waited for a lock whose file is removed meanwhile tries the new file: at any time there is one holder."""
+    path = tmp_path / "x.lock"
+    alone = Lock()
+
+    def hold_often() -> int:
+        for _ in range(300):
+            lock = FileLock.wait_for(path)
+            assert alone.acquire(blocking=False), "two holders at once"
+            alone.release()
+            lock.release(remove=True)
+        return 300
+
+    with ThreadPoolExecutor(4) as threads:
+        assert [done.result() for done in [threads.submit(hold_often) for _ in range(4)]] == [300] * 4
+    assert not path.exists()
+
+
+def test_a_lock_holds_even_where_its_holder_cannot_be_written() -> None:
+    lock = FileLock.take(Path("/dev/full"))
+    assert lock is not None
+    assert FileLock.take(lock.path) is None
+    lock.release()

@@ -10,8 +10,8 @@ import pytest
 
 from persistence.errors import StoreError
 from persistence.lock import FileLock
-from persistence.stream import Spool, SpoolOptions
-from persistence.stream.spoolfile import open_slot
+from persistence.stream import Spool, SpoolOptions, spoolfile
+from persistence.stream.spoolfile import Row, open_slot
 from tests.persistence.samples import sample
 from tests.persistence.stream.test_spool import crash, drain
 
@@ -167,6 +167,62 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot use the spool folder"):
         open_slot(tmp_path / "file" / "spool", max_file_bytes=2**20, now_ms=0)
+
+
+def refused(folder: Path, *, match: str, max_file_bytes: int = 2**20) -> StoreError:
+    """Open a folder whose spool cannot be opened; nobody may be kept out by a lock afterwards."""
+    with pytest.raises(StoreError, match=match) as raised:
+        open_slot(folder, max_file_bytes=max_file_bytes, now_ms=123)
+    lock = FileLock.take(folder / "spool-0.lock")
+    assert lock is not None, "a refused start keeps no lock"
+    lock.release()
+    return raised.value
+
+
+def test_a_spool_that_cannot_be_opened_is_a_clear_error(tmp_path: Path) -> None:
+    """Here its name is a folder's; it is no damage, so nothing is renamed."""
+    (tmp_path / "spool-0.db").mkdir()
+    refused(tmp_path, match="cannot open the spool")
+    assert names(tmp_path) == {"spool-0.db", "spool-0.lock"}
+
+
+async def test_a_spool_that_another_process_left_and_cannot_be_opened_stays(tmp_path: Path) -> None:
+    (tmp_path / "spool-1.db").mkdir()
+    async with Spool(tmp_path) as spool:
+        await spool.put(sample())
+        assert await drain(spool) == [sample()]
+    assert (tmp_path / "spool-1.db").is_dir()
+
+
+async def test_a_damaged_spool_that_does_not_fit_is_refused_and_kept(tmp_path: Path) -> None:
+    async with Spool(tmp_path) as spool:
+        for i in range(20):
+            await spool.put(sample(i, replay_bytes=10_000))
+    content = bytearray((tmp_path / "spool-0.db").read_bytes())
+    content[36:40] = (7).to_bytes(4, "big")  # the count of free pages, in the file's header
+    (tmp_path / "spool-0.db").write_bytes(content)
+    refused(tmp_path, match="full", max_file_bytes=65_536)
+    assert (tmp_path / "spool-0.damaged-123.db").read_bytes() == content
+
+
+def test_a_folder_whose_spools_are_all_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spoolfile, "_SLOTS", 2)
+    slots = [open_slot(tmp_path, max_file_bytes=2**20, now_ms=0) for _ in range(2)]
+    with pytest.raises(StoreError, match=r"all 2 spools of .* are in use"):
+        open_slot(tmp_path, max_file_bytes=2**20, now_ms=0)
+    for slot in slots:
+        slot.connection.close()
+        slot.lock.release()
+
+
+def test_deleting_leaves_what_comes_next_as_durable_as_before(tmp_path: Path) -> None:
+    """Deleting waits for no disk; the next result does."""
+    slot = open_slot(tmp_path, max_file_bytes=2**20, now_ms=0)
+    spoolfile.insert(slot.connection, [Row(1, 0, 0, b"x")])
+    spoolfile.delete(slot.connection, [1])
+    assert slot.connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    slot.connection.close()
+    slot.lock.release()
 
 
 def test_a_killed_process_leaves_its_spool_to_the_next(tmp_path: Path) -> None:
