@@ -9,7 +9,7 @@ from session.machine import Breach, Due, Gap, Refused, TypingSession
 from session.messages import Error
 from session.options import SessionLimits, TestOptions
 from session.receipt import KeyRing, Receipt, Ticket, hash_of
-from session.resume import Claim
+from session.resume import Claim, Takeover
 from session.state import Illegal, State
 from tests.session.play import (
     EPOCH_MS,
@@ -291,6 +291,28 @@ def test_resumes_add_up() -> None:
     assert result.seen_live == 15 - 6 - 2
 
 
+def test_slack_adds_up_over_resumes() -> None:
+    """What a receipt says of earlier resumes is carried on by the next one."""
+    player = typed()
+    player.tick()
+    for away_ms in (8000, 9000):
+        player.move(after_ms=away_ms)
+        player.note(100, "t")
+        player.session.keys(player.n - 1, player.log[-2:], None, now_ms=player.now_ms + away_ms)
+        assert player.zero_ms is not None
+        player.zero_ms += away_ms  # from now on all arrives so much later
+        player.tick()
+    player.session.finish(player.n, now_ms=player.now_ms)
+    assert player.session.settle(node="n").slack_ms == 8000 + 9000
+
+
+def test_a_receipt_holds_what_32_bits_hold() -> None:
+    takeover = Takeover(seen_n=0, offset_ms=0, log_n=1, resumed_ms=0)
+    takeover.caught_up(1, scored=1, client_ms=0.6)
+    takeover.arrived(2.0**40)
+    assert takeover.account() == (1, 1, 2**32 - 1, False)
+
+
 def test_slack_survives_a_crash_before_it_was_measured() -> None:
     """The receipt of a resumed test that nobody typed on keeps the clocks as they were."""
     player = typed()
@@ -386,7 +408,9 @@ def test_a_log_beyond_the_most_events() -> None:
     first = player.session.settle(node="n")
     assert player.move(after_ms=100) is None
     assert player.session.ended
-    assert player.session.settle(node="n").core_hash == first.core_hash
+    result = player.session.settle(node="n")
+    assert result.core_hash == first.core_hash
+    assert (result.seen_live, result.unseen_ms) == (0, 2999 * 30)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 700])
