@@ -13,6 +13,7 @@ from typing import Final
 from config.edge import EdgeOptions
 from config.gateway import ConnectionOptions
 from gateway.codec import JSON, MSGPACK
+from gateway.connection import FRAME_COST, RARE_COST, RESUME_COST
 from session import receipt
 from session.machine import TypingSession
 from session.messages import (
@@ -120,10 +121,11 @@ def limits() -> str:
         ("starts of a user", f"{connection.starts_per_s:g}/s, {connection.starts_burst} at once"),
         (
             "bytes of a client",
-            f"{connection.bytes_per_s:,}/s, {connection.burst_bytes:,} at once; each frame counts as 48 more",
+            f"{connection.bytes_per_s:,}/s, {connection.burst_bytes:,} at once; each frame counts as {FRAME_COST} more, "
+            f"a ping or fragment as {RARE_COST}, a `resume` as {RESUME_COST:,}",
         ),
         ("until `auth`", f"{connection.auth_deadline_s:g} s"),
-        ("silence", f"{2 * connection.heartbeat_s:g} s"),
+        ("silence, and a timed test's last ping without its pong", f"{2 * connection.heartbeat_s:g} s"),
         ("a session without its connection", f"{session.detached_ms // 1000} s"),
         ("a ticket", f"{session.ticket_ms // 86_400_000} days"),
         ("connections of an address that are not `ready` yet", f"{edge.pending_per_address:,} (IPv6: of a /64)"),
