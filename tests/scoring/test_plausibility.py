@@ -141,6 +141,22 @@ def test_equal_holds_are_review_and_holds_of_no_length_count_as_missing() -> Non
     assert missing == judge(events)
 
 
+@pytest.mark.parametrize("n", [150, 400])
+def test_holds_drawn_one_by_one_do_not_speak_for_a_log_and_those_of_a_person_do(n: int) -> None:
+    """However many there are: of many only some are asked."""
+    chance = Random(18)
+    spoken = Counter[tuple[str, bool]]()
+    for seed in range(20):
+        events = drawn(n, lambda: chance.lognormvariate(4.9, 0.5))
+        drawn_holds = {at: round(chance.gauss(95, 22)) for at in range(n)}
+        for who, holds in (("program", drawn_holds), ("person", person(seed, n)[1])):
+            verdict = judge(events, holds)
+            if "hold_order" in verdict.features:  # else the gaps have some order by chance: holds are not asked
+                spoken[who, verdict.features["order"] > 0.2] += 1
+    assert spoken["program", True] == 0 < spoken["program", False]
+    assert spoken["person", True] > 3 * spoken["person", False]
+
+
 @pytest.mark.parametrize("input", ["keyboard", "touch"])
 def test_even_holds_say_nothing_for_a_log_without_order(input: InputKind) -> None:  # noqa: A002  # the protocol's name
     """A program's holds are no order; nor is a touch typist asked how much holds differ."""
