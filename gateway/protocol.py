@@ -121,8 +121,8 @@ def limits() -> str:
         ("starts of a user", f"{connection.starts_per_s:g}/s, {connection.starts_burst} at once"),
         (
             "bytes of a client",
-            f"{connection.bytes_per_s:,}/s, {connection.burst_bytes:,} at once; each frame counts as {FRAME_COST} more, "
-            f"a ping or fragment as {RARE_COST}, a `resume` as {RESUME_COST:,}",
+            f"{connection.bytes_per_s:,}/s, {connection.burst_bytes:,} at once; "
+            f"each frame counts as {FRAME_COST} more, a ping or fragment as {RARE_COST}, a `resume` as {RESUME_COST:,}",
         ),
         ("until `auth`", f"{connection.auth_deadline_s:g} s"),
         ("silence, and a timed test's last ping without its pong", f"{2 * connection.heartbeat_s:g} s"),
