@@ -10,7 +10,6 @@ safe: results are in the spool, running tests with their clients.
 import asyncio
 import errno
 import os
-import secrets
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -27,6 +26,7 @@ from gateway.api import Parts, admin_app, public_app
 from gateway.api.health import Health
 from gateway.api.pages import Pages
 from gateway.auth import Authenticator
+from gateway.chance import Chance
 from gateway.codec import CODECS
 from gateway.connection import Connection
 from gateway.edge import Edge
@@ -137,12 +137,13 @@ class Gateway:
         settings, metrics = self.settings, self.metrics
         loop = asyncio.get_running_loop()
         enter = opening.enter_async_context
+        chance = Chance()
         self._tls = tls_context(settings)
         edge_options = settings.edge
 
         folder = await enter(DataFolder(settings.node.data, min_free_bytes=settings.spool.min_free_bytes))
         ring = await asyncio.to_thread(load_keys, folder.keys, now_ms=_epoch_ms(), entropy=os.urandom)
-        authenticator = self._authenticator = await enter(Authenticator(settings.auth, ring))
+        authenticator = self._authenticator = await enter(Authenticator(settings.auth, ring, chance=chance))
         catalogue = await enter(EmbeddedCatalogue(folder.catalogue, settings.catalogue))
         store = await enter(SqliteResults(folder.results, settings.results, wrote=metrics.db_write))
         cache = await enter(MemoryCache(settings.cache))
@@ -164,7 +165,7 @@ class Gateway:
             metrics=metrics,
             frame_bytes=settings.wire.message_bytes,
             epoch_ms=_epoch_ms,
-            random_bits=secrets.randbits,
+            random_bits=chance,
         )
         hub.start()
         opening.push_async_callback(hub.stop)

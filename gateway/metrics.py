@@ -8,6 +8,7 @@ of series is bounded. Names stay as they are: dashboards and alarms hang on them
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Protocol
 
 from prometheus_client import (
@@ -130,6 +131,7 @@ class Metrics:
         self._closes = Counter("typegate_ws_closes", "Ended WebSockets by close code", ["code"], registry=registry)
         self._errors = Counter("typegate_errors", "`error` messages sent, by code", ["code"], registry=registry)
         self._auths = Counter("typegate_auth", "Identifications", ["kind", "outcome"], registry=registry)
+        self._auth = cache(self._auths.labels)  # finding a child takes six times as long as counting with it
         self._results = Counter(
             "typegate_results_submitted", "Results handed to the spool", ["mode", "verdict"], registry=registry
         )
@@ -203,7 +205,7 @@ class Metrics:
 
     def auth(self, kind: str, outcome: str) -> None:
         """Count an identification: kind `guest` or `jwt`, outcome `ok` or the refusal's code."""
-        self._auths.labels(kind, outcome).inc()
+        self._auth(kind, outcome).inc()
 
     def result(self, mode: str, verdict: str) -> None:
         """Count a result handed to the spool."""
