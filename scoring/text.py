@@ -125,22 +125,6 @@ class Passage:
     _breaks: bytes | None = None
     _word_lengths: bytes | None = None
 
-    @classmethod
-    def of_words(cls, words: Iterable[Word]) -> "Passage":
-        """Make a passage of words that `prepare` made, in any order, sharing their objects.
-
-        They stand as they are: with closing spaces, the last one without where the test is not timed.
-        """
-        chosen = tuple(words)
-        plain = all(isinstance(word, str) for word in chosen)
-        spaced = all(word[-1] == " " for word in chosen[:-1])
-        return cls(
-            "".join(["".join(word) for word in chosen]),
-            chosen,
-            None if plain else bytes([len(cluster) for word in chosen for cluster in word]),
-            None if spaced else bytes(map(len, chosen)),
-        )
-
     @property
     def breaks(self) -> list[int] | None:
         """Code points of each cluster over the whole text, in order; None where every cluster is one code point."""

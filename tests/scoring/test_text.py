@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scoring.text import (
     CLUSTER_BYTES,
     RUN_CLUSTERS,
-    Passage,
     TextError,
     TextLimits,
     clusters,
@@ -132,16 +131,6 @@ def test_preparing_is_nfc_and_splits_as_the_whole_text_does(text: str) -> None:
     assert prepare(passage.text, timed=False) == passage
     assert max(len(cluster.encode()) for word in passage.words for cluster in word) <= CLUSTER_BYTES
     assert max(map(len, passage.words)) <= RUN_CLUSTERS + 1
-
-
-@given(st.lists(st.sampled_from(["ab cd", "नमस्ते है", "東京", "x"]), min_size=1, max_size=5), st.booleans())
-def test_a_passage_of_words_is_the_passage_of_their_text(texts: list[str], timed: bool) -> None:
-    words = [word for text in texts for word in prepare(text, timed=True).words]
-    if not timed:
-        words[-1] = words[-1][:-1]
-    passage = Passage.of_words(words)
-    assert passage == prepare(passage.text, timed=timed)
-    assert all(ours is theirs for ours, theirs in zip(passage.words, words, strict=True))
 
 
 @pytest.mark.parametrize(
