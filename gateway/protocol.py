@@ -122,7 +122,8 @@ def limits() -> str:
         (
             "bytes of a client",
             f"{connection.bytes_per_s:,}/s, {connection.burst_bytes:,} at once; "
-            f"each frame counts as {FRAME_COST} more, a ping or fragment as {RARE_COST}, a `resume` as {RESUME_COST:,}",
+            f"each frame counts as {FRAME_COST} more, a ping or fragment as {RARE_COST}, "
+            f"a `resume` as {RESUME_COST:,}",
         ),
         ("until `auth`", f"{connection.auth_deadline_s:g} s"),
         ("silence, and a timed test's last ping without its pong", f"{2 * connection.heartbeat_s:g} s"),
