@@ -13,6 +13,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response
 
 from gateway.api.pages import Asset
+from gateway.api.problems import describe
 
 __all__ = ["render", "router"]
 
@@ -133,7 +134,7 @@ def router(app: FastAPI) -> APIRouter:
 
     def asset(name: str) -> Asset:
         if not made:
-            api = app.openapi()
+            api = describe(app.openapi())
             made["json"] = Asset.of(json.dumps(api, separators=(",", ":")).encode(), ".json")
             made["html"] = Asset.of(render(api).encode(), ".html")
             made["css"] = Asset.of(STYLE.encode(), ".css")

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-__all__ = ["Problem", "ProblemDetails", "install", "problem_response"]
+__all__ = ["Problem", "ProblemDetails", "describe", "install", "problem_response"]
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -55,6 +55,24 @@ def problem_response(
     return Response(
         orjson.dumps(body), status, media_type=MEDIA_TYPE, headers={"cache-control": "no-store", **(headers or {})}
     )
+
+
+def describe(api: dict[str, Any]) -> dict[str, Any]:
+    """Say in an OpenAPI document what the errors look like; the framework would write a shape of its own for 422."""
+    schemas = api.get("components", {}).get("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    shape = {"schema": {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"}}
+    for methods in api["paths"].values():
+        for operation in methods.values():
+            for status, response in operation["responses"].items():
+                if status >= "400" and "content" in response:
+                    response["content"] = {MEDIA_TYPE: shape}
+                    if status == "422":
+                        response["description"] = (
+                            "A parameter makes no sense; the answer says which and what is allowed"
+                        )
+    return api
 
 
 def install(app: FastAPI) -> None:

@@ -219,7 +219,12 @@ def router(
             raise Problem(422, str(fault)) from None
         return private(await heavy.in_thread(partial(keyed, one, again)))
 
-    @routes.get("/users/{id}/results", response_model=ResultList, summary="A user's results, newest first")
+    @routes.get(
+        "/users/{id}/results",
+        response_model=ResultList,
+        summary="A user's results, newest first",
+        responses={403: {"model": ProblemDetails, "description": "They are another user's"}},
+    )
     async def results(
         id: Annotated[str, Path(description="The user's id, or `me`")],  # noqa: A002
         known: Known,
