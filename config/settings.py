@@ -32,6 +32,7 @@ from config.gateway import (
     NodeOptions,
     StopOptions,
     TlsOptions,
+    host_name,
 )
 from persistence.cache import MemoryCacheOptions
 from persistence.catalogue import CatalogueOptions
@@ -186,6 +187,20 @@ def load(
     return settings
 
 
+_EXPECTED = {
+    "tuple_type": 'it must be a list, such as ["a", "b"]',
+    "path_type": "it must be a path, as text",
+    "string_type": "it must be text",
+    "bool_parsing": "it must be true or false",
+    "bool_type": "it must be true or false",
+    "int_parsing": "it must be a whole number",
+    "int_type": "it must be a whole number",
+    "int_from_float": "it must be a whole number",
+    "float_parsing": "it must be a number",
+    "float_type": "it must be a number",
+}
+"""What is allowed, where the library says it in words for programmers."""
+
 Given = tuple[str, str, object, str]
 """Section, name, value, origin. An empty name: the section itself is the value, and no table."""
 
@@ -287,7 +302,7 @@ def _section(section: str, kind: type[Any], given: Mapping[str, tuple[object, st
             values[name] = TypeAdapter(types[name]).validate_python(raw)
         except ValidationError as fault:
             for error in fault.errors():
-                text = error["msg"].removeprefix("Value error, ")
+                text = _EXPECTED.get(error["type"]) or error["msg"].removeprefix("Value error, ")
                 place = "".join(f"[{part}]" for part in error["loc"] if isinstance(part, int))
                 faults.append(Fault(f"{section}.{name}{place}", origin, f"is {raw!r}; {text[0].lower()}{text[1:]}."))
     while True:
@@ -318,6 +333,10 @@ def _across(settings: Settings) -> list[Fault]:
     """What no section can see alone."""
     faults = []
     server, admin = settings.server, settings.admin
+    try:
+        host_name("host", server.host)  # an empty one would be taken for all addresses, and is seldom meant so
+    except ValueError as fault:
+        faults.append(Fault("server.host", settings.origin("server.host"), f"{fault}."))
     if admin.enabled and server.port and server.port == admin.port:
         faults.append(
             Fault(

@@ -140,6 +140,30 @@ def test_sections_that_do_not_fit_each_other_are_seen(in_folder: Path) -> None:
     assert load(environ={"TYPEGATE_SERVER_PORT": "9080", "TYPEGATE_ADMIN_ENABLED": "no"}).server.port == 9080
 
 
+def test_an_empty_host_is_not_taken_for_all_addresses(in_folder: Path) -> None:
+    (fault,) = faults(environ={"TYPEGATE_SERVER_HOST": ""})
+    assert fault.setting == "server.host"
+    assert "0.0.0.0" in fault.message
+
+
+@pytest.mark.parametrize(
+    ("line", "allowed"),
+    [
+        ('[server]\norigins = "https://a.example"', "a list"),
+        ("[node]\ndata = 5", "a path"),
+        ("[auth]\nissuer = 3", "text"),
+        ('[auth]\nguests = "maybe"', "true or false"),
+        ('[server]\nport = "x"', "a whole number"),
+        ("[server]\nport = 80.5", "a whole number"),
+        ('[stop]\ngrace_s = "long"', "a number"),
+    ],
+)
+def test_a_wrong_type_is_told_in_words(in_folder: Path, line: str, allowed: str) -> None:
+    write(in_folder, line)
+    (fault,) = faults()
+    assert fault.message.endswith(f"it must be {allowed}.") or f"it must be {allowed}," in fault.message
+
+
 @pytest.mark.parametrize("text", ["a b, c", '["a b", "c"]', " a b ,c,"])
 def test_lists_of_the_environment_are_json_or_have_commas(in_folder: Path, text: str) -> None:
     settings = load(environ={"TYPEGATE_SERVER_TRUSTED_PROXIES": text.replace("a b", "10.0.0.0/8").replace("c", "::1")})
