@@ -40,7 +40,7 @@ class Finding:
     epilog=examples(
         "typegate check",
         "typegate check --config /etc/typegate.toml --data /var/lib/typegate",
-        "typegate check --settings               show every setting and where it came from",
+        "typegate check --settings               also show what is not the default, and who set it",
     )
 )
 @settings_flags

@@ -1,6 +1,7 @@
 """`typegate replay`: score a stored result again and say whether the digits agree."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,9 @@ def replay(result: str, config: Path | None, data: Path | None, export: Path | N
     _show(stored, again)
     if export is not None:
         try:
-            export.write_bytes(stored.pack())
+            # its owner's alone: keystroke timing identifies people
+            with open(export, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+                file.write(stored.pack())
         except OSError as fault:
             raise Failed(f"{export} cannot be written: {fault.strerror}.") from None
     if not again.agrees:
@@ -89,7 +92,7 @@ def _from_file(path: Path) -> "Result":
     except OSError as fault:
         raise Failed(f"{path} cannot be read: {fault.strerror}.") from None
     except Damaged as fault:
-        raise Failed(f"{path} is no exported result: {fault}.") from None
+        raise Failed(f"{path} is no exported result: {str(fault).rstrip('.')}.") from None
 
 
 async def _from_store(database: Path, session: bytes, settings: "Settings") -> "Result | None":

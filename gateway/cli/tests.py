@@ -140,7 +140,7 @@ def list_(
     from rich.console import Console
     from rich.table import Table
 
-    shelf = asyncio.run(_shelf(_catalogue(config, data)))
+    shelf = asyncio.run(_shelf(_catalogue(config, data, make=False)))
     console = Console()
     if not (category or difficulty or after):
         lists = Table("language", "name", "words", "version", title="Word lists", title_justify="left")
@@ -171,7 +171,7 @@ def list_(
 @click.option("--version", type=int, metavar="N", help="An earlier version.")
 def show(id_: int, config: Path | None, data: Path | None, version: int | None) -> None:
     """Show a passage."""
-    shelf = asyncio.run(_shelf(_catalogue(config, data)))
+    shelf = asyncio.run(_shelf(_catalogue(config, data, make=False)))
     test = shelf.test(id_, version)
     if test is None:
         of_version = "" if version is None else f" of version {version}"
@@ -185,13 +185,16 @@ def show(id_: int, config: Path | None, data: Path | None, version: int | None) 
     click.echo(test.text)
 
 
-def _catalogue(config: Path | None, data: Path | None) -> "EmbeddedCatalogue":
+def _catalogue(config: Path | None, data: Path | None, *, make: bool = True) -> "EmbeddedCatalogue":
+    """The data folder's catalogue; where there is none, it is made, or only what is built in is shown."""
     from persistence.catalogue import EmbeddedCatalogue
     from persistence.errors import FolderError
     from persistence.folder import DataFolder
 
     settings = read_settings(config, {"node.data": ("--data", data)})
     folder = DataFolder(settings.node.data)
+    if not make and not folder.catalogue.exists() and (folder.path.is_dir() or not folder.path.exists()):
+        return EmbeddedCatalogue(None, settings.catalogue)
     try:
         folder.open()
     except FolderError as fault:

@@ -200,6 +200,14 @@ async def test_check_with_faulty_settings_ends_with_2(tmp_path: Path) -> None:
 # --- tests ---
 
 
+@pytest.mark.parametrize("words", [["list"], ["show", "1000000001"]], ids=["list", "show"])
+async def test_looking_at_what_is_built_in_makes_no_folder(tmp_path: Path, words: list[str]) -> None:
+    code, shown, errors = await command("tests", *words, folder=tmp_path)
+    assert code == 0, errors
+    assert "After the rain" in shown
+    assert os.listdir(tmp_path) == []
+
+
 async def test_imported_tests_are_listed_and_shown(tmp_path: Path) -> None:
     rows = [
         {"title": "Of foxes", "text": "The quick brown fox jumps over the lazy dog.", "category": "zoo"},
