@@ -34,6 +34,8 @@ class Contender:
     module: str | None = None
     """A Python module that must be there."""
     speaks: Literal["websocket", "raw", "deflate"] = "websocket"
+    spins: bool = False
+    """It polls without waiting: its CPU time measures nothing unless it is busy all the time."""
 
     def command(self) -> list[str] | str:
         """The program and its arguments but for the work; or why it is not here."""
@@ -54,7 +56,9 @@ class Contender:
 
 CONTENDERS = (
     Contender("raw TCP", "uvloop, no WebSocket: the floor for Python", "python", "raw", speaks="raw"),
-    Contender("uWebSockets", "C++, by PyPI socketify", "python", "uwebsockets", "socketify"),
+    Contender(
+        "uWebSockets", "C++, by PyPI socketify (calls Python, polls)", "python", "uwebsockets", "socketify", spins=True
+    ),
     Contender("typegate's wire", "edge and wire, plain Python", "python", "wire"),
     Contender("picows", "Cython", "python", "picows", "picows"),
     Contender("gorilla", "Go, GOMAXPROCS=1", "go", ""),

@@ -237,6 +237,8 @@ def _once(
 ) -> dict[str, float]:
     if work == "paced":
         contender = by_name[name]
+        if contender.spins:
+            raise RuntimeError("polls: no measure")
         child = contender.child("paced", core=bench.server_core)
         if isinstance(child, str):
             raise RuntimeError(child)
