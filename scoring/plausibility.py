@@ -136,8 +136,6 @@ _SAME_MS = 2.0
 """Equal gaps come out so far apart at most when the running time is rounded to whole ms."""
 _COARSE_MS = 25
 _COARSEST_MS = 100
-_HOLDS_ASKED = 200
-"""More holds of a part are not asked: they only ever speak for a typist, and so many tell."""
 _ROUNDED = 1e-4
 """What rounding may take off a feature."""
 _ORDERLY = 0.3
@@ -353,12 +351,8 @@ class _Holds:
         return l_moments([hold - 1 for hold in self.rising])[1]
 
     def order(self) -> float:
-        """How well each is foretold by the others; of many, of every second, third ... only."""
-        step = -(-len(self.lasted) // _HOLDS_ASKED)
-        if step == 1:
-            return order(mid_ranks(self.lasted, self.rising), self.keys, self.kinds)
-        some = self.lasted[::step]
-        return order(mid_ranks(some, sorted(some)), self.keys[::step], self.kinds[::step])
+        """How well each is foretold by the others."""
+        return order(mid_ranks(self.lasted, self.rising), self.keys, self.kinds)
 
 
 def _claimed(gaps: Sequence[float], limit: float, features: dict[str, float]) -> Generator[None, None, None]:

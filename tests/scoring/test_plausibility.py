@@ -143,7 +143,6 @@ def test_equal_holds_are_review_and_holds_of_no_length_count_as_missing() -> Non
 
 @pytest.mark.parametrize("n", [150, 400])
 def test_holds_drawn_one_by_one_do_not_speak_for_a_log_and_those_of_a_person_do(n: int) -> None:
-    """However many there are: of many only some are asked."""
     chance = Random(18)
     spoken = Counter[tuple[str, bool]]()
     for seed in range(20):
