@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from persistence.errors import SpoolFull, StoreError
 from persistence.stream import Spool, SpoolOptions
@@ -159,10 +160,16 @@ async def test_bytes_are_limited_too(tmp_path: Path) -> None:
 
 
 async def test_little_room_on_the_volume_refuses_new_tests_only(tmp_path: Path) -> None:
-    async with Spool(tmp_path, SpoolOptions(min_free_bytes=2**62)) as spool:
-        assert spool.refusal is not None
-        assert "free on the spool's volume" in spool.refusal
-        await spool.put(sample())
+    with capture_logs() as logged:
+        async with Spool(tmp_path, SpoolOptions(min_free_bytes=2**62, probe_ms=1)) as spool:
+            assert spool.refusal is not None
+            assert "free on the spool's volume" in spool.refusal
+            await spool.put(sample())
+            for _ in range(3):
+                await asyncio.sleep(0.002)
+                await spool.sync()
+    told = [line for line in logged if "nearly full" in line["event"]]
+    assert len(told) == 1, "an operator is told, once"
 
 
 @pytest.mark.parametrize(
@@ -352,6 +359,19 @@ async def test_a_refused_row_is_kept_and_tried_again_at_the_next_start(tmp_path:
         assert (spool.facts().refused_rows, spool.facts().oldest_age_ms) == (1, 0)
     async with Spool(tmp_path) as spool:
         assert await drain(spool) == [sample(0)]
+
+
+async def test_what_was_set_aside_is_not_the_oldest_that_waits(tmp_path: Path) -> None:
+    now_ms = 1_000
+    async with Spool(tmp_path, clock_ms=lambda: now_ms) as spool:
+        await spool.put(sample(0))
+        now_ms = 3_000
+        await spool.put(sample(1))
+        first, _ = await spool.take(10)
+        now_ms = 4_000
+        assert spool.facts().oldest_age_ms == 3_000
+        await spool.refuse(first, "no")
+        await until(lambda: spool.facts().oldest_age_ms == 1_000)
 
 
 async def test_many_unreadable_rows_hide_nothing_behind_them(tmp_path: Path) -> None:
