@@ -70,6 +70,7 @@ class Gateway:
         self.health: Health
         self._edge: Edge
         self._admin: Edge | None = None
+        self._spool: Spool
         self._stream: InProcessStream
         self._tls: ssl.SSLContext | None = None
         self._opened = AsyncExitStack()
@@ -117,8 +118,9 @@ class Gateway:
         await _unless(hurry, self.hub.drain(grace_s=stop.grace_s))
         if hurry.is_set():
             await self.hub.drain(grace_s=0)
-        if not await _unless(hurry, self._stream.flush(timeout_ms=round(stop.flush_s * 1000))):
-            log.warning("some results are not in the store yet; they are safe in the spool until the next start")
+        flushed = await _unless(hurry, self._stream.flush(timeout_ms=round(stop.flush_s * 1000)))
+        if not flushed and (rows := self._spool.facts().rows):
+            log.warning("some results are not in the store yet; they are safe in the spool", rows=rows)
 
     def reload(self) -> None:
         """Read certificate and key files again (SIGHUP); what cannot be read leaves the old ones in place."""
@@ -148,7 +150,7 @@ class Gateway:
         store = await enter(SqliteResults(folder.results, settings.results, wrote=metrics.db_write))
         cache = await enter(MemoryCache(settings.cache))
         recent = RecentResults(cache, store)
-        spool = await enter(Spool(folder.spool, settings.spool))
+        spool = self._spool = await enter(Spool(folder.spool, settings.spool))
 
         texts = Texts(catalogue, limits=settings.session)
         await texts.warm()

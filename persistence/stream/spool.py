@@ -178,6 +178,8 @@ class Spool:
         facts = os.stat(slot.path)
         self._slot, self._identity = slot, (facts.st_dev, facts.st_ino)
         self._free_bytes = free_bytes(self._folder)
+        if self._free_bytes < self._options.min_free_bytes:
+            self._say_room(self._free_bytes)
         return slot.connection
 
     async def __aexit__(
@@ -443,10 +445,20 @@ class Spool:
                 self._tell(self._recovered)
 
     def _looked(self, free: int, lost: str | None) -> None:
+        least = self._options.min_free_bytes
+        if (free < least) != (self._free_bytes < least):
+            self._say_room(free)
         self._free_bytes = free
         if lost is not None and self._lost is None:
             log.error("results can be accepted no more", why=lost)
             self._lost = lost
+
+    def _say_room(self, free: int) -> None:
+        mib, least_mib = free >> 20, self._options.min_free_bytes >> 20
+        if free < self._options.min_free_bytes:
+            log.error("the spool's volume is nearly full; new tests are refused", free_mib=mib, least_mib=least_mib)
+        else:
+            log.warning("there is room for the spool again", free_mib=mib)
 
     def _file_lost(self) -> str | None:
         """A file that was deleted under us takes writes that nobody will ever see again."""
