@@ -17,6 +17,7 @@ __all__ = ["EchoLine", "closed_loop", "frame_for"]
 CONNECTIONS = 64
 PAYLOAD = b"forty bytes, as a frame of two keys has."
 
+_OPEN_S = 20.0
 _DEFLATED = 0xC2  # RFC 7692: binary, RSV1
 
 
@@ -84,10 +85,11 @@ def measure(server: Child, contender: Contender, *, warm_s: float, window_s: flo
     try:
         for line in lines:
             line.begin(server.address, deflate=contender.speaks == "deflate")
-        engine.run(lambda: False, limit_s=warm_s)
+        there = engine.run(lambda: all(line.echoes or line.failed for line in lines), limit_s=_OPEN_S)
         failed = [line.failed for line in lines if line.failed]
-        if failed or not all(line.echoes for line in lines):
+        if failed or not there:
             raise RuntimeError(f"no echo: {failed[:1]}")
+        engine.run(lambda: False, limit_s=warm_s)
         before, cpu, begun = sum(line.echoes for line in lines), server.cpu_s(), monotonic()
         engine.run(lambda: False, limit_s=window_s)
         echoes, used = sum(line.echoes for line in lines) - before, server.cpu_s() - cpu

