@@ -25,14 +25,14 @@ run: .venv/run  ## set up what is needed and serve on http://127.0.0.1:8080 (ARG
 
 setup: .venv/test  ## install everything that the tests need, system packages too
 
-lint: .venv/test
+lint: .venv/test  ## ruff: rules and form
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-types: .venv/test
+types: .venv/test  ## mypy, strict
 	$(PY) -m mypy
 
-imports: .venv/test
+imports: .venv/test  ## the import contracts
 	.venv/bin/lint-imports
 
 coverage: .venv/test  ## scoring and session: every branch, by their own tests

@@ -176,6 +176,7 @@ async def test_replay_reads_the_store_of_a_running_server(tmp_path: Path) -> Non
         result = await typist.type_all()
         await typist.receive("stored")
         code, output, errors = await command("replay", result["session"], "--export", "one.tgr", folder=tmp_path)
+        assert (tmp_path / "one.tgr").stat().st_mode & 0o077 == 0, "keystroke timing identifies people"
         assert code == 0, errors
         assert "The digits agree." in output
         assert f"{result['wpm']:.2f}".removesuffix(".00") in output
