@@ -118,6 +118,18 @@ async def test_control_frames_amidst_a_message_are_no_part_of_it(cut: int) -> No
     assert frames_of(transport) == [(PONG, bytes(125)), (CLOSE, close_payload(1000, "r" * 123))]
 
 
+@pytest.mark.parametrize("opcode", [BINARY, TEXT])
+async def test_a_message_longer_than_allowed(opcode: int) -> None:
+    """Where it is short enough to come in one read, too."""
+    peer = Recorder()
+    wire, transport, _ = memory_wire(peer, asyncio.get_running_loop(), message_bytes=1000)
+    wire.data_received(client_frame(opcode, b"x" * 1000) + client_frame(opcode, b"x" * 1001))
+    assert peer.frames == [(b"x" * 1000, opcode == BINARY)]
+    assert peer.closes[0][0] == 1009
+    [(opcode, payload)] = frames_of(transport)
+    assert (opcode, payload[:2]) == (CLOSE, (1009).to_bytes(2, "big"))
+
+
 # Errors of the client's.
 
 
@@ -347,6 +359,18 @@ async def test_closing_ends_a_hold() -> None:
     assert peer.frames == []
     assert peer.closes == [(4001, "draining")]
     assert transport.reading
+
+
+async def test_after_a_hold_amidst_fragments_they_are_still_under_way() -> None:
+    """A new message between the fragments of another is an error, held meanwhile or not (RFC 6455 5.4)."""
+    peer = Recorder()
+    wire, _, _ = memory_wire(peer, asyncio.get_running_loop())
+    wire.data_received(client_frame(TEXT, b"half", fin=False))
+    wire.hold()
+    wire.release()
+    wire.data_received(client_frame(TEXT, b"another"))
+    assert peer.frames == []
+    assert peer.closes[0][0] == 1002
 
 
 async def test_a_hold_amidst_fragments() -> None:
