@@ -1,8 +1,8 @@
 """The generator's loop: one epoll for every socket, one ring of time slots for every clock.
 
 Twenty thousand typists leave no room for a task, a timer handle or a transport each. A member (anything with a
-socket or a clock) is called when its socket has something, and when the instant that it asked for has come. Measured
-beside uvloop's transports it takes half the time per frame, and the load must never be what is slow.
+socket or a clock) is called when its socket has something, and when the instant that it asked for has come: the load
+must never be what is slow.
 
     engine = Engine()
     member.due_ms = engine.now_ms + 100; engine.at(member)     # `member.wake(now_ms)` in 100 ms
