@@ -34,9 +34,9 @@ from gateway.handshake import Refusal, Request
 from gateway.hub import Hub
 from gateway.jwks import Unreadable
 from gateway.metrics import Metrics, SpoolFigures
-from gateway.texts import Texts
 from persistence.cache import MemoryCache, RecentResults
 from persistence.catalogue import Catalogue, CatalogueError, EmbeddedCatalogue
+from persistence.catalogue.texts import Texts
 from persistence.errors import StoreError
 from persistence.folder import DataFolder
 from persistence.keys import load_keys

@@ -22,8 +22,8 @@ from gateway.limits import Credits
 from gateway.metrics import Metrics
 from gateway.slices import Slices
 from gateway.submissions import Submissions
-from gateway.texts import Texts
 from gateway.wheel import Wheel
+from persistence.catalogue.texts import Texts
 from persistence.results import ResultStore
 from persistence.stream import Spool
 from session.machine import Due, TypingSession

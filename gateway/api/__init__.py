@@ -20,10 +20,10 @@ from gateway.auth import Authenticator
 from gateway.limits import Credits
 from gateway.metrics import CONTENT_TYPE, Metrics
 from gateway.slices import Slices
-from gateway.texts import Texts
 from gateway.version import version
 from persistence.cache import RecentResults
 from persistence.catalogue import Catalogue
+from persistence.catalogue.texts import Texts
 from persistence.results import ResultStore
 from session.result import Result
 

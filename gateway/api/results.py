@@ -13,10 +13,10 @@ from pydantic import BaseModel, Field
 from gateway.api.heavy import Heavy, private
 from gateway.api.problems import Problem, ProblemDetails
 from gateway.api.who import Caller, Callers, user_named
-from gateway.rescoring import Unreplayable, keyed, rescoring
-from gateway.texts import Texts
 from persistence.cache import RecentResults
+from persistence.catalogue.texts import Texts
 from persistence.errors import CursorError, StoreError
+from persistence.rescoring import Unreplayable, keyed, rescoring
 from persistence.results import Page, ResultStore
 from persistence.results.cursor import cursor_after
 from session.identity import IdentityError, session_from_text

@@ -11,7 +11,7 @@ from gateway.cli.options import Failed, examples, read_settings, settings_flags
 
 if TYPE_CHECKING:
     from config.settings import Settings
-    from gateway.rescoring import Rescored
+    from persistence.rescoring import Rescored
     from session.result import Result
 
 __all__ = ["replay"]
@@ -52,10 +52,10 @@ def replay(result: str, config: Path | None, data: Path | None, export: Path | N
 
 def _read(settings: "Settings", name: str) -> "tuple[Result, Rescored]":
     """The result of this id, or in this file, and what scoring it again gives."""
-    from gateway.rescoring import Unreplayable
     from persistence.catalogue import CatalogueError
     from persistence.errors import StoreError
     from persistence.folder import DataFolder
+    from persistence.rescoring import Unreplayable
     from session.identity import IdentityError, session_from_text
 
     folder = DataFolder(settings.node.data)
@@ -103,9 +103,9 @@ async def _from_store(database: Path, session: bytes, settings: "Settings") -> "
 
 
 async def _again(stored: "Result", catalogue: Path | None, settings: "Settings") -> "Rescored":
-    from gateway.rescoring import at_once, rescoring
-    from gateway.texts import Texts
     from persistence.catalogue import EmbeddedCatalogue
+    from persistence.catalogue.texts import Texts
+    from persistence.rescoring import at_once, rescoring
 
     async with EmbeddedCatalogue(catalogue, settings.catalogue) as tests:
         return at_once(rescoring(stored, Texts(tests, limits=settings.session)))

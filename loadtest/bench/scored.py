@@ -12,8 +12,8 @@ from typing import Any
 from websockets.asyncio.server import ServerConnection, broadcast
 
 from gateway.codec import MSGPACK
-from gateway.texts import Texts
 from persistence.catalogue import EmbeddedCatalogue
+from persistence.catalogue.texts import Texts
 from session.identity import RANDOM_BITS, mint_session
 from session.machine import TypingSession
 from session.messages import Error, Ready, Start, parse

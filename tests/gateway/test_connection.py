@@ -509,7 +509,7 @@ async def test_a_flood_of_what_is_no_message(tmp_path: Path, first: bytes, more:
 
 async def test_a_flood_of_resumes(tmp_path: Path) -> None:
     """Each is small and has a text made anew: they count for more than their bytes."""
-    options = ConnectionOptions(burst_bytes=65_536)
+    options = ConnectionOptions(burst_bytes=65_536, bytes_per_s=1024)
     async with Gateway(settings(tmp_path, connection=options)) as gateway, client(gateway.url) as typist:
         started = await typist.start("words", count=3)
         for _ in range(20):

@@ -6,9 +6,9 @@ from typing import TypeVar
 
 import pytest
 
-from gateway import texts as module
-from gateway.texts import Texts
 from persistence.catalogue import EmbeddedCatalogue
+from persistence.catalogue import texts as module
+from persistence.catalogue.texts import Texts
 from session.messages import Error
 from session.options import SessionLimits, TestOptions
 from session.passages import Material

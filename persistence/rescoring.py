@@ -8,7 +8,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
-from gateway.texts import Texts
+from persistence.catalogue.texts import Texts
 from scoring.analysis import Spread, analyse
 from scoring.replay import Log, ReplayError, decoding
 from scoring.scorer import Scorer
