@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 ARGS ?=
 
-.PHONY: help run test setup lint types imports coverage bench protocol pictures clean
+.PHONY: help run test setup services lint types imports coverage bench protocol pictures clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -17,13 +17,17 @@ run: .venv/run  ## set up what is needed and serve on http://127.0.0.1:8080 (ARG
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	touch $@
 
-.venv/test: .venv/run tests/system-packages tests/scoring/break_test.py
+.venv/test: .venv/run tests/system-packages loadtest/servers/install tests/scoring/break_test.py
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	tests/system-packages
 	$(PY) -m tests.scoring.break_test
 	touch $@
 
 setup: .venv/test  ## install everything that the tests need, system packages too
+
+services: .venv/run  ## install and run MariaDB, Redis and Kafka on 127.0.0.1 until Ctrl-C (ARGS="--only kafka --data DIR")
+	loadtest/servers/install
+	$(PY) -m loadtest.servers up $(ARGS)
 
 lint: .venv/test  ## ruff: rules and form
 	$(PY) -m ruff check .
@@ -40,7 +44,7 @@ coverage: .venv/test  ## scoring and session: every branch, by their own tests
 	$(PY) -m pytest -q -n 2 --cov=session --cov-report=term --cov-fail-under=100 tests/session
 
 test: lint types imports coverage  ## set up what is needed and pass every check and test
-	$(PY) -m pytest -n 2 --dist loadfile --ignore=tests/scoring --ignore=tests/session
+	$(PY) -m loadtest.servers run --any -- $(PY) -m pytest -n 2 --dist loadfile --ignore=tests/scoring --ignore=tests/session
 
 bench: .venv/run  ## measure this machine: table and JSON in bench-out/
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
