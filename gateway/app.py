@@ -1,6 +1,6 @@
 """The composition root: opens every resource of one process in one place, and closes them in reverse.
 
-    folder ─ keys ─ authenticator ─ catalogue ─ store ─ cache ─ spool ─ hub ─ stream ─ edge ─ admin port
+    folder ─ keys ─ authenticator ─ catalogue ─ store ─ cache ─ spool ─ hub ─ sink ─ stream ─ edge ─ admin port
 
 Nothing else opens anything, and nothing is opened at import. Stopping: not ready → clients are told → what is spooled
 goes on to the store → connections close with 1012 → resources close. Each step is bounded; what a bound cuts short is
@@ -41,7 +41,7 @@ from persistence.errors import StoreError
 from persistence.folder import DataFolder
 from persistence.keys import load_keys
 from persistence.results import SqliteResults
-from persistence.stream import InProcessStream, Spool
+from persistence.stream import Drain, Spool, StoreSink, Stream
 from session.result import Result
 
 __all__ = ["WEB", "CannotStart", "Gateway", "tls_context"]
@@ -71,7 +71,7 @@ class Gateway:
         self._edge: Edge
         self._admin: Edge | None = None
         self._spool: Spool
-        self._stream: InProcessStream
+        self._stream: Stream
         self._tls: ssl.SSLContext | None = None
         self._opened = AsyncExitStack()
 
@@ -171,9 +171,8 @@ class Gateway:
         )
         hub.start()
         opening.push_async_callback(hub.stop)
-        stream = self._stream = await enter(
-            InProcessStream(spool, store, hub.submissions.stored, settings.stream, recent=recent)
-        )
+        sink = await enter(StoreSink(store, recent=recent))
+        stream = self._stream = await enter(Drain(spool, sink, hub.submissions.stored, settings.stream))
 
         self.health = Health(
             {

@@ -120,9 +120,9 @@ class Submissions:
             del submission.listeners[listener]
             self._forget_refused(submission)
 
-    def stored(self, session: bytes) -> None:
+    def stored(self, result: Result) -> None:
         """Take the stream's word that a result is where it belongs; it may come twice, or for an earlier process's."""
-        submission = self._underway.get(session)
+        submission = self._underway.get(result.session)
         if submission is not None:
             submission.stored = True
             if submission.accepted:  # else the spool's own word is still on its way through the loop

@@ -1,19 +1,23 @@
-"""A result's way from the session that finished to the place that confirms it: the spool, then a stream.
+"""A result's way from the session that finished to the place that confirms it: spool, drain, sink.
 
-`Spool` makes a result durable (`accepted`); a `Stream` carries spooled results on and reports each as `stored`. The
-in-process stream writes them to the result store. Neither decides anything about a result.
+`Spool` makes a result durable (`accepted`); `Drain` (a `Stream`) hands spooled results to a `Sink`, which brings them
+to the place that confirms them, and reports each as `stored`. The embedded sink writes them to the result store.
 """
 
-from persistence.stream.inprocess import InProcessStream
-from persistence.stream.port import Stream, StreamFacts, StreamOptions
+from persistence.stream.drain import Drain
+from persistence.stream.port import Sink, SinkFacts, Stream, StreamFacts, StreamOptions
 from persistence.stream.spool import Spool, Spooled, SpoolFacts, SpoolOptions
+from persistence.stream.store import StoreSink
 
 __all__ = [
-    "InProcessStream",
+    "Drain",
+    "Sink",
+    "SinkFacts",
     "Spool",
     "SpoolFacts",
     "SpoolOptions",
     "Spooled",
+    "StoreSink",
     "Stream",
     "StreamFacts",
     "StreamOptions",

@@ -1,10 +1,17 @@
-"""The port of the stream: what carries spooled results on may promise no less than this."""
+"""The ports of a result's way on: the stream that empties the spool, and the sink that it hands the results to.
+
+There is one stream (`drain.Drain`) and a sink for each place that confirms results (`store.StoreSink`, ...).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Protocol, Self
+
+from persistence.errors import StoreError
+from persistence.stream.spool import Spooled
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,10 @@ class StreamFacts:
     """Tries that failed and were, or will be, made again."""
     fault: str | None
     """What the far side last answered, while it refuses; None when all is well."""
+    held: int
+    """Results that the far side could not take just now, and those that wait behind them for their users' order."""
+    wait_ms: float
+    """The wait before the next try, while the far side refuses; 0 when all is well."""
 
 
 class Stream(Protocol):
@@ -53,10 +64,11 @@ class Stream(Protocol):
     - **At least once.** A spooled result is handed on until it is confirmed; only then is it dropped from the spool.
       After a crash it may be handed on again, so the far side must meet its own row.
     - **In order per user.** A user's results are handed on in the order in which they were spooled.
-    - **`on_stored` never lies.** It is called on the event loop with the session's id after the far side has confirmed
-      that the result is durable there, at least once per result, also for those of an earlier process.
+    - **`on_stored` never lies.** It is called on the event loop with a result after the far side has confirmed that it
+      is durable there, at least once per result, also for those of an earlier process.
     - **It never gives up and never blocks.** While the far side is away the spool grows, within its limits; one result
-      that can never be taken is set aside and does not hold up the others.
+      that can never be taken is set aside and does not hold up the others; one that cannot be taken now holds up no
+      more than its user's, up to a batch of them.
 
     Opened after the spool and closed before it; closing hands on what is left, in bounded time.
     """
@@ -77,4 +89,54 @@ class Stream(Protocol):
 
     async def ping(self) -> None:
         """Raise `StoreError` where the stream has stopped or the far side refuses."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SinkFacts:
+    """The state of a sink."""
+
+    place: str
+    """Where it brings results, in a word or two for logs and operators."""
+    fault: str | None
+    """Why it cannot bring any just now, as far as it knows; None when all is well."""
+    reopened: int
+    """How often it has had to begin its connection anew."""
+
+
+class Sink(Protocol):
+    """Brings batches of results to the place that confirms them.
+
+    Guarantees:
+
+    - **Confirmed is durable.** A result is confirmed when the far side keeps it, by what that side calls durable.
+    - **Its own row again.** A result that is handed on twice is there once, or told apart by its id where it is read.
+    - **In order per user.** A user's results are brought in the order given. Where one of them cannot be taken now, the
+      later ones of its user in the batch are not brought either: they get the same answer.
+    - **In bounded time, off the loop.** What is not confirmed by then is answered as retriable and will come again; it
+      may be on its way all the same, and the sink may go on waiting for it then instead of sending it twice.
+
+    Opened before the drain and closed after it. Opening does not need the far side: a gateway boots without it.
+    """
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    async def hand_on(self, rows: Sequence[Spooled]) -> Sequence[StoreError | None]:
+        """Bring a batch, oldest first; the answer for each in its order.
+
+        None: confirmed. A `StoreError` that is `retriable`: not now. One that is not: never, set it aside. Raises
+        `StoreError` (or what a bug raises) where the whole batch failed: all of it comes again.
+        """
+        ...
+
+    def facts(self) -> SinkFacts:
+        """Facts for metrics; cheap."""
+        ...
+
+    async def ping(self) -> None:
+        """Raise `StoreError` where the far side does not answer."""
         ...

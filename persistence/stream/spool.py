@@ -98,6 +98,9 @@ class Spooled:
     seq: int
     result: Result
     size_bytes: int
+    """Of the row as it lies in the spool."""
+    accepted_ms: int
+    """When it became durable (epoch ms)."""
 
 
 class _Waiting:
@@ -350,7 +353,7 @@ class Spool:
             try:
                 if not row.sound:
                     raise ValueError("its bytes have changed on the disk")
-                good.append(Spooled(row.seq, Result.unpack(row.packed), len(row.packed)))
+                good.append(Spooled(row.seq, Result.unpack(row.packed), len(row.packed), row.accepted_ms))
             except Exception as error:  # whatever a foreign or broken row does to the codec, it holds up nobody
                 bad.append((row.seq, f"unreadable: {error}"))
                 log.error("a spooled result cannot be read; it was set aside in the spool", seq=row.seq, why=str(error))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from session.machine import TypingSession
 from session.messages import Error
 from session.options import TestOptions
 from session.result import Result
+from tests.persistence.samples import sample
 from tests.session.play import Player
 
 
@@ -23,6 +25,11 @@ def ended(seed: int) -> TypingSession:
     assert player.type(list(player.material.text)) is None
     assert player.session.ended
     return player.session
+
+
+def stored_of(session: TypingSession) -> Result:
+    """What the stream says of a session's result."""
+    return replace(sample(), session=session.id)
 
 
 class Heard:
@@ -90,8 +97,8 @@ async def test_accepted_then_stored_then_forgotten(house: House) -> None:
     assert submission is not None
     assert submission.accepted
     assert (await house.spool.take(10))[0].result == submission.result
-    house.submissions.stored(session.id)
-    house.submissions.stored(session.id)
+    house.submissions.stored(stored_of(session))
+    house.submissions.stored(stored_of(session))
     assert heard.news == [("accepted", session.id), ("stored", session.id)]
     assert house.submissions.of(session.id) is None
     assert len(house.submissions) == 0
@@ -101,14 +108,14 @@ async def test_stored_never_comes_before_accepted(house: House) -> None:
     """Where the stream is faster than the loop hears of the spool, `stored` waits."""
     heard, session = Heard(), ended(1)
     house.submissions.submit(session, heard, ping_ms=5)
-    house.submissions.stored(session.id)
+    house.submissions.stored(stored_of(session))
     await heard.until(lambda: len(heard.news) == 2)
     assert heard.news == [("accepted", session.id), ("stored", session.id)]
 
 
 async def test_a_result_of_an_earlier_process_is_nobodys(house: House) -> None:
     """The stream also reports what a process before us had spooled."""
-    house.submissions.stored(bytes(16))
+    house.submissions.stored(sample())
     assert len(house.submissions) == 0
 
 
@@ -118,7 +125,7 @@ async def test_a_submission_outlives_its_listener(house: House) -> None:
     house.submissions.submit(session, heard, ping_ms=5)
     house.submissions.leave(session.id, heard)
     assert [row.result.session for row in await house.spool.take(10)] == [session.id]
-    house.submissions.stored(session.id)
+    house.submissions.stored(stored_of(session))
     assert heard.news == []
 
 
@@ -164,7 +171,7 @@ async def test_everybody_who_listens_is_told(house: House) -> None:
     await came.until(lambda: bool(came.news))
     late = Heard()
     house.submissions.listen(session.id, late, ref=9)
-    house.submissions.stored(session.id)
+    house.submissions.stored(stored_of(session))
     for heard, ref in ((typed, 1), (came, 7), (late, 9)):
         assert heard.news == [("accepted", session.id), ("stored", session.id)]
         assert heard.refs == [ref]

@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 
 from persistence.results import Outcome, SqliteResults
-from persistence.stream import InProcessStream, Spool, Spooled, StreamOptions
+from persistence.stream import Drain, Spool, Spooled, StoreSink, StreamOptions
 from session.result import Result
 from tests.persistence.samples import sample
 
@@ -83,15 +83,15 @@ async def main(folder: Path, seed: int, first: int, count: int, doom: Doom) -> N
     chance = Random(seed)
     numbers = {sample(i).session: i for i in range(first + count)}
 
-    def stored(session: bytes) -> None:
+    def stored(result: Result) -> None:
         doom.passes("before stored")
-        say(f"stored {numbers[session]}")
+        say(f"stored {numbers[result.session]}")
         doom.passes("after stored")
 
     spool, store = DoomedSpool(folder / "spool"), DoomedStore(folder / "results.db")
     spool.doom = store.doom = doom
     options = StreamOptions(batch_rows=chance.choice([1, 7, 128]))
-    async with spool, store, InProcessStream(spool, store, stored, options) as stream:
+    async with spool, store, Drain(spool, StoreSink(store), stored, options) as stream:
 
         async def accept(number: int) -> None:
             await spool.put(sample(number))

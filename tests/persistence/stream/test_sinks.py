@@ -1,0 +1,74 @@
+"""One suite over all sinks: what they confirm is there, once, in order, and what they refuse holds up nobody."""
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from persistence.cache import MemoryCache, RecentResults
+from persistence.results import SqliteResults
+from persistence.stream import Spooled, StoreSink
+from session.result import Result
+from tests.persistence.implementations import SINKS, FarSide
+from tests.persistence.samples import T0_MS, copy_of, sample
+
+
+def spooled(results: Sequence[Result]) -> list[Spooled]:
+    return [Spooled(seq, result, 900, T0_MS + seq) for seq, result in enumerate(results, 1)]
+
+
+@pytest.fixture(params=SINKS)
+async def far(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[FarSide]:
+    async with SINKS[request.param](tmp_path) as made:
+        yield made
+
+
+async def test_what_is_confirmed_has_arrived_in_order(far: FarSide) -> None:
+    """A batch of several users is confirmed row by row; each user's results come in the order given."""
+    results = [sample(i, user=i % 3 + 1) for i in range(30)]
+    for start in range(0, 30, 10):
+        assert await far.sink.hand_on(spooled(results[start : start + 10])) == [None] * 10
+    for user in (1, 2, 3):
+        assert await far.arrived(user) == [result for result in results if result.user == user]
+
+
+async def test_what_is_handed_on_again_is_there_once(far: FarSide) -> None:
+    """After a crash the same rows come again."""
+    rows = spooled([sample(i) for i in range(5)])
+    assert await far.sink.hand_on(rows[:3]) == [None] * 3
+    assert await far.sink.hand_on(rows) == [None] * 5
+    assert await far.arrived(7) == [row.result for row in rows]
+
+
+async def test_what_can_never_be_taken_is_refused_alone(far: FarSide) -> None:
+    """Its answer is that there is no use in trying again; the others of the batch are confirmed."""
+    results = [sample(i) for i in range(7)]
+    results[3] = copy_of(results[3], tags=(object(),))
+    answers = await far.sink.hand_on(spooled(results))
+    refused = answers[3]
+    assert refused is not None
+    assert not refused.retriable
+    assert [answer for i, answer in enumerate(answers) if i != 3] == [None] * 6
+    assert await far.arrived(7) == [result for i, result in enumerate(results) if i != 3]
+
+
+async def test_a_sink_that_is_well_says_so(far: FarSide) -> None:
+    """Its ping raises nothing, and its facts name no fault."""
+    await far.sink.hand_on(spooled([sample()]))
+    await far.sink.ping()
+    facts = far.sink.facts()
+    assert (facts.fault, facts.reopened) == (None, 0)
+    assert facts.place
+
+
+async def test_recent_lists_that_fail_hold_up_nobody(tmp_path: Path) -> None:
+    """A cache that is away costs its lists, not the results."""
+
+    class Away(RecentResults):
+        async def stored(self, results: Sequence[Result]) -> None:
+            raise OSError("the cache is away")
+
+    async with MemoryCache() as cache, SqliteResults(tmp_path / "results.db") as store:
+        sink = StoreSink(store, recent=Away(cache, store))
+        assert await sink.hand_on(spooled([sample()])) == [None]
+        assert await store.by_id(sample().session) == sample()
