@@ -339,9 +339,8 @@ class Connection(Peer):
         self._say(Ready(user=identity.user, guest=identity.guest, token=identity.token))
 
     def _start(self, start: Start) -> None:
+        """Start a test. Only once nothing speaks against it is the one that runs given up: a refusal costs nothing."""
         hub = self._hub
-        if self._session is not None:
-            self._abort()
         if self._expires_ms is not None and self._expires_ms <= hub.epoch_ms():
             self._close(CloseCode.UNAUTHORISED, "the token has expired; connect with a new one")
             return
@@ -368,6 +367,8 @@ class Connection(Peer):
         if isinstance(material, Error):
             self._error(material)
             return
+        if self._session is not None:
+            self._abort()
         hub = self._hub
         epoch_ms = hub.epoch_ms()
         session = TypingSession.begin(

@@ -16,6 +16,13 @@ const FLUSH_MS = 230;
 const FRAME_EVENTS = 350;
 /** However soon the server says: a page that asks in a loop helps nobody. */
 const LEAST_RETRY_MS = 250;
+/** Who waits longer than this for a test is told why. */
+const LONG_RETRY_MS = 1500;
+/** Why a test has to be waited for. @type {Record<string, string>} */
+const WAITS = {
+  busy: "Many tests were started in a short time. The next one comes by itself, in a moment.",
+  full: "The server takes no new tests for the moment. The next one comes by itself as soon as it does.",
+};
 const CURRENT = "typegate.current";
 
 /**
@@ -25,7 +32,7 @@ const CURRENT = "typegate.current";
  * @property {(tick: Record<string, any>) => void} tick the running test's figures
  * @property {(session: string, result: Record<string, any>) => void} result of any test of this tab
  * @property {(session: string) => void} stored
- * @property {(sentence: string) => void} warned the test goes on, but something is wrong with it
+ * @property {(sentence: string) => void} warned the test goes on, or comes later; but something is wrong
  * @property {(error: {code: string, message: string, retry: number | null}, log: TestLog | null) => void} failed the test
  *   at hand cannot go on, or none could be started
  */
@@ -79,9 +86,9 @@ export class Client {
 
   // --- what the page does ---
 
-  /** Gives up what runs and starts a test. @param {Record<string, any>} options the fields of `start` */
+  /** Gives up what runs, also where the new test is refused, and starts one. @param {Record<string, any>} options the fields of `start` */
   start(options) {
-    this.leave();
+    this.abort();
     this.wanted = options;
     if (this.connection.closed) this.connection.revive();
     else this.ask();
@@ -129,7 +136,7 @@ export class Client {
 
   /** Gives up the test at hand without a result. */
   abort() {
-    if (this.attached && this.log?.finished === null) this.connection.send({ t: "abort" });
+    if (this.attached && this.log?.finished === null && this.log.n) this.connection.send({ t: "abort" });
     this.leave();
   }
 
@@ -306,6 +313,7 @@ export class Client {
     } else if (typeof retry === "number") {
       clearTimeout(this.retryTimer);
       this.retryTimer = window.setTimeout(() => this.again(), Math.max(retry, LEAST_RETRY_MS));
+      if (this.wanted && retry > LONG_RETRY_MS) this.listener.warned(WAITS[code] ?? error.message);
     } else {
       this.giveUp(/** @type {any} */ (error));
     }

@@ -138,6 +138,31 @@ async def test_restart_in_the_same_turn(typist: TypingClient) -> None:
     assert not [message for message in typist.seen if message["t"] == "error"]
 
 
+@pytest.mark.parametrize(
+    ("code", "start"),
+    [
+        ("options", {"mode": "words", "count": 0}),
+        ("unknown_language", {"mode": "words", "count": 5, "language": "tlh"}),
+        ("unknown_test", {"mode": "quote", "test": "999999999"}),
+        ("text", {"mode": "text", "text": " "}),
+    ],
+)
+async def test_a_refused_start_leaves_the_running_test_alone(
+    typist: TypingClient, code: str, start: dict[str, Any]
+) -> None:
+    """`error` means that nothing happened: what runs is typed on to its result."""
+    started = await typist.start("words", count=3, ref=1)
+    text = started["text"]
+    await typist.keys(*text[:4])
+    await typist.send("start", ref=2, **start)
+    error = await typist.receive("error")
+    assert (error["code"], error["ref"]) == (code, 2)
+    await typist.keys(*text[4:])
+    result = await typist.finish()
+    assert (result["session"], result["ref"]) == (started["session"], 1)
+    assert result["chars"] == [len(text), 0, 0, 0]
+
+
 async def test_abort_leaves_no_result(typist: TypingClient) -> None:
     """After `abort` the session is gone, and says so to a resume."""
     started = await typist.start("words", count=10)
@@ -582,6 +607,8 @@ async def test_too_many_starts(typist: TypingClient) -> None:
     error = await typist.receive("error")
     assert error["code"] == "busy"
     assert 0 < error["retry"] <= 500
+    await typist.send("keys", n=0, e=[100, "x", 100, " "])
+    assert (await typist.receive("result"))["chars"][1:] != [0, 0, 0], "the last test that was started goes on"
 
 
 async def test_more_keys_than_anybody_types(url: str) -> None:
@@ -648,6 +675,8 @@ async def test_a_drain_sends_the_idle_away_and_lets_typists_finish(tmp_path: Pat
         draining = asyncio.get_running_loop().create_task(gateway.drain(asyncio.Event()))
         assert (await idle.receive())["t"] == "reconnect"
         assert (await idle.closed()).code == 1012
+        await typist.send("start", mode="words", count=3)
+        assert (await typist.receive("error"))["code"] == "draining"
         await typist.keys(*text[1:])
         await typist.finish()
         await typist.receive("stored")

@@ -143,6 +143,26 @@ async def test_restart_brings_a_new_text_in_the_same_connection(visit: Visit, re
     assert await visitor.marks("typed") == []
     assert len(visitor.got("hello")) == 1
     assert await visitor.logs() == []
+    ways = [frame["t"] for frame in visitor.frames if frame["t"] in ("start", "abort")]
+    assert ways == ["start", "abort", "start"]  # given up even if the next start should be refused
+
+
+async def test_a_start_that_must_wait_is_asked_again_and_says_why(visit: Visit) -> None:
+    """A server that takes no new tests for the moment: the page tells it in its own words, and tries by itself."""
+    refusing = """
+    const send = WebSocket.prototype.send;
+    let starts = 0;
+    WebSocket.prototype.send = function (data) {
+      const { t, ref } = JSON.parse(data);
+      if (t !== "start" || ++starts > 1) return send.call(this, data);
+      const answer = { t: "error", code: "full", message: "3 results wait to be stored (limit 2)", retry: 2000, ref };
+      this.onmessage(new MessageEvent("message", { data: JSON.stringify(answer) }));
+    };
+    """
+    visitor = await visit(settings=TEN, script=refusing, ready=False)
+    await visitor.notice("takes no new tests for the moment")
+    await visitor.ready()
+    assert await visitor.page.inner_text("#notice") == ""
 
 
 async def test_tab_on_a_fresh_result_is_the_next_test(visit: Visit) -> None:
