@@ -160,7 +160,7 @@ class Auth(_Message):
 
 @dataclass(frozen=True, slots=True)
 class Start(_Message):
-    """Start a test; one that runs is aborted in the same turn, or goes on untouched where an `error` refuses the start."""
+    """Start a test; one that runs is aborted in the same turn, or goes on untouched where `error` refuses the start."""
 
     T: ClassVar[str] = "start"
     mode: Annotated[str, Wire(STRING, "words, time, quote, text or zen")]
