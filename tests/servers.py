@@ -55,3 +55,10 @@ def kafka_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str
     """Where Kafka's brokers are, as `host:port`."""
     with served("kafka", tmp_path_factory.mktemp("servers")) as addresses:
         yield addresses["bootstrap"]
+
+
+@pytest.fixture(scope="session")
+def redis_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
+    """Where Redis is: `url` of a standalone server, and `nodes` of a Cluster, as `host:port`."""
+    with served("redis", tmp_path_factory.mktemp("servers")) as addresses:
+        yield addresses

@@ -45,6 +45,7 @@ class Kind(Protocol):
 
 KINDS = {
     "kafka": "loadtest.servers.kafka:Kafka",
+    "redis": "loadtest.servers.redis:Redis",
 }
 """Every kind by name: the class that starts it, imported when it is asked for. A kind joins by adding a line here."""
 
