@@ -36,7 +36,7 @@ from config.gateway import (
 )
 from persistence.cache import MemoryCacheOptions
 from persistence.catalogue import CatalogueOptions
-from persistence.results import SqliteResultsOptions
+from persistence.results import BestRules, SqliteResultsOptions
 from persistence.stream import SpoolOptions, StreamOptions
 from session.options import SessionLimits
 
@@ -112,6 +112,8 @@ class Settings(BaseSettings):
     """How they go from the spool to the store."""
     results: SqliteResultsOptions = Field(default_factory=SqliteResultsOptions)
     """The store of results."""
+    bests: BestRules = Field(default_factory=BestRules)
+    """Which results are personal bests and go on boards."""
     cache: MemoryCacheOptions = Field(default_factory=MemoryCacheOptions)
     """The in-process cache."""
     catalogue: CatalogueOptions = Field(default_factory=CatalogueOptions)

@@ -147,7 +147,7 @@ class Gateway:
         ring = await asyncio.to_thread(load_keys, folder.keys, now_ms=_epoch_ms(), entropy=os.urandom)
         authenticator = self._authenticator = await enter(Authenticator(settings.auth, ring, chance=chance))
         catalogue = await enter(EmbeddedCatalogue(folder.catalogue, settings.catalogue))
-        store = await enter(SqliteResults(folder.results, settings.results, wrote=metrics.db_write))
+        store = await enter(SqliteResults(folder.results, settings.results, settings.bests, wrote=metrics.db_write))
         cache = await enter(MemoryCache(settings.cache))
         recent = RecentResults(cache, store)
         spool = self._spool = await enter(Spool(folder.spool, settings.spool))

@@ -23,6 +23,8 @@ from persistence.errors import StoreError
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
+Step = str | Callable[[sqlite3.Connection], None]
+"""Part of a migration: a statement, or what no statement can say."""
 
 APPLICATION_ID = 0x54595047  # "TYPG", in the header of every file of ours: `file results.db` and `open_file` know them
 
@@ -80,8 +82,8 @@ def open_file(path: Path, *, exclusive: bool = False, query_only: bool = False) 
     return connection
 
 
-def migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence[str]]) -> None:
-    """Bring the schema up to `len(steps)` (kept in user_version): step i, a list of statements, leads from i to i + 1.
+def migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence[Step]]) -> None:
+    """Bring the schema up to `len(steps)` (kept in user_version): steps[i], part by part, lead from i to i + 1.
 
     One transaction for all. Raises StoreError for a file of another application or of a newer Typegate: such a file is
     left exactly as it was.
@@ -98,9 +100,12 @@ def migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence
                 "run that one, or restore the copy you made before upgrading",
                 retriable=False,
             )
-        for step in steps[version:]:
-            for statement in step:
-                connection.execute(statement)
+        for parts in steps[version:]:
+            for part in parts:
+                if isinstance(part, str):
+                    connection.execute(part)
+                else:
+                    part(connection)
         if version < len(steps):
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {len(steps)}")

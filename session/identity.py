@@ -13,6 +13,7 @@ from hashlib import blake2b
 
 __all__ = [
     "BUCKETS",
+    "MAX_EPOCH_MS",
     "MAX_USER",
     "RANDOM_BITS",
     "IdentityError",
@@ -30,10 +31,11 @@ BUCKETS = 4096
 """Logical buckets of users; shards are mapped from them."""
 MAX_USER = (1 << 53) - 1
 """Accounts are 1 to this, guests -1 to minus this: whole numbers that a JavaScript double holds exactly."""
+MAX_EPOCH_MS = (1 << 48) - 1
+"""The last instant that a UUIDv7 holds, in the year 10889."""
 RANDOM_BITS = 62
 """Random bits that `mint_session` takes."""
 
-_MAX_EPOCH_MS = (1 << 48) - 1
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -49,8 +51,8 @@ def bucket_of_user(user: int) -> int:
 
 def mint_session(user: int, *, epoch_ms: int, random_bits: int) -> bytes:
     """Make a session's id (16 bytes) for a user from the wall clock (epoch ms) and 62 random bits."""
-    if not 0 <= epoch_ms <= _MAX_EPOCH_MS:
-        raise ValueError(f"epoch_ms is {epoch_ms}; a UUIDv7 holds 0 to {_MAX_EPOCH_MS}")
+    if not 0 <= epoch_ms <= MAX_EPOCH_MS:
+        raise ValueError(f"epoch_ms is {epoch_ms}; a UUIDv7 holds 0 to {MAX_EPOCH_MS}")
     if not 0 <= random_bits < 1 << RANDOM_BITS:
         raise ValueError(f"random_bits has more than {RANDOM_BITS} bits")
     high = epoch_ms << 16 | 0x7000 | bucket_of_user(user)

@@ -170,7 +170,7 @@ async def _store(folder: "DataFolder", settings: "Settings") -> str:
 
     if not folder.results.exists():
         return "none yet; it is made at the first start"
-    async with SqliteResults(folder.results, settings.results) as store:
+    async with SqliteResults(folder.results, settings.results, settings.bests) as store:
         await store.ping()
     return f"{folder.results.name}, {folder.results.stat().st_size >> 20} MiB"
 

@@ -98,7 +98,7 @@ def _from_file(path: Path) -> "Result":
 async def _from_store(database: Path, session: bytes, settings: "Settings") -> "Result | None":
     from persistence.results import SqliteResults
 
-    async with SqliteResults(database, settings.results) as store:
+    async with SqliteResults(database, settings.results, settings.bests) as store:
         return await store.by_id(session)
 
 

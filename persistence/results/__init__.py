@@ -1,10 +1,27 @@
-"""Finished results: the port, the rule for several copies of one session, and the SQLite store.
+"""Finished results: the port, the rules for copies of one session and for personal bests, and the stores.
 
-The store keeps what nodes attested; it scores nothing and checks no owner (the API says who may read what).
+A store keeps what nodes attested; it scores nothing and checks no owner (the API says who may read what).
 """
 
+from persistence.results.bests import BestRules, Board, BoardError, Period, PersonalBest, Place, Span
 from persistence.results.cursor import Page
-from persistence.results.port import Outcome, Progress, ResultStore, StoreFacts
+from persistence.results.port import Outcome, Progress, ResultStore, StoreFacts, Written
 from persistence.results.sqlite import SqliteResults, SqliteResultsOptions
 
-__all__ = ["Outcome", "Page", "Progress", "ResultStore", "SqliteResults", "SqliteResultsOptions", "StoreFacts"]
+__all__ = [
+    "BestRules",
+    "Board",
+    "BoardError",
+    "Outcome",
+    "Page",
+    "Period",
+    "PersonalBest",
+    "Place",
+    "Progress",
+    "ResultStore",
+    "Span",
+    "SqliteResults",
+    "SqliteResultsOptions",
+    "StoreFacts",
+    "Written",
+]

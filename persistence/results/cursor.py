@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from persistence.errors import CursorError
+from session.identity import MAX_EPOCH_MS
 from session.result import Result
 
 MAX_PAGE = 100
@@ -43,6 +45,25 @@ def read_cursor(cursor: str) -> bytes:
         if len(session) == 16 and session[6] >> 4 == 7 and session[8] >> 6 == 2 and cursor_after(session) == cursor:
             return session
     raise CursorError("this cursor was not given by this list; begin again without one")
+
+
+def begin(cursor: str | None, until_ms: int | None) -> bytes:
+    """The id below which a page's ids lie: after the cursor, and started before `until_ms`. Raises `CursorError`."""
+    bound = b"\xff" * 16 if cursor is None else read_cursor(cursor)  # above all UUIDv7
+    if until_ms is not None and until_ms <= MAX_EPOCH_MS:
+        bound = min(bound, max(0, until_ms).to_bytes(6, "big") + bytes(10))
+    return bound
+
+
+def begin_ms(since_ms: int | None) -> int:
+    """The least instant of a page's ids, as one that a store can compare with."""
+    return min(max(0, since_ms or 0), MAX_EPOCH_MS + 1)
+
+
+def page_of(found: Sequence[Result], limit: int) -> Page:
+    """The page of these results, of which one more than `limit` was asked for to see whether there is a next page."""
+    more = len(found) > limit
+    return Page(tuple(found[:limit]), cursor_after(found[limit - 1].session) if more else None)
 
 
 def check_limit(limit: int) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
 from typing import Protocol, Self
 
+from persistence.errors import StoreError
+from persistence.results.bests import Board, Period, PersonalBest, Place
 from persistence.results.cursor import Page
+from session.identity import MAX_USER, bucket_of, bucket_of_user
 from session.result import Result
 
 
@@ -23,6 +26,28 @@ class Outcome(Enum):
     """This core was there already; this copy's better attestation replaced the old one."""
     CONFLICT = "conflict"
     """Another core of the same session is there: one of both is the row, the other is kept among the conflicts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What writing one copy of a result came to, and what stands after the batch.
+
+    All but `outcome` is what holds, not what changed: a copy that is delivered again is told the same as before, unless
+    something else was written meanwhile. So whoever makes boards and caches follow it may repeat that harmlessly.
+    """
+
+    session: bytes
+    outcome: Outcome
+    verdict: str
+    """The session's verdict that holds."""
+    bests: Mapping[Place, PersonalBest | None]
+    """For every place where this session is, was or, but for its verdict, would be a best: the user's best there; None
+    where there is none any more. Empty for a test that has no board."""
+
+    @property
+    def set(self) -> tuple[PersonalBest, ...]:
+        """The personal bests that are this session's."""
+        return tuple(best for best in self.bests.values() if best is not None and best.session == self.session)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +77,20 @@ class StoreFacts:
     """Copies that met another core of the same session."""
 
 
+def check_id(result: Result) -> None:
+    """Refuse a result whose id does not name its user's bucket: it would be looked for in two places.
+
+    Raises `StoreError`, not retriable.
+    """
+    user, session = result.user, result.session
+    if not 1 <= abs(user) <= MAX_USER:
+        raise StoreError(
+            f"a result of user {user}; allowed are 1 to 2^53-1 and, for guests, -1 to -(2^53-1)", retriable=False
+        )
+    if len(session) != 16 or session[6] >> 4 != 7 or bucket_of(session) != bucket_of_user(user):
+        raise StoreError(f"the id {session.hex()} was not made for user {user}", retriable=False)
+
+
 class ResultStore(Protocol):
     """Finished results, one row a session.
 
@@ -61,7 +100,10 @@ class ResultStore(Protocol):
     - **Idempotent.** Whatever copies of a session come, in whatever order and however often, the same state remains:
       among copies of one core the best attestation; among several cores the copy with more events seen live is the row,
       the others are kept as conflicts (a bounded number of them) and the row's verdict is at least `review`.
-    - **All or nothing.** A `write` that raises has changed nothing. `retriable` says whether trying again may help.
+    - **Bests agree with the rows.** A user's best in a place (`bests`) is the best `ok` result that counts for it,
+      whatever came and in whatever order: a copy that takes a best's verdict away puts the next best in its place.
+    - **All or nothing.** A `write` that raises has stored of each user all of the batch or nothing; written again it
+      does no harm. `retriable` says whether trying again may help.
     - **Read your writes.** Reads that begin after `write` returned see it.
     """
 
@@ -71,16 +113,30 @@ class ResultStore(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    async def write(self, results: Sequence[Result]) -> list[Outcome]:
-        """Store a batch in one transaction; the outcomes are in its order. Raises `StoreError`."""
+    async def write(self, results: Sequence[Result]) -> list[Written]:
+        """Store a batch, a user's results in one transaction; what became of each is in its order. Raises `StoreError`.
+
+        A result whose id does not name its user's bucket can be found under neither: it is refused (not retriable).
+        """
         ...
 
     async def by_id(self, session_id: bytes) -> Result | None:
         """The result of a session (16 bytes), with the verdict that holds; None where there is none."""
         ...
 
-    async def by_user(self, user: int, *, limit: int = 10, cursor: str | None = None) -> Page:
-        """A user's results, newest first (created_at, then id), `limit` 1 to 100. Raises `CursorError`."""
+    async def by_user(
+        self,
+        user: int,
+        *,
+        limit: int = 10,
+        cursor: str | None = None,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+    ) -> Page:
+        """A user's results, newest first (created_at, then id), `limit` 1 to 100. Raises `CursorError`.
+
+        Only those started at `since_ms` or later, and before `until_ms` (epoch ms), where these are given.
+        """
         ...
 
     async def conflicts(self, session_id: bytes) -> list[Result]:
@@ -89,6 +145,21 @@ class ResultStore(Protocol):
 
     async def progress(self, user: int, *, since_day: int, until_day: int) -> list[Progress]:
         """A user's progress by day and mode, oldest first; days since 1970-01-01, the last included."""
+        ...
+
+    async def bests(self, user: int, *, day: int) -> list[PersonalBest]:
+        """A user's bests of this day (days since 1970-01-01), of its week and of all time, by board."""
+        ...
+
+    def ranking(self, board: Board, period: Period) -> AsyncIterator[PersonalBest]:
+        """Every user's best on a board in a period, the best first; read in pages, so that one may stop anywhere.
+
+        What is written meanwhile may or may not be in it; nobody comes twice unless their best changes meanwhile.
+        """
+        ...
+
+    async def speeds(self, board: Board, period: Period) -> dict[int, int]:
+        """How many users have their best on a board in a period at each whole speed (wpm, rounded down)."""
         ...
 
     def facts(self) -> StoreFacts:

@@ -1,9 +1,11 @@
 """Results to store: real ones in every field that a store looks at, told apart by number."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from hashlib import blake2b
 from random import Random
 
+from persistence.results import Outcome, Written
 from scoring.summary import CharCounts, InsertCounts, Series, Summary
 from session.identity import mint_session
 from session.result import Result
@@ -79,3 +81,15 @@ def copy_of(result: Result, *, core: int | None = None, **changes: object) -> Re
     if core is not None:
         changes["core_hash"] = bytes([core]) * 16
     return replace(result, **changes)  # type: ignore[arg-type]  # fields by name: a wrong one fails the test
+
+
+def ranked(i: int = 0, *, wpm: float, user: int = 7, created_ms: int | None = None, **changes: object) -> Result:
+    """A sample that counts for the board time-15-en, of this speed."""
+    result = sample(i, user=user, created_ms=created_ms)
+    summary = replace(result.summary, wpm=wpm, duration_ms=15_000.0, seconds=15.0)
+    return copy_of(result, **{"seconds": 15, "summary": summary} | changes)  # type: ignore[arg-type]  # by name, again
+
+
+def outcomes(written: Iterable[Written]) -> list[Outcome]:
+    """What became of each."""
+    return [one.outcome for one in written]

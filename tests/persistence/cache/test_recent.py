@@ -21,9 +21,17 @@ class CountingStore(SqliteResults):
         self.open = asyncio.Event()
         self.open.set()
 
-    async def by_user(self, user: int, *, limit: int = 10, cursor: str | None = None) -> Page:
+    async def by_user(
+        self,
+        user: int,
+        *,
+        limit: int = 10,
+        cursor: str | None = None,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+    ) -> Page:
         self.asked += 1
-        page = await super().by_user(user, limit=limit, cursor=cursor)
+        page = await super().by_user(user, limit=limit, cursor=cursor, since_ms=since_ms, until_ms=until_ms)
         self.read.set()
         await self.open.wait()
         return page

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from persistence.errors import StoreError
-from persistence.results import Outcome, SqliteResults, SqliteResultsOptions, sqlite
-from tests.persistence.samples import copy_of, sample
+from persistence.results import Outcome, SqliteResults, SqliteResultsOptions
+from persistence.results.sqlite import bests
+from persistence.results.sqlite import store as implementation
+from tests.persistence.samples import T0_MS, copy_of, outcomes, ranked, sample
 
 
 async def test_results_are_there_after_a_restart_with_what_is_known_of_copies(tmp_path: Path) -> None:
@@ -15,7 +17,7 @@ async def test_results_are_there_after_a_restart_with_what_is_known_of_copies(tm
     async with SqliteResults(path) as store:
         await store.write([sample(0), copy_of(sample(0), core=1, seen_live=1)])
     async with SqliteResults(path) as store:
-        assert await store.write([sample(0), sample(1)]) == [Outcome.REPEATED, Outcome.INSERTED]
+        assert outcomes(await store.write([sample(0), sample(1)])) == [Outcome.REPEATED, Outcome.INSERTED]
         assert len(await store.conflicts(sample(0).session)) == 1
 
 
@@ -37,7 +39,7 @@ async def test_a_full_file_is_retriable_and_changes_nothing(tmp_path: Path) -> N
         assert raised.value.retriable
         assert (await store.by_user(7)).results == (sample(0),)
         await store._writer.run(lambda connection: connection.execute("PRAGMA max_page_count = 100000").fetchone())
-        assert await store.write(large) == [Outcome.INSERTED] * 3
+        assert outcomes(await store.write(large)) == [Outcome.INSERTED] * 3
 
 
 async def test_the_time_of_each_batch_is_told_of_failed_ones_too(tmp_path: Path) -> None:
@@ -95,12 +97,12 @@ async def test_a_users_page_is_read_from_the_index(tmp_path: Path) -> None:
     async with SqliteResults(tmp_path / "results.db") as store:
         plan = await store._writer.run(
             lambda connection: connection.execute(
-                "EXPLAIN QUERY PLAN SELECT packed FROM results " + sqlite._PAGE.format(after=sqlite._AFTER),
-                (1, 2, b"", 4),
+                "EXPLAIN QUERY PLAN SELECT packed FROM results " + implementation._PAGE,
+                (1, 2, b"", 3, 4),
             ).fetchall()
         )
     assert [row[3] for row in plan] == [
-        "SEARCH results USING INDEX results_of_user (user_id=? AND (created_ms,id)<(?,?))"
+        "SEARCH results USING INDEX results_of_user (user_id=? AND created_ms>? AND (created_ms,id)<(?,?))"
     ]
 
 
@@ -116,3 +118,33 @@ async def test_a_closed_store_says_so(tmp_path: Path) -> None:
 def test_options_out_of_range_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         SqliteResultsOptions(**wrong)
+
+
+async def test_a_file_from_before_there_were_personal_bests_gets_them(tmp_path: Path) -> None:
+    """An older file is led here when it is opened, its results judged by the rules of now."""
+    path = tmp_path / "results.db"
+    best, other = ranked(0, wpm=80), ranked(1, wpm=70)
+    async with SqliteResults(path) as store:
+        await store.write([best, other, sample(2), ranked(3, wpm=90, slack_ms=9_000)])
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE personal_bests")
+        connection.execute("ALTER TABLE results DROP COLUMN board")
+        connection.execute("UPDATE results SET packed = x'00' WHERE id = ?", (sample(2).session,))
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    async with SqliteResults(path) as store:
+        assert {one.session for one in await store.bests(7, day=T0_MS // 86_400_000)} == {best.session}
+        await store.write([copy_of(best, core=1, seen_live=1)])
+        assert {one.session for one in await store.bests(7, day=T0_MS // 86_400_000)} == {other.session}
+
+
+async def test_a_ranking_is_read_from_its_index(tmp_path: Path) -> None:
+    async with SqliteResults(tmp_path / "results.db") as store:
+        plan = await store._writer.run(
+            lambda connection: connection.execute(
+                "EXPLAIN QUERY PLAN " + bests._PAGE, ("time-15-en", "all", 0, 1.0, 1.0, b"", 4)
+            ).fetchall()
+        )
+    assert [row[3] for row in plan] == [
+        "SEARCH personal_bests USING INDEX ranking (board=? AND span=? AND day=? AND wpm<?)"
+    ]

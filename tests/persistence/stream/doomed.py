@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from persistence.results import Outcome, SqliteResults
+from persistence.results import SqliteResults, Written
 from persistence.stream import Drain, Spool, Spooled, StoreSink, StreamOptions
 from session.result import Result
 from tests.persistence.samples import sample
@@ -68,7 +68,7 @@ class DoomedStore(SqliteResults):
 
     doom: Doom
 
-    async def write(self, results: Sequence[Result]) -> list[Outcome]:
+    async def write(self, results: Sequence[Result]) -> list[Written]:
         self.doom.passes("before write")
         outcomes = await super().write(results)
         self.doom.passes("after write")

@@ -10,7 +10,7 @@ import pytest
 
 from persistence.cache import MemoryCache, RecentResults
 from persistence.errors import StoreError
-from persistence.results import Outcome, SqliteResults
+from persistence.results import SqliteResults, Written
 from persistence.stream import Drain, Sink, Spool, Spooled, SpoolOptions, StoreSink, Stream, StreamOptions
 from persistence.stream.drain import back_off_ms
 from session.result import Result
@@ -32,7 +32,7 @@ class MoodyStore(SqliteResults):
         self.disliked: bytes | None = None
         self.batches: list[list[bytes]] = []
 
-    async def write(self, results: Sequence[Result]) -> list[Outcome]:
+    async def write(self, results: Sequence[Result]) -> list[Written]:
         await self.open.wait()
         if self.refusals:
             raise self.refusals.pop(0)

@@ -3,16 +3,15 @@
 Writes come in batches (the stream gathers them), each one transaction and one fsync. What readers of this process and
 of others (`typegate replay` beside a running server) see is the last commit.
 
-`results.packed` is the winning copy as its node packed it; `results.verdict` is what holds (`copies` says why they may
-differ). `progress` is recomputed from the rows of its day in the same transaction, never added up, so that no repeat
-and no replaced row can make it drift.
+`progress` is recomputed from the rows of its day in the same transaction, never added up, so that no repeat and no
+replaced row can make it drift; nor can personal bests (`bests`).
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -22,9 +21,12 @@ from typing import Self, TypeVar
 import structlog
 
 from persistence.errors import StoreError
+from persistence.results.bests import DAY_MS, BestRules, Board, Period, PersonalBest, Place, board_of, places_of
 from persistence.results.copies import Copy, Standing, settle
-from persistence.results.cursor import Page, check_limit, cursor_after, read_cursor
-from persistence.results.port import Outcome, Progress, StoreFacts
+from persistence.results.cursor import Page, begin, begin_ms, check_limit, page_of
+from persistence.results.port import Outcome, Progress, StoreFacts, Written, check_id
+from persistence.results.sqlite import bests
+from persistence.results.sqlite.schema import steps
 from persistence.sqlite import (
     SqliteThreads,
     is_damaged,
@@ -41,54 +43,15 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-_DAY_MS = 86_400_000
 _INSERTED_AT_ONCE = 500  # times 12 columns stays under SQLite's 32,766 parameters
 _UNPACKED_AT_ONCE = 16  # then the interpreter lock is offered to the event loop
+_RANKED_AT_ONCE = 1_000
 
-# Ids are UUIDv7, so the order of ids is the order of created_at; both stand in the index, for readers of this file.
-SCHEMA = (
-    (
-        """CREATE TABLE results (
-            id BLOB PRIMARY KEY NOT NULL CHECK (length(id) = 16),
-            user_id INTEGER NOT NULL,
-            created_ms INTEGER NOT NULL,
-            mode TEXT NOT NULL,
-            wpm REAL NOT NULL,
-            acc REAL NOT NULL,
-            duration_ms REAL NOT NULL,
-            verdict TEXT NOT NULL,
-            conflicts INTEGER NOT NULL,
-            core_hash BLOB NOT NULL,
-            packed BLOB NOT NULL
-        )""",
-        "CREATE INDEX results_of_user ON results (user_id, created_ms DESC, id DESC)",
-        """CREATE TABLE result_conflicts (
-            id BLOB NOT NULL,
-            place INTEGER NOT NULL,
-            core_hash BLOB NOT NULL,
-            packed BLOB NOT NULL,
-            PRIMARY KEY (id, place)
-        )""",
-        """CREATE TABLE progress (
-            user_id INTEGER NOT NULL,
-            day INTEGER NOT NULL,
-            mode TEXT NOT NULL,
-            tests INTEGER NOT NULL,
-            duration_ms REAL NOT NULL,
-            wpm REAL NOT NULL,
-            best_wpm REAL NOT NULL,
-            acc REAL NOT NULL,
-            PRIMARY KEY (user_id, day, mode)
-        ) WITHOUT ROWID""",
-    ),
-)
-
-_COLUMNS = "id, user_id, created_ms, mode, wpm, acc, duration_ms, verdict, conflicts, core_hash, packed"
+_COLUMNS = "id, user_id, created_ms, mode, wpm, acc, duration_ms, verdict, conflicts, core_hash, packed, board"
 _ROW = f"INSERT OR REPLACE INTO results ({_COLUMNS}) VALUES "
 
 # Ids alone would do, but the created_ms in it says to who reads the file with other tools what the order is.
-_PAGE = "WHERE user_id = ? {after}ORDER BY created_ms DESC, id DESC LIMIT ?"
-_AFTER = "AND (created_ms, id) < (?, ?) "
+_PAGE = "WHERE user_id = ? AND (created_ms, id) < (?, ?) AND created_ms >= ? ORDER BY created_ms DESC, id DESC LIMIT ?"
 
 _RECOMPUTE = """
     INSERT OR REPLACE INTO progress (user_id, day, mode, tests, duration_ms, wpm, best_wpm, acc)
@@ -128,6 +91,7 @@ class SqliteResultsOptions:
 class SqliteResults:
     """A `ResultStore` in a SQLite file (WAL, synchronous=FULL).
 
+    `rules` judge which results count as personal bests, once and for all, when they are stored.
     `wrote(seconds)` is told on the event loop how long each batch took, from being given to its end: waiting for the
     file and the commit are in it, and so are batches that failed, for a slow failure is what an operator looks for.
     """
@@ -136,11 +100,13 @@ class SqliteResults:
         self,
         path: Path,
         options: SqliteResultsOptions = SqliteResultsOptions(),
+        rules: BestRules | None = None,
         *,
         wrote: Callable[[float], None] | None = None,
     ) -> None:
         self._path = path
         self._options = options
+        self._rules = rules or BestRules()
         self._wrote = wrote
         self._writer = SqliteThreads("results-writer", self._open_writer)
         self._readers = SqliteThreads(
@@ -154,9 +120,9 @@ class SqliteResults:
     def _open_writer(self) -> sqlite3.Connection:
         connection = open_file(self._path)
         try:
-            migrate(connection, self._path, SCHEMA)
+            migrate(connection, self._path, steps(self._rules))
             # Reads a page of each table: a damaged or foreign file is refused now, not at the first result.
-            for table in ("results", "result_conflicts", "progress"):
+            for table in ("results", "result_conflicts", "progress", "personal_bests"):
                 connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()
         except BaseException:
             connection.close()
@@ -183,13 +149,15 @@ class SqliteResults:
 
     # -- writing -------------------------------------------------------------------------------------------------
 
-    async def write(self, results: Sequence[Result]) -> list[Outcome]:
-        """Store a batch in one transaction; the outcomes are in its order."""
+    async def write(self, results: Sequence[Result]) -> list[Written]:
+        """Store a batch in one transaction; what became of each is in its order."""
         if not results:
             return []
+        for result in results:
+            check_id(result)
         started = time.perf_counter()
         try:
-            outcomes = await self._writer.run(lambda connection: self._write(connection, results))
+            written = await self._writer.run(lambda connection: self._write(connection, results))
         except (ValueError, TypeError, OverflowError) as error:
             raise StoreError(f"a result cannot be stored: {error}", retriable=False) from error
         finally:
@@ -197,43 +165,60 @@ class SqliteResults:
                 self._wrote(time.perf_counter() - started)
         self._facts = StoreFacts(
             written=self._facts.written + len(results),
-            conflicts=self._facts.conflicts + outcomes.count(Outcome.CONFLICT),
+            conflicts=self._facts.conflicts + sum(one.outcome is Outcome.CONFLICT for one in written),
         )
-        return outcomes
+        return written
 
-    def _write(self, connection: sqlite3.Connection, results: Sequence[Result]) -> list[Outcome]:
-        outcomes = [Outcome.INSERTED] * len(results)
+    def _write(self, connection: sqlite3.Connection, results: Sequence[Result]) -> list[Written]:
         packed = [_pack(result) for result in results]  # before the transaction: others may be waiting for the file
+        outcomes: list[tuple[Outcome, str, tuple[Place, ...]]] = []
         with transaction(connection):
             known = _known(connection, [result.session for result in results])
-            fresh: list[int] = []
+            fresh: list[tuple[object, ...]] = []
+            candidates: list[PersonalBest] = []
             again: list[int] = []
+            touched: set[tuple[int, int]] = set()
             for i, result in enumerate(results):
+                places = self._places(result)
+                outcomes.append((Outcome.INSERTED, result.verdict, places))
                 if result.session in known:
                     again.append(i)
-                else:
-                    known.add(result.session)
-                    fresh.append(i)
+                    continue
+                known.add(result.session)
+                fresh.append(_row(result, packed[i], places))
+                touched.add((result.user, result.created_at_ms // DAY_MS))
+                if result.verdict == "ok":
+                    summary = result.summary
+                    candidates += [PersonalBest(place, result.session, summary.wpm, summary.acc) for place in places]
             for start in range(0, len(fresh), _INSERTED_AT_ONCE):
-                part = fresh[start : start + _INSERTED_AT_ONCE]
-                _insert(connection, [_row(results[i], packed[i]) for i in part])
-            touched = {(results[i].user, results[i].created_at_ms // _DAY_MS) for i in fresh}
+                _insert(connection, fresh[start : start + _INSERTED_AT_ONCE])
+            bests.better(connection, candidates)
             for i in again:
                 outcomes[i] = self._merge(connection, results[i], packed[i], touched)
             _recompute(connection, touched)
-        return outcomes
+            standing = bests.standing(connection, {place for _, _, places in outcomes for place in places})
+        return [
+            Written(result.session, outcome, verdict, {place: standing.get(place) for place in places})
+            for result, (outcome, verdict, places) in zip(results, outcomes, strict=True)
+        ]
+
+    def _places(self, result: Result) -> tuple[Place, ...]:
+        board = board_of(result, self._rules)
+        return () if board is None else places_of(result.user, board, result.created_at_ms)
 
     def _merge(
         self, connection: sqlite3.Connection, result: Result, packed: bytes, touched: set[tuple[int, int]]
-    ) -> Outcome:
-        """Apply the rule for copies to a session that has a row already."""
+    ) -> tuple[Outcome, str, tuple[Place, ...]]:
+        """Apply the rule for copies to a session that has a row already: outcome, verdict, places concerned."""
         copies = _copies(connection, result.session)
         before = Standing(copies[0], tuple(copies[1:]))
         copy = Copy.of(result, packed)
         standing = settle([*copies, copy], max_conflicts=self._options.max_conflicts)
-        others = {known.core_hash for known in copies}
+        # a copy may, by forgery or fault, name another user or mode: either of them is concerned
+        rows = [Result.unpack(one.packed) for one in (before.row, standing.row)]
+        places = {place for one in (*rows, result) for place in self._places(one)}
         if standing != before:
-            row = Result.unpack(standing.row.packed)
+            row = rows[1]
             connection.execute("DELETE FROM result_conflicts WHERE id = ?", (result.session,))
             if standing.conflicts:
                 connection.execute(
@@ -245,16 +230,19 @@ class SqliteResults:
                         for value in (result.session, place, lost.core_hash, lost.packed)
                     ],
                 )
-            _insert(connection, [_row(row, standing.row.packed, standing)])
-            # a copy may, by forgery or fault, name another user or mode: recompute what either of them counted in
-            for user in {row.user, Result.unpack(copies[0].packed).user}:
-                day = row.created_at_ms // _DAY_MS
+            _insert(connection, [_row(row, standing.row.packed, self._places(row), standing)])
+            day = row.created_at_ms // DAY_MS
+            for user in {one.user for one in rows}:
                 connection.execute("DELETE FROM progress WHERE user_id = ? AND day = ?", (user, day))
                 touched.add((user, day))
-        if copy.core_hash not in others:
+            for user, board in {(place.user, place.board) for place in places}:
+                bests.rebuild(connection, user, board, row.created_at_ms)
+        if any(copy.core_hash == known.core_hash for known in copies):
+            outcome = Outcome.REPEATED if standing == before else Outcome.ATTESTED
+        else:
             log.warning("two results of one session disagree", session=result.session.hex(), copies=len(copies) + 1)
-            return Outcome.CONFLICT
-        return Outcome.REPEATED if standing == before else Outcome.ATTESTED
+            outcome = Outcome.CONFLICT
+        return outcome, standing.verdict, tuple(places)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -265,23 +253,27 @@ class SqliteResults:
         )
         return found[0] if found else None
 
-    async def by_user(self, user: int, *, limit: int = 10, cursor: str | None = None) -> Page:
+    async def by_user(
+        self,
+        user: int,
+        *,
+        limit: int = 10,
+        cursor: str | None = None,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+    ) -> Page:
         """A user's results, newest first."""
         check_limit(limit)
-        after, parameters = "", []
-        if cursor is not None:
-            before = read_cursor(cursor)
-            after = _AFTER
-            parameters = [int.from_bytes(before[:6], "big"), before]
+        before = begin(cursor, until_ms)
+        since = begin_ms(since_ms)
         found = await self._read(
             lambda connection: _results(
                 connection,
-                _PAGE.format(after=after),
-                (user, *parameters, limit + 1),  # one more tells whether there is a next page
+                _PAGE,
+                (user, int.from_bytes(before[:6], "big"), before, since, limit + 1),  # one more: is there a next page?
             ),
         )
-        more = len(found) > limit
-        return Page(tuple(found[:limit]), cursor_after(found[limit - 1].session) if more else None)
+        return page_of(found, limit)
 
     async def conflicts(self, session_id: bytes) -> list[Result]:
         """The copies of a session that lost."""
@@ -306,6 +298,25 @@ class SqliteResults:
                 ).fetchall()
             ]
         )
+
+    async def bests(self, user: int, *, day: int) -> list[PersonalBest]:
+        """A user's bests of this day, of its week and of all time."""
+        return await self._read(lambda connection: bests.of_user(connection, user, day))
+
+    async def ranking(self, board: Board, period: Period) -> AsyncIterator[PersonalBest]:
+        """Every user's best on a board in a period, the best first."""
+        last: PersonalBest | None = None
+        while True:
+            page = await self._read(partial(bests.page, board=board, period=period, after=last, limit=_RANKED_AT_ONCE))
+            for best in page:
+                yield best
+            if len(page) < _RANKED_AT_ONCE:
+                return
+            last = page[-1]
+
+    async def speeds(self, board: Board, period: Period) -> dict[int, int]:
+        """How many users have their best at each whole speed."""
+        return await self._read(lambda connection: bests.speeds(connection, board, period))
 
     async def _read(self, job: Callable[[sqlite3.Connection], T]) -> T:
         try:
@@ -356,7 +367,9 @@ def _pack(result: Result) -> bytes:
         raise StoreError(f"a result cannot be packed: {error!r}", retriable=False) from error
 
 
-def _row(result: Result, packed: bytes, standing: Standing | None = None) -> tuple[object, ...]:
+def _row(
+    result: Result, packed: bytes, places: tuple[Place, ...], standing: Standing | None = None
+) -> tuple[object, ...]:
     """A result as the columns of its row."""
     summary = result.summary
     return (
@@ -371,6 +384,7 @@ def _row(result: Result, packed: bytes, standing: Standing | None = None) -> tup
         0 if standing is None else len(standing.conflicts),
         result.core_hash,
         packed,
+        str(places[0].board) if places else None,
     )
 
 
