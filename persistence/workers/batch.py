@@ -1,0 +1,262 @@
+"""A batch of records and what is done with it, up to the offsets: decoded, re-scored, buried, stored, followed.
+
+    records ─ decode ─ re-score ─┬─ store ─────────┬─ recent lists ─ boards ─ notices ─ analytics
+                                 └─ dead letters ──┘
+
+Each step may be done again, alone or with all before it, and comes to the same: that is what lets a worker die between
+any two of them. A record that can never be stored is a *dead letter*; what cannot be stored just now puts its partition
+into *trouble*, and no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
+
+import structlog
+
+from persistence.errors import StoreError
+from persistence.results.port import ResultStore, Written
+from persistence.workers.feed import Record
+from persistence.workers.meter import Meter
+from persistence.workers.rescore import Rescorer
+from session.result import Result
+
+__all__ = ["Batch", "DeadLetter", "DeadLetters", "Follower", "Pipeline", "Stored", "Undecodable"]
+
+log = structlog.get_logger(__name__)
+
+_DECODED_AT_ONCE = 32  # about a millisecond before others on the loop have their turn
+_TRIES = 5
+"""So often a fault that nobody foresaw is taken for one that passes; then for the record's own."""
+
+
+class Undecodable(ValueError):
+    """A record that is no result; the message says what is wrong with it.
+
+    `reason` is one word for metrics and for whoever sorts dead letters.
+    """
+
+    def __init__(self, message: str, *, reason: str = "malformed") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class DeadLetter(NamedTuple):
+    """A record that cannot be processed, and why."""
+
+    record: Record
+    reason: str
+    """One word of a closed set."""
+    error: str
+    """A sentence."""
+
+
+class Stored(NamedTuple):
+    """A result as it was given, and what stands in the store."""
+
+    result: Result
+    written: Written
+
+
+Item: TypeAlias = tuple[Record, Result]
+
+
+class DeadLetters(Protocol):
+    """Where records go that cannot be processed."""
+
+    async def bury(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep these; when it returns they are durable. Raises `StoreError`, retriable, where they are not."""
+        ...
+
+
+class Follower(Protocol):
+    """One thing that is done after results have been stored; done again it does no harm."""
+
+    name: str
+    """What it is called in metrics."""
+
+    async def follow(self, stored: Sequence[Stored]) -> None:
+        """Do it for these. Raises `StoreError` where it could not be done; a retriable one brings all of them again."""
+        ...
+
+    async def ping(self) -> None:
+        """Raise `StoreError` where it could not be done just now."""
+        ...
+
+
+class Batch:
+    """Records taken together, and what they are."""
+
+    __slots__ = ("dead", "ends", "items", "prepared", "records", "starts", "stored", "tries")
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = records
+        self.tries = 0
+        """How often it was tried in vain."""
+        self.prepared = False
+        """Whether `items` and `dead` are made."""
+        self.items: list[Item] = []
+        self.dead: list[DeadLetter] = []
+        """Those not yet buried."""
+        self.stored: list[Stored] = []
+        self.starts: dict[int, int] = {}
+        """The first offset of each partition."""
+        self.ends: dict[int, int] = {}
+        """The offset after the last one."""
+        for record in records:
+            self.starts.setdefault(record.partition, record.offset)
+            self.ends[record.partition] = record.offset + 1
+
+    def part(self, partitions: Iterable[int]) -> Batch:
+        """What of it lies in these partitions."""
+        wanted = frozenset(partitions)
+        part = Batch([record for record in self.records if record.partition in wanted])
+        part.tries = self.tries
+        part.prepared = self.prepared
+        part.items = [(record, result) for record, result in self.items if record.partition in wanted]
+        part.dead = [letter for letter in self.dead if letter.record.partition in wanted]
+        return part
+
+
+class Pipeline:
+    """The steps. They keep no state between batches, and may run for several batches at a time."""
+
+    def __init__(
+        self,
+        *,
+        decode: Callable[[Record], Result],
+        rescorer: Rescorer,
+        store: ResultStore,
+        dead_letters: DeadLetters,
+        followers: Sequence[Follower],
+        meter: Meter,
+    ) -> None:
+        self._decode = decode
+        self._rescorer = rescorer
+        self._store = store
+        self._dead_letters = dead_letters
+        self._followers = followers
+        self._meter = meter
+
+    async def prepare(self, batch: Batch) -> None:
+        """Decode the records and play again those whose turn it is."""
+        if batch.prepared:
+            return
+        began = time.perf_counter()
+        batch.items.clear()
+        batch.dead.clear()
+        for i, record in enumerate(batch.records, 1):
+            try:
+                batch.items.append((record, self._decode(record)))
+            except Undecodable as error:
+                batch.dead.append(DeadLetter(record, error.reason, str(error)))
+            if i % _DECODED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        began = self._done("decode", began)
+        for i, (record, result) in enumerate(batch.items):
+            if self._rescorer.chooses(result):
+                batch.items[i] = (record, await self._rescorer.check(result))
+        self._done("rescore", began)
+        batch.prepared = True
+
+    async def keep(self, batch: Batch) -> dict[int, Exception]:
+        """Store the results and bury the dead letters. What could not be done just now, by partition."""
+        troubled: dict[int, Exception] = {}
+        began = time.perf_counter()
+        batch.stored = await self._write(batch.items, batch, troubled) if batch.items else []
+        began = self._done("store", began)
+        if batch.dead:
+            await self._bury(batch, troubled)
+            self._done("dead letters", began)
+        return troubled
+
+    async def _write(self, items: Sequence[Item], batch: Batch, troubled: dict[int, Exception]) -> list[Stored]:
+        """Write results; those that can never be written are found by halving, a shard's fault by partitions."""
+        try:
+            written = await self._store.write([result for _, result in items])
+        except StoreError as error:
+            if error.retriable:
+                return await self._write_apart(items, error, batch, troubled)
+            return await self._write_less(items, "refused", error, batch, troubled)
+        except Exception as error:
+            if batch.tries < _TRIES:
+                raise
+            return await self._write_less(items, "fault", error, batch, troubled)
+        stored = [Stored(result, one) for (_, result), one in zip(items, written, strict=True)]
+        for (record, result), one in zip(items, written, strict=True):
+            self._meter.stored(result, one, sent_ms=record.timestamp)
+        return stored
+
+    async def _write_apart(
+        self, items: Sequence[Item], error: StoreError, batch: Batch, troubled: dict[int, Exception]
+    ) -> list[Stored]:
+        """Write each partition's results by themselves, so that one that must wait does not make the others wait."""
+        parts: dict[int, list[Item]] = {}
+        for item in items:
+            parts.setdefault(item[0].partition, []).append(item)
+        if len(parts) == 1:
+            troubled[items[0][0].partition] = error
+            return []
+        stored = await asyncio.gather(*(self._write(part, batch, troubled) for part in parts.values()))
+        return [one for part in stored for one in part]
+
+    async def _write_less(
+        self, items: Sequence[Item], reason: str, error: Exception, batch: Batch, troubled: dict[int, Exception]
+    ) -> list[Stored]:
+        """Write the halves, one after the other; of a single result the store has had its last word."""
+        if len(items) == 1:
+            batch.dead.append(DeadLetter(items[0][0], reason, str(error) or repr(error)))
+            return []
+        half = len(items) // 2
+        return [
+            *await self._write(items[:half], batch, troubled),
+            *await self._write(items[half:], batch, troubled),
+        ]
+
+    async def _bury(self, batch: Batch, troubled: dict[int, Exception]) -> None:
+        try:
+            await self._dead_letters.bury(batch.dead)
+        except StoreError as error:
+            for letter in batch.dead:
+                troubled.setdefault(letter.record.partition, error)
+            return
+        for letter in batch.dead:
+            self._meter.dead(letter.reason)
+            log.error(
+                "a record cannot be processed; it is among the dead letters",
+                partition=letter.record.partition,
+                offset=letter.record.offset,
+                reason=letter.reason,
+                why=letter.error,
+            )
+        batch.dead = []
+
+    async def follow(self, stored: Sequence[Stored]) -> None:
+        """Do all that follows from results that are stored. Raises a retriable `StoreError` where it must come again.
+
+        What a follower can never do is its own loss, and logged: the results are stored, and others wait.
+        """
+        began = time.perf_counter()
+        for follower in self._followers:
+            try:
+                await follower.follow(stored)
+            except StoreError as error:
+                if error.retriable:
+                    raise
+                log.error("what follows from stored results failed", step=follower.name, why=str(error))
+            except Exception:
+                log.exception("what follows from stored results failed", step=follower.name)
+            began = self._done(follower.name, began)
+
+    async def ping_followers(self) -> None:
+        """Raise `StoreError` where `follow` would fail just now."""
+        for follower in self._followers:
+            await follower.ping()
+
+    def _done(self, step: str, began: float) -> float:
+        now = time.perf_counter()
+        self._meter.step(step, now - began)
+        return now

@@ -1,0 +1,86 @@
+"""What only a feed from Kafka knows: brokers that are away, at boot and later, and a topic that is not there yet."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from loadtest.servers.kafka import Kafka
+from persistence.errors import StoreError
+from persistence.workers.kafka import KafkaFeed, KafkaFeedOptions
+from tests.persistence.workers.test_feed import taken, until, values
+from tests.servers import skip_without
+
+TOPIC = "results"
+OPTIONS = KafkaFeedOptions(gather_ms=5, session_ms=6_000, commit_ms=500)
+
+
+@asynccontextmanager
+async def producing(connection: dict[str, Any]) -> AsyncIterator[Callable[[bytes], Any]]:
+    producer = AIOKafkaProducer(**connection)
+    await producer.start()
+    try:
+        yield lambda value: producer.send_and_wait(TOPIC, value, partition=0)
+    finally:
+        await producer.stop()
+
+
+async def test_a_feed_waits_for_kafka_and_survives_its_death(tmp_path: Path) -> None:
+    """Away at boot, without the topic, killed and back: it says what is wrong, and goes on when it is over."""
+    skip_without("kafka")
+    kafka = Kafka(tmp_path, brokers=1)
+    (broker,) = kafka.brokers
+    connection: dict[str, Any] = {"bootstrap_servers": kafka.addresses()["bootstrap"], "request_timeout_ms": 2_000}
+    try:
+        async with KafkaFeed(TOPIC, connection, OPTIONS, chance=Random(1)) as feed:
+            with pytest.raises(StoreError) as away:
+                await feed.ping()
+            assert away.value.retriable
+            await asyncio.to_thread(kafka.start)
+            await until(lambda: "make it with: typegate topics create" in (feed.facts().fault or ""))
+            admin = AIOKafkaAdminClient(**connection)
+            await admin.start()
+            await admin.create_topics([NewTopic(TOPIC, 1, 1)])
+            await admin.close()
+            async with producing(connection) as send:
+                await send(b"one")
+            assert values(await taken(feed, 1), 0) == [b"one"]
+            await feed.commit({0: 1})
+            await feed.ping()
+
+            broker.kill()
+            with pytest.raises(StoreError) as away:
+                await feed.commit({0: 1})
+            assert away.value.retriable
+            taking = asyncio.get_running_loop().create_task(taken(feed, 1))
+            await asyncio.to_thread(broker.start)
+            async with producing(connection) as send:
+                await send(b"two")
+            assert values(await taking, 0) == [b"two"]
+            async with asyncio.timeout(60):
+                while True:
+                    try:
+                        await feed.commit({0: 2})
+                    except StoreError:
+                        continue  # its coordinator is still being looked for
+                    break
+        async with KafkaFeed(TOPIC, connection, OPTIONS, chance=Random(1)) as feed, producing(connection) as send:
+            await send(b"three")
+            assert values(await taken(feed, 1), 0) == [b"three"]
+    finally:
+        kafka.stop()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("group", ""), ("gather_ms", -1), ("session_ms", 10), ("commit_ms", 0), ("fetch_bytes", 1)],
+)
+def test_options_are_checked(option: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"^{option} is "):
+        KafkaFeedOptions(**{option: value})  # type: ignore[arg-type]  # what is tested

@@ -1,0 +1,157 @@
+"""Which results are played again, and what comes of those that do not come to their figures."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from loadtest.finished import Typists
+from persistence.catalogue import EmbeddedCatalogue
+from persistence.catalogue.entries import NewTest
+from persistence.catalogue.texts import Texts
+from persistence.workers.rescore import RescoreOptions, Rescorer
+from scoring.plausibility import Reason
+from session.identity import mint_session
+from session.options import SessionLimits
+from session.result import Result
+from tests.persistence.samples import sample
+from tests.persistence.workers.rig import Counting
+
+EPOCH_MS = 1_790_000_000_000
+
+
+@pytest.fixture(name="catalogue")
+async def _catalogue(tmp_path: Path) -> AsyncIterator[EmbeddedCatalogue]:
+    async with EmbeddedCatalogue(tmp_path / "catalogue.db") as catalogue:
+        yield catalogue
+
+
+def rescorer(catalogue: EmbeddedCatalogue, **options: Any) -> tuple[Rescorer, Counting]:
+    meter = Counting()
+    texts = Texts(catalogue, limits=SessionLimits())
+    return Rescorer(texts, RescoreOptions(**options), refresh=catalogue.refresh, meter=meter), meter
+
+
+def typists(catalogue: EmbeddedCatalogue, mix: str = "short") -> Typists:
+    return Typists(Texts(catalogue, limits=SessionLimits()), mix=mix)
+
+
+def faultless(i: int) -> Result:
+    """A result that there is no reason to doubt."""
+    chance = Random(i)
+    return replace(sample(i), session=mint_session(7, epoch_ms=EPOCH_MS, random_bits=chance.getrandbits(62)))
+
+
+async def test_one_in_a_hundred_is_played_again_by_its_id(catalogue: EmbeddedCatalogue) -> None:
+    """The same ones whoever asks, so that each delivery comes to the same."""
+    first, _ = rescorer(catalogue)
+    second, _ = rescorer(catalogue)
+    results = [faultless(i) for i in range(20_000)]
+    chosen = [first.chooses(result) for result in results]
+    assert chosen == [second.chooses(result) for result in results]
+    assert 140 < sum(chosen) < 260
+    halves, _ = rescorer(catalogue, one_in=2)
+    assert 9_700 < sum(halves.chooses(result) for result in results) < 10_300
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"verdict": "review"}, id="flagged"),
+        pytest.param({"verdict": "void"}, id="void"),
+        pytest.param({"seen_live": 0, "unseen_ms": 30_000}, id="offline"),
+        pytest.param({"unseen_ms": 1}, id="resumed with events unseen"),
+        pytest.param({"slack_ms": 1}, id="resumed after a pause"),
+        pytest.param({"epoch": 1}, id="taken over"),
+    ],
+)
+async def test_whatever_there_is_a_reason_to_doubt_is_played_again(
+    catalogue: EmbeddedCatalogue, changes: dict[str, object]
+) -> None:
+    checker, _ = rescorer(catalogue)
+    left_out = next(result for i in range(100) if not checker.chooses(result := faultless(i)))
+    assert checker.chooses(replace(left_out, **changes))  # type: ignore[arg-type]  # fields by name: a wrong one fails the test
+
+
+async def test_always_is_always(catalogue: EmbeddedCatalogue) -> None:
+    checker, _ = rescorer(catalogue, which="always")
+    assert all(checker.chooses(faultless(i)) for i in range(100))
+
+
+@pytest.mark.parametrize("mix", ["short", "others"])
+async def test_honest_results_agree_and_stay_as_they_are(catalogue: EmbeddedCatalogue, mix: str) -> None:
+    """In every mode and in several scripts."""
+    checker, meter = rescorer(catalogue)
+    results = list(typists(catalogue, mix).results(24))
+    assert {result.mode for result in results} >= {"words", "time", "text", "zen"}
+    assert [await checker.check(result) for result in results] == results
+    assert meter.rescorings == {"agrees": 24}
+
+
+async def test_a_result_that_differs_is_kept_for_review(catalogue: EmbeddedCatalogue) -> None:
+    """As it came, with a reason that says so; a void stays void."""
+    checker, meter = rescorer(catalogue)
+    honest = replace(typists(catalogue).finish(mode="words", count=10), verdict="ok", reasons=())
+    forged = replace(honest, summary=replace(honest.summary, wpm=200.0, acc=100.0))
+    kept = await checker.check(forged)
+    assert kept == replace(forged, verdict="review", reasons=(Reason("rescore_differs", 2.0, 0.0),))
+    assert (await checker.check(replace(forged, verdict="void"))).verdict == "void"
+    assert meter.rescorings == {"differs": 2}
+    assert await checker.check(forged) == kept, "each delivery comes to the same"
+
+
+async def test_a_log_that_cannot_be_read_is_kept_for_review(catalogue: EmbeddedCatalogue) -> None:
+    checker, meter = rescorer(catalogue)
+    honest = typists(catalogue).finish(mode="words", count=5)
+    kept = await checker.check(replace(honest, verdict="ok", reasons=(), replay=b"\x01rubbish"))
+    assert (kept.verdict, [reason.name for reason in kept.reasons]) == ("review", ["rescore_unreplayable"])
+    assert meter.rescorings == {"unreplayable": 1}
+
+
+async def test_a_test_that_was_just_imported_is_looked_for(catalogue: EmbeddedCatalogue, tmp_path: Path) -> None:
+    """The catalogue is asked again before a result of an unknown test is doubted; of a test that nobody knows it is."""
+    passage = NewTest("New", "one two three", "zoo", "easy", "en", words=3, id=4242)
+    async with EmbeddedCatalogue(tmp_path / "other.db") as other:
+        await other.add([passage], created_at_ms=EPOCH_MS)
+        result = typists(other).finish(mode="quote", test=4242)
+    result = replace(result, verdict="ok", reasons=())
+    meter = Counting()
+
+    async def refresh() -> None:
+        await catalogue.add([passage], created_at_ms=EPOCH_MS)
+
+    texts = Texts(catalogue, limits=SessionLimits())
+    assert await Rescorer(texts, refresh=refresh, meter=meter).check(result) == result
+    unknown = replace(result, test=4243)
+    assert (await Rescorer(texts, refresh=catalogue.refresh, meter=meter).check(unknown)).verdict == "review"
+    assert meter.rescorings == {"agrees": 1, "unreplayable": 1}
+
+
+async def test_a_result_of_another_scoring_version_is_no_evidence(catalogue: EmbeddedCatalogue) -> None:
+    """While nodes are upgraded both are right, each by its own rules."""
+    checker, meter = rescorer(catalogue)
+    result = replace(sample(1), scoring_version="0/1.0", verdict="ok")
+    assert await checker.check(result) == result
+    assert meter.rescorings == {"other version": 1}
+
+
+async def test_a_long_log_does_not_hold_the_loop(catalogue: EmbeddedCatalogue) -> None:
+    """Others have their turns while it is played again."""
+    checker, _ = rescorer(catalogue)
+    result = typists(catalogue).finish(mode="time", seconds=600)
+    turns = 0
+
+    async def beat() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    beating = asyncio.get_running_loop().create_task(beat())
+    assert await checker.check(result) == result
+    beating.cancel()
+    assert turns > 2
