@@ -18,6 +18,8 @@ from heapq import heappop, heappush
 from time import monotonic
 from typing import Protocol
 
+from loadtest.meters import Times
+
 __all__ = ["Engine", "Member"]
 
 SLOT_MS = 2
@@ -47,13 +49,13 @@ class Member(Protocol):
 class Engine:
     """The loop. One per process; `run` may be called again and again."""
 
-    __slots__ = ("_epoll", "_heap", "_members", "_serial", "_slot", "_slots", "late_ms", "now_ms")
+    __slots__ = ("_epoll", "_heap", "_members", "_serial", "_slot", "_slots", "lateness", "now_ms")
 
     def __init__(self) -> None:
         self.now_ms = monotonic() * 1000
         """Read once a turn."""
-        self.late_ms = 0.0
-        """How late the latest woken slot was: over some 20 ms the generator itself is at its limit."""
+        self.lateness = Times()
+        """How late slots were woken, a reading a turn: with a p99 of some 20 ms the generator itself is the limit."""
         self._epoll = select.epoll()
         self._members: dict[int, Member] = {}
         self._slots: list[list[Member]] = [[] for _ in range(_SLOTS)]
@@ -124,12 +126,13 @@ class Engine:
                     member.writable()
         self.now_ms = now_ms = monotonic() * 1000
         last = int(now_ms) // SLOT_MS
-        self.late_ms = max(0.0, now_ms - next_ms)
         heap = self._heap
         while heap and heap[0][0] < now_ms + (_SLOTS - 2) * SLOT_MS / 2:
             self.at(heappop(heap)[2])
         if last - self._slot >= _SLOTS:  # the machine slept: everything is due
             self._slot = last - _SLOTS + 1
+        if self._slot < last:
+            self.lateness.add(now_ms - next_ms)
         while self._slot < last:
             self._slot += 1
             due = self._slots[self._slot % _SLOTS]

@@ -102,8 +102,6 @@ class Swarm:
             )
             for number in range(options.typists)
         ]
-        self.most_late_ms = 0.0
-        """How late the generator itself was at worst, in the steady part."""
         self._address = address
         self._pid = pid
         self._chance = Random(f"swarm {options.seed}")
@@ -130,7 +128,7 @@ class Swarm:
         self._turn(begun_ms + ramp_ms, lambda now: progress((now - begun_ms) / total_ms, "coming"))
         # the first second after the ramp still belongs to it
         meters.clear_times()
-        self.most_late_ms = 0.0
+        engine.lateness.clear()
         steady_ms = engine.now_ms
         before = (meters.frames_out, meters.events, meters.frames_in, self._cpu(), os.times().user + os.times().system)
         kill_ms = steady_ms + (options.kill_every_s or 1e9) * 1000
@@ -174,7 +172,7 @@ class Swarm:
             "server_cpu_percent": round(100 * cpu / steady_s, 1) if cpu else None,
             "server_us_per_frame": round(1e6 * cpu / frames, 2) if cpu and frames else None,
             "generator_cpu_percent": round(100 * (os.times().user + os.times().system - before[4]) / steady_s, 1),
-            "generator_late_ms": round(self.most_late_ms, 1),
+            "generator_late_ms": engine.lateness.facts(),
             "server_kib_per_connection": (
                 round((memory_most - empty_bytes) / 1024 / max(1, len(engine)), 2) if empty_bytes else None
             ),
@@ -216,8 +214,6 @@ class Swarm:
         shown_ms = engine.now_ms
         while engine.now_ms < until_ms:
             engine.turn()
-            if engine.late_ms > self.most_late_ms:
-                self.most_late_ms = engine.late_ms
             if progress is not None and engine.now_ms - shown_ms > 200:
                 shown_ms = engine.now_ms
                 progress(shown_ms)

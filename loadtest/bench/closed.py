@@ -6,8 +6,9 @@ import zlib
 from statistics import median
 from time import monotonic
 
-from loadtest.bench.contenders import CONTENDERS, Contender
-from loadtest.bench.rounds import Bench, Part
+from loadtest.bench.builds import Absent
+from loadtest.bench.contenders import CONTENDERS, OURS, Contender
+from loadtest.bench.rounds import Bench, Part, undisturbed
 from loadtest.engine import Engine
 from loadtest.line import BINARY, Address, Line, client_frame
 from loadtest.served import Child
@@ -89,11 +90,12 @@ def measure(server: Child, contender: Contender, *, warm_s: float, window_s: flo
         failed = [line.failed for line in lines if line.failed]
         if failed or not there:
             raise RuntimeError(f"no echo: {failed[:1]}")
-        engine.run(lambda: False, limit_s=warm_s)
-        before, cpu, begun = sum(line.echoes for line in lines), server.cpu_s(), monotonic()
-        engine.run(lambda: False, limit_s=window_s)
-        echoes, used = sum(line.echoes for line in lines) - before, server.cpu_s() - cpu
-        return 1e6 * used / max(1, echoes), echoes / (monotonic() - begun)
+        with undisturbed():
+            engine.run(lambda: False, limit_s=warm_s)
+            before, cpu, begun = sum(line.echoes for line in lines), server.cpu_s(), monotonic()
+            engine.run(lambda: False, limit_s=window_s)
+            echoes, used = sum(line.echoes for line in lines) - before, server.cpu_s() - cpu
+            return 1e6 * used / max(1, echoes), echoes / (monotonic() - begun)
     finally:
         for line in lines:
             line.hang_up()
@@ -111,16 +113,12 @@ def closed_loop(bench: Bench) -> Part:
             bench.progress((turn * len(CONTENDERS) + at) / (rounds * len(CONTENDERS)), contender.name)
             if contender.name in absent:
                 continue
-            child = contender.child("echo", core=bench.server_core)
-            if isinstance(child, str):
-                absent[contender.name] = child
-                continue
             try:
-                with child:
+                with contender.child("echo", core=bench.server_core) as child:
                     taken[contender.name].append(measure(child, contender, warm_s=0.4, window_s=window_s))
-            except RuntimeError as fault:
+            except (Absent, RuntimeError) as fault:
                 absent[contender.name] = str(fault)
-    ours = [cost for cost, _ in taken["typegate's wire"]]
+    ours = [cost for cost, _ in taken[OURS]]
     own = median(ours) if ours else None
     rows: list[list[object]] = []
     for contender in CONTENDERS:

@@ -1,35 +1,53 @@
-"""(b) Paced load: many connections, four 40-byte frames a second each, at instants spread over the second.
+"""(b) Paced load: many connections, four frames a second each, at instants spread over the second.
 
-Two kinds of work. *Plain*: the server takes frames and answers every fourth one of a connection with 100 bytes, a
-message a second. *Scored*: the frames are two keystrokes of a running test each (40 bytes with their holds), the server
-scores them and sends a tick a second: Typegate as it is, with limits, counters, metrics and its spool, and `websockets`
-with the same codec, sessions and ticks.
+Two kinds of work. *Plain*: the server takes 40-byte frames and answers every fourth one of a connection with 100 bytes,
+a message a second. *Scored, ticking*: the frames are the keys of a running test (see `steady`), the server scores them
+and sends a tick a second. Typegate does so as it is, with limits, counters, metrics and its spool; `websockets` with
+the same codec, sessions and ticks; the servers in other languages with the least that this takes.
 """
 
 from __future__ import annotations
 
+import os
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from math import inf
 from statistics import median
 from time import monotonic
 from typing import Any
 
-from loadtest.bench.contenders import CONTENDERS, Contender
-from loadtest.bench.rounds import Bench, Part
-from loadtest.client import ClientOptions, TypingClient
+from loadtest.bench.builds import Absent
+from loadtest.bench.closed import frame_for
+from loadtest.bench.contenders import CONTENDERS, OURS, Contender
+from loadtest.bench.rounds import Bench, Part, undisturbed
+from loadtest.bench.steady import (
+    ONE_KEY,
+    PERIOD_MS,
+    TWO_KEYS,
+    Beat,
+    ProtocolTypist,
+    Rhythm,
+    SteadyTypist,
+    model_mix,
+)
+from loadtest.client import TypingClient
 from loadtest.engine import Engine
-from loadtest.line import BINARY, Address, Line, client_frame
-from loadtest.meters import Meters
-from loadtest.served import Child, Served
+from loadtest.line import Address, Line
+from loadtest.served import Child, Served, cpu_s
 from loadtest.typist import Typed
 from scoring.text import Word
 
-__all__ = ["SteadyPlan", "opened", "paced_load"]
+__all__ = ["SteadyPlan", "opened", "paced_load", "plain", "scored"]
 
-PERIOD_MS = 250.0
-_FRAME = client_frame(BINARY, b"forty bytes, as a frame of two keys has.")
+GATEWAY = "Typegate, the whole gateway"
+PLAIN = "1 answer/s"
+MOST_GENERATOR_PERCENT = 90.0
+MOST_LATE_MS = 20.0
+"""Where the generator's own CPU, or the p99 of its lateness, is above these, it was the limit: the table says so."""
+
 _OPENING_PER_S = 2_000.0
 _OPEN_S = 60.0
 
@@ -37,10 +55,11 @@ _OPEN_S = 60.0
 class PacedLine(Line):
     """One connection that sends a frame every 250 ms, whatever the server does."""
 
-    __slots__ = ("_next_ms", "_raw", "answers", "sent")
+    __slots__ = ("_bytes", "_next_ms", "_raw", "answers", "sent")
 
-    def __init__(self, engine: Engine, number: int, *, raw: bool) -> None:
+    def __init__(self, engine: Engine, number: int, frame: bytes, *, raw: bool) -> None:
         super().__init__(engine, number)
+        self._bytes = frame
         self._raw = raw
         self._next_ms = 0.0
         self.sent = self.answers = 0
@@ -51,7 +70,7 @@ class PacedLine(Line):
             if self.dial(address):
                 self.opened()
         else:
-            self.connect(address, None, extensions="permessage-deflate" if deflate else "")
+            self.connect(address, None, extensions="permessage-deflate; client_no_context_takeover" if deflate else "")
 
     def readable(self) -> None:
         """Count whatever comes over raw TCP as one answer."""
@@ -71,7 +90,7 @@ class PacedLine(Line):
 
     def wake(self, now_ms: float) -> None:
         """Send; what was late is not caught up with."""
-        self.send_frames(_FRAME)
+        self.send_frames(self._bytes)
         self.sent += 1
         self._next_ms = max(self._next_ms + PERIOD_MS, now_ms)
         self.wake_at(self._next_ms)
@@ -117,137 +136,226 @@ def opened(engine: Engine, clients: Sequence[TypingClient], address: Address, *,
         raise RuntimeError(f"{len(left)} of {len(clients)} clients have no test after {_OPEN_S:g} s")
 
 
+@dataclass(slots=True)
+class _Counts:
+    """What a window is counted by."""
+
+    frames: int
+    keys: int
+    answers: int
+
+
 def plain(server: Child, contender: Contender, connections: int, window_s: float) -> dict[str, float]:
     """Server CPU of taking frames and answering every fourth one."""
-    engine = Engine()
-    lines = [PacedLine(engine, number, raw=contender.speaks == "raw") for number in range(connections)]
+    engine, frame = Engine(), frame_for(contender)
+    lines = [PacedLine(engine, number, frame, raw=contender.speaks == "raw") for number in range(connections)]
+
+    def counts() -> _Counts:
+        return _Counts(sum(line.sent for line in lines), 0, sum(line.answers for line in lines))
+
     try:
         for start in range(0, connections, 200):  # as a listener's backlog can take
             for line in lines[start : start + 200]:
                 line.begin(server.address, deflate=contender.speaks == "deflate")
             engine.run(partial(_all_send, lines[start : start + 200]), limit_s=10)
-        engine.run(lambda: False, limit_s=1.0)
-        sent, answers = sum(line.sent for line in lines), sum(line.answers for line in lines)
-        cpu, begun = server.cpu_s(), monotonic()
-        engine.run(lambda: False, limit_s=window_s)
-        took = monotonic() - begun
-        return _facts(
-            server.cpu_s() - cpu,
-            sum(line.sent for line in lines) - sent,
-            sum(line.answers for line in lines) - answers,
-            took,
-        )
+        with undisturbed():
+            engine.run(_never, limit_s=1.0)
+            facts = _window(server, engine, counts, window_s)
+        if facts["answers_per_s"] < 0.9 * connections:
+            raise RuntimeError(f"does not keep up: {facts['answers_per_s']:.0f} answers/s on {connections} connections")
+        return facts
     finally:
         for line in lines:
             line.hang_up()
         engine.close()
 
 
-def scored(server: Child, connections: int, window_s: float) -> dict[str, float]:
-    """Server CPU of scoring two keys a frame, and a tick a second."""
-    engine, meters = Engine(), Meters()
-    options = ClientOptions(flush_ms=PERIOD_MS, probe_every=0, check_every=0)
-    clients = [
-        TypingClient(engine, number, SteadyPlan(number), options=options, meters=meters)
-        for number in range(connections)
-    ]
+def scored(
+    server: Child, connections: int, rhythms: Sequence[Rhythm], window_s: float, *, protocol: bool
+) -> dict[str, dict[str, float]]:
+    """Server CPU of scoring, and a tick a second, by rhythm.
+
+    Raises RuntimeError where the server does not keep up: at the end a tick must tell each typist of their last key.
+    """
+    engine, beat = Engine(), Beat(rhythms[0])
+    kind = ProtocolTypist if protocol else SteadyTypist
+    typists = [kind(engine, number, beat) for number in range(connections)]
+
+    def counts() -> _Counts:
+        return _Counts(beat.frames, beat.keys, beat.ticks)
+
     try:
-        opened(engine, clients, server.address)
-        engine.run(lambda: False, limit_s=1.5)
-        sent, ticks, cpu, begun = meters.frames_out, meters.ticks, server.cpu_s(), monotonic()
-        engine.run(lambda: False, limit_s=window_s)
-        took = monotonic() - begun
-        return _facts(server.cpu_s() - cpu, meters.frames_out - sent, meters.ticks - ticks, took)
+        for number, typist in enumerate(typists):
+            typist.begin(server.address, engine.now_ms + number * 1000 / _OPENING_PER_S)
+        if not engine.run(partial(_all_type, typists), limit_s=_OPEN_S):
+            raise RuntimeError(f"not all type after {_OPEN_S:g} s: {_faults(typists)}")
+        taken: dict[str, dict[str, float]] = {}
+        with undisturbed():
+            for rhythm in rhythms:
+                beat.rhythm = rhythm
+                engine.run(_never, limit_s=1.2)
+                taken[rhythm.name] = _window(server, engine, counts, window_s)
+            beat.playing = False
+            if not engine.run(partial(_all_acknowledged, typists), limit_s=10):
+                raise RuntimeError(f"ticks are missing: {_faults(typists)}")
+        return taken
     finally:
-        for client in clients:
-            client.abandon()
+        for typist in typists:
+            typist.hang_up()
         engine.close()
+
+
+def _window(server: Child, engine: Engine, counts: Callable[[], _Counts], window_s: float) -> dict[str, float]:
+    """The server's CPU and the generator's own, over a while."""
+    engine.lateness.clear()
+    before, begun = counts(), monotonic()
+    cpu, own = server.cpu_s(), cpu_s(os.getpid())
+    engine.run(_never, limit_s=window_s)
+    cpu, own, took = server.cpu_s() - cpu, cpu_s(os.getpid()) - own, monotonic() - begun
+    after = counts()
+    frames = max(1, after.frames - before.frames)
+    return {
+        "us_per_frame": 1e6 * cpu / frames,
+        "cpu_percent": 100 * cpu / took,
+        "frames_per_s": frames / took,
+        "keys_per_frame": (after.keys - before.keys) / frames,
+        "answers_per_s": (after.answers - before.answers) / took,
+        "generator_percent": 100 * own / took,
+        "generator_late_p99_ms": engine.lateness.quantile(0.99) or 0.0,
+    }
+
+
+def _never() -> bool:
+    return False
 
 
 def _all_send(lines: Sequence[PacedLine]) -> bool:
     return all(line.due_ms < inf for line in lines)
 
 
-def _facts(cpu_s: float, frames: int, answers: int, took_s: float) -> dict[str, float]:
-    return {
-        "us_per_frame": 1e6 * cpu_s / max(1, frames),
-        "cpu_percent": 100 * cpu_s / took_s,
-        "frames_per_s": frames / took_s,
-        "answers_per_s": answers / took_s,
-    }
+def _all_type(typists: Sequence[SteadyTypist]) -> bool:
+    return all(typist.typing for typist in typists)
+
+
+def _all_acknowledged(typists: Sequence[SteadyTypist]) -> bool:
+    return all(typist.acknowledged == typist.n for typist in typists)
+
+
+def _faults(typists: Sequence[SteadyTypist]) -> str:
+    faults = [typist.fault for typist in typists if typist.fault is not None]
+    return f"{len(faults)} of {len(typists)} at fault, the first: {faults[0] if faults else 'none'}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One server to be started, and what is asked of it."""
+
+    name: str
+    contender: Contender | None
+    """None: the whole gateway."""
+    work: str
+    connections: int
 
 
 def paced_load(bench: Bench) -> Part:
     """Measure plain and scored work in interleaved rounds."""
     rounds = 1 if bench.quick else 2
-    window_s = 2.0 if bench.quick else 4.0
+    window_s = 2.0 if bench.quick else 3.0
     many, few = (2_000, 1_000) if bench.quick else (10_000, 2_500)
-    jobs: list[tuple[str, str, int]] = [("typegate, the whole gateway", "scored", many), ("websockets", "scored", few)]
-    jobs += [(contender.name, "paced", few if "websockets" in contender.name else many) for contender in CONTENDERS]
-    by_name = {contender.name: contender for contender in CONTENDERS}
-    taken: dict[str, list[dict[str, float]]] = {}
-    absent: dict[str, str] = {}
+    jobs = [_Job(GATEWAY, None, "scored", many)]
+    for work in ("scored", "paced"):
+        jobs += [
+            _Job(contender.name, contender, work, few if contender.heavy else many)
+            for contender in CONTENDERS
+            if work in contender.works
+        ]
+    rhythms = [TWO_KEYS, model_mix(), ONE_KEY]
+    taken: dict[tuple[str, str], list[dict[str, float]]] = {}
+    absent: dict[tuple[str, str], str] = {}
     for turn in range(rounds):
-        for at, (name, work, connections) in enumerate(jobs):
-            bench.progress((turn * len(jobs) + at) / (rounds * len(jobs)), f"{name}, {work}")
-            key = f"{name}, {work}"
-            if key in absent:
+        for at, job in enumerate(jobs):
+            bench.progress((turn * len(jobs) + at) / (rounds * len(jobs)), f"{job.name}, {job.work}")
+            if (job.name, job.work) in absent:
                 continue
             try:
-                taken.setdefault(key, []).append(_once(bench, by_name, name, work, connections, window_s))
-            except (RuntimeError, OSError) as fault:
-                absent[key] = str(fault)
-    reference = taken.get("typegate, the whole gateway, scored")
-    own_scored = median(one["us_per_frame"] for one in reference) if reference else None
-    plain_taken = taken.get("typegate's wire, paced")
-    own_plain = median(one["us_per_frame"] for one in plain_taken) if plain_taken else None
+                for what, facts in _once(bench, job, rhythms, window_s).items():
+                    taken.setdefault((job.name, what), []).append(facts)
+            except (Absent, RuntimeError, OSError) as fault:
+                absent[job.name, job.work] = str(fault)
+            rhythms.reverse()
     rows: list[list[object]] = []
-    for name, work, connections in jobs:
-        runs = taken.get(f"{name}, {work}")
-        label = f"{name}: {'scored, ticking' if work == 'scored' else 'taken, 1 answer/s'}"
-        if not runs:
-            rows.append([label, connections, absent.get(f"{name}, {work}", "–"), None, None, None])
-            continue
-        cost = median(one["us_per_frame"] for one in runs)
-        own = own_scored if work == "scored" else own_plain
-        rows.append(
-            [
-                label,
-                connections,
-                round(cost, 2),
-                own and round(cost / own, 2),
-                round(median(one["cpu_percent"] for one in runs), 1),
-                round(median(one["frames_per_s"] for one in runs)),
-            ]
-        )
+    for what in (PLAIN, *(rhythm.name for rhythm in (TWO_KEYS, model_mix(), ONE_KEY))):
+        work = "paced" if what == PLAIN else "scored"
+        own = _cost(taken.get((OURS if what == PLAIN else GATEWAY, what)))
+        for job in jobs:
+            if job.work == work:
+                runs = taken.get((job.name, what))
+                rows.append(
+                    [job.name, _told(what), *(_row(job, runs, own) if runs else [absent.get((job.name, work))])]
+                )
+    width = max(map(len, rows))
     return Part(
         f"(b) Paced: 4 frames/s a connection, median of {rounds} rounds",
-        ("server", "connections", "CPU µs a frame", "ratio", "CPU %", "frames/s"),
-        rows,
-        {"taken": taken, "absent": absent},
+        (
+            "server",
+            "work",
+            "connections",
+            "CPU µs a frame",
+            "ratio",
+            "CPU %",
+            "frames/s",
+            "generator CPU %",
+            "late p99 ms",
+            "limit",
+        ),
+        [row + [None] * (width - len(row)) for row in rows],
+        {
+            "taken": {f"{name}: {what}": runs for (name, what), runs in taken.items()},
+            "absent": {f"{name}: {work}": why for (name, work), why in absent.items()},
+        },
         notes=(
-            f"websockets has {few:,} connections: it cannot hold more. "
-            "Ratios are to typegate's row of the same work: the whole gateway scored, its bare wire for the others.",
+            f"{PLAIN}: 40-byte frames are taken, every fourth is answered; raw TCP doing so is the floor. "
+            f"Others: scored, a tick a second; the model's mix has {model_mix().keys_a_frame:.2f} keys a frame.",
+            "Ratios are to Typegate's row of the same work: its bare wire plain, the whole gateway scored. Servers in "
+            "other languages score without receipts, limits, metrics and plausibility: the least that it takes.",
+            f"websockets has {few:,} connections: it cannot hold more.",
         ),
     )
 
 
-def _once(
-    bench: Bench, by_name: dict[str, Contender], name: str, work: str, connections: int, window_s: float
-) -> dict[str, float]:
-    if work == "paced":
-        contender = by_name[name]
-        if contender.spins:
-            raise RuntimeError("polls: no measure")
-        child = contender.child("paced", core=bench.server_core)
-        if isinstance(child, str):
-            raise RuntimeError(child)
-        with child:
-            return plain(child, contender, connections, window_s)
-    if name == "websockets":
-        child = by_name["websockets"].child("scored", core=bench.server_core)
-        assert not isinstance(child, str), "websockets is no option"
-        with child:
-            return scored(child, connections, window_s)
-    with Served.in_temporary_folder(core=bench.server_core) as server:
-        return scored(server, connections, window_s)
+def _told(what: str) -> str:
+    return what if what == PLAIN else f"scored, {what}"
+
+
+def _cost(runs: Sequence[dict[str, float]] | None) -> float | None:
+    return median(one["us_per_frame"] for one in runs) if runs else None
+
+
+def _row(job: _Job, runs: Sequence[dict[str, float]], own: float | None) -> list[object]:
+    middle = {name: median(one[name] for one in runs) for name in runs[0]}
+    limited = middle["generator_percent"] > MOST_GENERATOR_PERCENT or middle["generator_late_p99_ms"] > MOST_LATE_MS
+    return [
+        job.connections,
+        round(middle["us_per_frame"], 2),
+        own and round(middle["us_per_frame"] / own, 2),
+        round(middle["cpu_percent"], 1),
+        round(middle["frames_per_s"]),
+        round(middle["generator_percent"], 1),
+        round(middle["generator_late_p99_ms"], 1),
+        "generator" if limited else "",
+    ]
+
+
+def _once(bench: Bench, job: _Job, rhythms: Sequence[Rhythm], window_s: float) -> dict[str, dict[str, float]]:
+    """Start the server, measure, and stop it. Raises Absent, RuntimeError or OSError."""
+    with ExitStack() as stack:
+        contender = job.contender
+        if contender is None:
+            server: Child = stack.enter_context(Served.in_temporary_folder(core=bench.server_core))
+        else:
+            work = contender.child("paced" if job.work == "paced" else "scored", core=bench.server_core)
+            server = stack.enter_context(work)
+            if job.work == "paced":
+                return {PLAIN: plain(server, contender, job.connections, window_s)}
+        protocol = contender is None or contender.scores == "the protocol"
+        return scored(server, job.connections, rhythms, window_s, protocol=protocol)

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-__all__ = ["Bench", "Part", "middle"]
+__all__ = ["Bench", "Part", "middle", "undisturbed"]
 
 
 def middle(values: Sequence[float | None]) -> float | None:
     """The median of what there is."""
     there = [value for value in values if value is not None]
     return median(there) if there else None
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Without the generator's garbage collector, whose walks over ten thousand clients would make it late."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 import uvloop
 
-from loadtest.served import free_port, raise_file_limit
+from loadtest.served import raise_file_limit
 
 __all__ = ["ANSWER", "SERVERS", "main"]
 
@@ -138,45 +138,18 @@ async def picows(work: str) -> None:
     await server.serve_forever()
 
 
-def uwebsockets(work: str) -> None:
-    """uWebSockets, the C++ server, by socketify: each message is a call from C++ into Python and back."""
-    from socketify import App, CompressOptions, OpCode
+Server = Callable[[str], Coroutine[Any, Any, None]]
 
-    def message(ws: Any, payload: Any, opcode: OpCode) -> None:
-        if work == "echo":
-            ws.send(payload, opcode)
-        else:
-            count = ws.get_user_data()
-            count[0] += 1
-            if not count[0] & 3:
-                ws.send(ANSWER, OpCode.BINARY)
-
-    def upgrade(response: Any, request: Any, context: Any) -> None:
-        response.upgrade(
-            request.get_header("sec-websocket-key"),
-            request.get_header("sec-websocket-protocol"),
-            request.get_header("sec-websocket-extensions"),
-            context,
-            [0],
-        )
-
-    app = App()
-    app.ws(
-        "/ws",
-        {"compression": CompressOptions.DISABLED, "idle_timeout": 600, "upgrade": upgrade, "message": message},
-    )
-    port = free_port()
-    app.listen({"host": "127.0.0.1", "port": port}, lambda _: announce(port))
-    app.run()
-
-
-SERVERS: dict[str, Callable[[str], Coroutine[Any, Any, None]]] = {
+SERVERS: dict[str, Server] = {
     "raw": raw,
     "wire": wire,
-    "websockets": partial(library, compression=None),
-    "websockets-deflate": partial(library, compression="deflate"),
     "picows": picows,
+    "websockets": partial(library, compression=None),
+    "websockets-default": partial(library, compression="deflate"),
+    "websockets-stock": partial(library, compression=None),
+    "websockets-stock-default": partial(library, compression="deflate"),
 }
+"""By name; those with `stock` run on asyncio's own event loop, the others on uvloop."""
 
 
 def main() -> None:
@@ -184,8 +157,8 @@ def main() -> None:
     name, work = sys.argv[1:]
     logging.disable(logging.CRITICAL)
     raise_file_limit()
-    if name == "uwebsockets":
-        uwebsockets(work)
+    if "stock" in name:
+        asyncio.run(SERVERS[name](work))
     else:
         uvloop.run(SERVERS[name](work))
 

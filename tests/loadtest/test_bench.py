@@ -8,55 +8,59 @@ from click.testing import CliRunner
 
 from loadtest.bench.__main__ import main, written
 from loadtest.bench.closed import measure
-from loadtest.bench.contenders import CONTENDERS, Contender
+from loadtest.bench.contenders import CONTENDERS, OURS
 from loadtest.bench.paced import plain, scored
 from loadtest.bench.rounds import Part, middle
+from loadtest.bench.steady import ONE_KEY, PERIOD_MS, TWO_KEYS, model_mix
 from loadtest.served import Child, Served
 
 BY_NAME = {contender.name: contender for contender in CONTENDERS}
 
 
-@pytest.mark.parametrize("name", ["raw TCP", "typegate's wire", "websockets", "websockets, default"])
+@pytest.mark.parametrize("name", ["raw TCP", OURS, "websockets", "websockets, stock default"])
 def test_echo_is_measured(name: str) -> None:
     contender = BY_NAME[name]
-    child = contender.child("echo", core=None)
-    assert isinstance(child, Child)
-    with child:
+    with contender.child("echo", core=None) as child:
         cost_us, rate = measure(child, contender, warm_s=0.2, window_s=0.2)
     assert cost_us > 0
     assert rate > 0
 
 
-def test_paced_work_is_measured() -> None:
-    child = BY_NAME["typegate's wire"].child("paced", core=None)
-    assert isinstance(child, Child)
-    with child:
-        facts = plain(child, BY_NAME["typegate's wire"], 20, 1.0)
+@pytest.mark.parametrize("name", [OURS, "websockets, default"])
+def test_paced_work_is_measured(name: str) -> None:
+    with BY_NAME[name].child("paced", core=None) as child:
+        facts = plain(child, BY_NAME[name], 20, 2.0)
     assert 0 < facts["answers_per_s"] < facts["frames_per_s"] <= 90
     assert facts["us_per_frame"] > 0
+    assert facts["generator_percent"] > 0
 
 
 def test_scored_work_is_measured_on_both() -> None:
-    """Typegate and the comparison on `websockets` both score the same frames, and tick."""
-    child = BY_NAME["websockets"].child("scored", core=None)
-    assert isinstance(child, Child)
-    with child:
-        theirs = scored(child, 20, 2.0)
+    """Typegate and the comparison on `websockets` both score the same frames, of each rhythm, and tick."""
+    rhythms = [TWO_KEYS, model_mix(), ONE_KEY]
+    with BY_NAME["websockets"].child("scored", core=None) as child:
+        theirs = scored(child, 20, rhythms, 1.5, protocol=True)
     with Served.in_temporary_folder() as server:
-        ours = scored(server, 20, 2.0)
-    for facts in (theirs, ours):
-        assert 0 < facts["answers_per_s"] < facts["frames_per_s"] <= 90
-        assert facts["us_per_frame"] > 0
+        ours = scored(server, 20, rhythms, 1.5, protocol=True)
+    for taken in (theirs, ours):
+        assert list(taken) == [rhythm.name for rhythm in rhythms]
+        for rhythm, facts in zip(rhythms, taken.values(), strict=True):
+            assert 0 < facts["answers_per_s"] < facts["frames_per_s"] <= 90
+            assert facts["us_per_frame"] > 0
+            assert facts["keys_per_frame"] == pytest.approx(rhythm.keys_a_frame, rel=0.2)
 
 
-def test_what_is_absent_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    for name in ("gorilla", "Node ws"):
-        said = BY_NAME[name].child("echo", core=None)
-        assert isinstance(said, str)
-        assert said.startswith("not here: no ")
-    missing = Contender("x", "y", "python", "raw", "no_such_module_at_all")
-    assert missing.child("echo", core=None) == "not here: no_such_module_at_all is not installed"
+def test_a_server_that_drops_keys_is_no_measure() -> None:
+    """Its ticks must tell of every key, or it did less than the others."""
+    with BY_NAME[OURS].child("paced", core=None) as child, pytest.raises(RuntimeError, match="ticks are missing"):
+        scored(child, 3, [ONE_KEY], 0.1, protocol=False)
+
+
+def test_frames_of_the_models_mix_are_the_pages() -> None:
+    mix = model_mix()
+    assert 1.2 < mix.keys_a_frame < 1.7
+    assert {sum(gaps) for gaps in mix.frames} == {int(PERIOD_MS)}
+    assert min(min(gaps) for gaps in mix.frames) >= 0
 
 
 def test_the_command_writes_table_and_json(tmp_path: Path) -> None:
