@@ -62,3 +62,10 @@ def redis_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresse
     """Where Redis is: `url` of a standalone server, and `nodes` of a Cluster, as `host:port`."""
     with served("redis", tmp_path_factory.mktemp("servers")) as addresses:
         yield addresses
+
+
+@pytest.fixture(scope="session")
+def mariadb_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
+    """Where MariaDB is: `shards`, `replicas` (of the first shard) and `content`, addresses without a database."""
+    with served("mariadb", tmp_path_factory.mktemp("servers")) as addresses:
+        yield addresses

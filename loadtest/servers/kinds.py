@@ -44,6 +44,7 @@ class Kind(Protocol):
 
 
 KINDS = {
+    "mariadb": "loadtest.servers.mariadb:MariaDb",
     "kafka": "loadtest.servers.kafka:Kafka",
     "redis": "loadtest.servers.redis:Redis",
 }
