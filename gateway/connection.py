@@ -76,26 +76,33 @@ T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 
-class Connection(Peer):
+class _OfEachFrame(Peer):
+    """What each frame looks at, side by side: see `session.machine`."""
+
+    __slots__ = (
+        "_allowance",
+        "_codec",
+        "_counts",
+        "_decode",
+        "_hub",
+        "_session",
+    )
+
+
+class Connection(_OfEachFrame):
     """The application's end of one WebSocket. Made by `Hub.connect`; lives from `opened` to `closed`."""
 
     __slots__ = (
         "__weakref__",
         "_age_s",
-        "_allowance",
         "_asked_ms",
         "_awaited",
-        "_codec",
-        "_counts",
-        "_decode",
         "_ended",
         "_expires_ms",
-        "_hub",
         "_known_ref",
         "_ping_ms",
         "_pinged_ms",
         "_result",
-        "_session",
         "_silent_s",
         "_user",
         "_wire",

@@ -10,6 +10,7 @@ than the test has been open: d is never less than the instant at which the serve
 """
 
 from dataclasses import dataclass
+from math import inf
 
 __all__ = ["Drift", "DriftLimits", "DriftReading"]
 
@@ -64,19 +65,31 @@ class DriftReading:
 
 
 class Drift:
-    """The clock comparison of one live session: seven numbers, O(1) a batch.
+    """The clock comparison of one live session: O(1) a batch, and for most batches no more than a look.
 
-    Feed it each batch once with `arrived`. Batches that a client sends again after a resume say nothing about the
-    clocks: feed none of them, and call `resumed` when they are in. `began_ms` is the server's monotonic clock when the
-    test was opened to its client, None where that was not seen on this clock.
+    Feed it batches with `arrived`, the last one in any case. Any other whose d lies from `low` to `high` tells nothing
+    new and may be left out. Batches that a client sends again after a resume say nothing about the clocks: feed none of
+    them, and call `resumed` when they are in. `began_ms` is the server's monotonic clock when the test was opened to
+    its client, None where that was not seen on this clock.
     """
 
-    __slots__ = ("_base_ms", "_began_ms", "_first_client_ms", "_last_client_ms", "_last_ms", "_until_ms", "_worst_ms")
+    __slots__ = (
+        "_began_ms",
+        "_first_client_ms",
+        "_last_client_ms",
+        "_last_ms",
+        "_until_ms",
+        "_worst_ms",
+        "high",
+        "low",
+    )
 
     def __init__(self, began_ms: float | None = None) -> None:
+        self.low = inf
+        """The base: least d so far of the base window; infinite before the first batch and after a resume."""
+        self.high = inf
+        """The base and the worst lag so far; infinite with it."""
         self._began_ms = began_ms
-        self._base_ms: float | None = None
-        """Least d so far of the base window; None before the first batch and after a resume."""
         self._until_ms = 0.0
         """Server time at which the base window closes."""
         self._first_client_ms = 0.0
@@ -84,36 +97,37 @@ class Drift:
         self._last_ms = 0.0
         """d of the last batch."""
         self._worst_ms = 0.0
-        """Greatest d less base of the stretches before a resume, then of this one."""
+        """Greatest d less base of the stretches before a resume."""
 
     def arrived(self, client_ms: float, *, now_ms: float, limits: DriftLimits | None = None) -> None:
         """Take one batch: the client time of its last event and the server's monotonic clock at its arrival."""
         d = now_ms - client_ms
-        base = self._base_ms
-        if base is None:
-            self._base_ms = d
+        if self.low == inf:
+            self.low = d
+            self.high = d + self._worst_ms
             self._until_ms = now_ms + (limits or DEFAULT_LIMITS).base_window_ms
             self._first_client_ms = client_ms
-        elif d < base:
-            if now_ms <= self._until_ms:
-                # the batches before were this much later than they seemed: their spike counts from the new base
-                self._worst_ms += base - d
-                self._base_ms = d
-        elif d - base > self._worst_ms:
-            self._worst_ms = d - base
+        elif d > self.high:
+            self.high = d
+        elif d < self.low and now_ms <= self._until_ms:
+            self.low = d  # the batches before were so much later than they seemed: `high` stays what it was
         self._last_ms = d
         self._last_client_ms = client_ms
 
     def resumed(self) -> None:
         """Forget the base: the batches after this came another way. What was typed again is not to be fed."""
-        self._base_ms = None
+        self._worst_ms = self._lag_ms()
+        self.low = self.high = inf
         self._began_ms = None
+
+    def _lag_ms(self) -> float:
+        return self._worst_ms if self.low == inf else self.high - self.low
 
     def reading(self, *, ping_ms: float = 0.0, limits: DriftLimits | None = None) -> DriftReading:
         """Compare d at the end with the base. `ping_ms` is the connection's latest ping time, 0 where there is none."""
         limits = limits or DEFAULT_LIMITS
-        base = self._base_ms
-        if base is None:  # no batch since the start or the resume: nothing to hold against anybody
+        base = self.low
+        if base == inf:  # no batch since the start or the resume: nothing to hold against anybody
             drift = elapsed = 0.0
         else:
             if self._began_ms is not None and self._last_ms < self._began_ms:
@@ -122,7 +136,7 @@ class Drift:
             elapsed = self._last_client_ms - self._first_client_ms
         return DriftReading(
             drift_ms=drift,
-            lag_ms=self._worst_ms,
+            lag_ms=self._lag_ms(),
             ahead_limit_ms=limits.ahead_ms,
             behind_limit_ms=limits.behind_ms
             + min(ping_ms, limits.ping_cap_ms)

@@ -28,6 +28,7 @@ __all__ = [
     "round2",
     "sd_of_sums",
     "speed",
+    "speed2",
     "whole",
 ]
 
@@ -50,6 +51,11 @@ def whole(x: float) -> int:
 def speed(chars: float, seconds: float) -> float:
     """Words per minute of `chars` characters in `seconds`, not rounded; 0 where no time has passed."""
     return chars / WORD_CHARS / (seconds / 60) if seconds > 0 else 0.0
+
+
+def speed2(chars: float, seconds: float) -> float:
+    """`round2` of `speed`, without the two calls: each tick shows two of them."""
+    return ((chars / WORD_CHARS / (seconds / 60) + _ULP) * 100 + 0.5) // 1 / 100 if seconds > 0 else 0.0
 
 
 def accuracy(correct: int, wrong: int) -> float:

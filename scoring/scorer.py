@@ -48,7 +48,17 @@ from operator import sub
 from typing import Any, Final
 from unicodedata import normalize
 
-from scoring.formulas import accuracy, count_chars, evenness, evenness_of_whole, round2, sd_of_sums, speed, whole
+from scoring.formulas import (
+    accuracy,
+    count_chars,
+    evenness,
+    evenness_of_whole,
+    round2,
+    sd_of_sums,
+    speed,
+    speed2,
+    whole,
+)
 from scoring.summary import CharCounts, InsertCounts, Series, Summary
 from scoring.text import CLUSTER_BYTES, DELETE, DELETE_WORD, Word, continues, typed
 
@@ -68,12 +78,34 @@ IDLE_END_MS: Final = 7_000
 
 _DELETES: Final = (DELETE, DELETE_WORD)
 
+_BOUNDS: Final = tuple(range(0, LONGEST_MS + 1, 1000))
+"""The end of each second: numbers shared by all scorers, since each key looks at one, and what others use is near."""
+
 _COLUMNS: Final = 5
 """Of a row of the series, all from the start to the row's time: characters right, characters, inserts, wrong inserts,
 acts (presses and deletes that did something)."""
 
 
-class Scorer:
+class _OfEachKey:
+    """What each key looks at, side by side: a base's slots come first, and ten thousand scorers fit no cache."""
+
+    __slots__ = (
+        "_edge",
+        "_gap",
+        "_input",
+        "_next",
+        "_pos",
+        "_press_ms",
+        "_size",
+        "_squares",
+        "_target",
+        "elapsed_ms",
+        "ended",
+        "n",
+    )
+
+
+class Scorer(_OfEachKey):
     """One test being typed. Feed it events, ask it for figures at any time, and for the summary at the end.
 
     `words` are targets as in `Passage.words` (none in zen). `limit_ms`: a timed test's length. `cyclic`: the words
@@ -85,40 +117,28 @@ class Scorer:
         "_apart",
         "_closed",
         "_deletes",
-        "_edge",
         "_end_ms",
         "_equal",
         "_exact",
         "_extra",
         "_first_press",
-        "_gap",
         "_ignored",
         "_incorrect",
-        "_input",
         "_last_word",
         "_limit",
         "_longest",
         "_missed",
-        "_next",
-        "_pos",
-        "_press_ms",
         "_rest",
         "_right",
         "_rows",
         "_scored",
-        "_size",
-        "_squares",
         "_still",
         "_still_ms",
-        "_target",
         "_word",
         "_words",
         "_wrong",
         "_wrong_words",
         "_zen",
-        "elapsed_ms",
-        "ended",
-        "n",
     )
 
     def __init__(
@@ -229,17 +249,21 @@ class Scorer:
         if not self._edge:
             self._edge = min(1000, self._longest)
             return 0  # T1
-        over = t >= self._longest
-        until = self._longest if over else t
-        bound = len(self._rows) // _COLUMNS * 1000 + 1000
+        longest = self._longest
+        until = t if t < longest else longest
+        bound = self._edge
         if bound < until:
-            row = array("I", self._row())
-            while bound < until:
-                self._rows.extend(row)
-                bound += 1000
-        self._edge = min(bound, self._longest)
-        if over:
-            self._end(self._longest)
+            row = self._row()
+            rows = self._rows
+            rows.extend(row)
+            second = len(rows) // _COLUMNS + 1
+            while second * 1000 < until:
+                rows.extend(row)
+                second += 1
+            bound = second * 1000
+            self._edge = longest if bound >= longest else _BOUNDS[second] if second < len(_BOUNDS) else bound
+        if t >= longest:
+            self._end(longest)
         return t
 
     def _end(self, t: float) -> None:
@@ -505,9 +529,13 @@ class Scorer:
         return right + (n if self._equal == n else 0), right + self._rest + n
 
     def _row(self) -> tuple[int, ...]:
-        right, all_chars = self._standing()
         inserts = self._apart + self._pos
-        return right, all_chars, inserts, self._wrong, inserts + self._ignored + self._deletes
+        acts = inserts + self._ignored + self._deletes
+        if self._input is None:
+            right = self._right + self._pos
+            return right, right + self._rest, inserts, self._wrong, acts
+        right, all_chars = self._standing()
+        return right, all_chars, inserts, self._wrong, acts
 
     def figures(self) -> tuple[float, float, float, int, int, int]:
         """(wpm, raw, acc, word, cluster, err) up to the last event: what a tick shows.
@@ -515,18 +543,17 @@ class Scorer:
         The speeds are over client time so far, the active word counted as far as it is right; `acc` is 100 without
         inserts; `word` and `cluster` are `pos`; `err` counts the wrong inserts.
         """
-        right, all_chars = self._standing()
+        pos = self._pos
+        if self._input is None:
+            right = self._right + pos
+            all_chars = right + self._rest
+        else:
+            right, all_chars = self._standing()
         seconds = (self._end_ms if self.ended else self.elapsed_ms) / 1000
-        inserts = self._apart + self._pos
+        inserts = self._apart + pos
         wrong = self._wrong
-        return (
-            round2(speed(right, seconds)),
-            round2(speed(all_chars, seconds)),
-            round2(100 * (inserts - wrong) / inserts) if inserts else 100.0,
-            self._word,
-            self._pos,
-            wrong,
-        )
+        acc = round2(100 * (inserts - wrong) / inserts) if wrong else 100.0
+        return speed2(right, seconds), speed2(all_chars, seconds), acc, self._word, pos, wrong
 
     # --------------------------------------------------------------------------------------------- summary
 

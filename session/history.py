@@ -10,7 +10,18 @@ from typing import Any, Final
 
 from scoring.text import DELETE, DELETE_WORD, is_key
 
-__all__ = ["CODES", "MAX_DT_MS", "code_of", "columns_of", "encode", "events_of", "offset_after", "too_fast", "varint"]
+__all__ = [
+    "CODES",
+    "MAX_DT_MS",
+    "SHORT_GAPS",
+    "code_of",
+    "columns_of",
+    "encode",
+    "events_of",
+    "offset_after",
+    "too_fast",
+    "varint",
+]
 
 MAX_DT_MS: Final = (1 << 31) - 1
 """Longest time between two events: 24 days, since a page may lie open for long before the first key."""
@@ -60,6 +71,10 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
+SHORT_GAPS: Final = tuple(map(varint, range(2048)))
+"""Each dt below two seconds as `varint` has it: nearly all that are typed."""
+
+
 def encode(events: Sequence[Any], history: bytearray) -> str | None:
     """Append flat `[dt, key, ...]` (even length) to a history, checking each value.
 
@@ -74,11 +89,7 @@ def encode(events: Sequence[Any], history: bytearray) -> str | None:
             if code is None:
                 return "a key is one typed grapheme of at most 64 bytes, \\b or \\u0017"
             return f"dt is a whole number of ms from 0 to {MAX_DT_MS}"
-        if dt < 128:
-            history.append(dt)
-        else:
-            history += varint(dt)
-        history += code
+        history += varint(dt) + code
     return None
 
 

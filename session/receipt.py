@@ -74,6 +74,9 @@ class Purpose(Enum):
     RECEIPT = b"typegate receipt"
     GUEST = b"typegate guest"
 
+    # by identity, as members are compared: an Enum's own hash is that of its name, made in Python for each look-up
+    __hash__ = object.__hash__
+
 
 def hash_of(data: bytes | bytearray) -> bytes:
     """BLAKE2b-128: the project's hash of texts, tickets and histories (16 bytes)."""

@@ -1,6 +1,8 @@
 """Whose clock ran away: drift, lag and their limits."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scoring.drift import Drift, DriftLimits
 
@@ -142,3 +144,24 @@ def test_other_limits() -> None:
 def test_impossible_limits_are_refused_by_name(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=field):
         DriftLimits(**{field: value})
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 2_000), st.integers(-700, 700)), min_size=1, max_size=40),
+    st.sets(st.integers(0, 39), max_size=3),
+)
+def test_batches_within_the_bounds_may_be_left_out(steps: list[tuple[int, int]], resumes: set[int]) -> None:
+    """All but the last of a stretch: the reading is the same."""
+    whole, looked = Drift(0.0), Drift(0.0)
+    now_ms = client_ms = 0.0
+    for at, (passed_ms, wobble_ms) in enumerate(steps):
+        now_ms += passed_ms
+        client_ms = max(client_ms, now_ms - 300 + wobble_ms)
+        whole.arrived(client_ms, now_ms=now_ms)
+        last = at + 1 == len(steps) or at + 1 in resumes
+        if last or not looked.low <= now_ms - client_ms <= looked.high:
+            looked.arrived(client_ms, now_ms=now_ms)
+        if at + 1 in resumes:
+            whole.resumed()
+            looked.resumed()
+    assert looked.reading(ping_ms=40) == whole.reading(ping_ms=40)

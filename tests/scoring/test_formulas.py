@@ -17,6 +17,7 @@ from scoring.formulas import (
     round2,
     sd_of_sums,
     speed,
+    speed2,
     whole,
 )
 
@@ -24,6 +25,12 @@ from scoring.formulas import (
 @pytest.mark.parametrize(("x", "rounded"), [(1.005, 1.01), (2.675, 2.68), (0.125, 0.13), (0, 0), (99.995, 100)])
 def test_two_digits_are_rounded_half_up(x: float, rounded: float) -> None:
     assert round2(x) == rounded
+
+
+@given(st.integers(0, 100_000), st.floats(0, 4_000, allow_subnormal=False))
+def test_speeds_rounded_at_once(chars: int, seconds: float) -> None:
+    """The same digits as in two steps."""
+    assert speed2(chars, seconds) == round2(speed(chars, seconds))
 
 
 @pytest.mark.parametrize(("x", "rounded"), [(0.5, 1), (1.5, 2), (2.5, 3), (2.4999, 2), (0, 0)])

@@ -539,6 +539,17 @@ def test_only_the_ended_are_settled() -> None:
 # --- speed and size ---
 
 
+def test_the_longest_duration_met_while_typing() -> None:
+    """A frame like any other, whose key comes too late: no result."""
+    player = Player(TestOptions("words", count=50), limits=SessionLimits(untimed_ms=60_000))
+    for at, key in enumerate(player.material.text[:61]):
+        player.note(1_000, key)
+        outcome = player.send(at)
+    assert isinstance(outcome, Refused)
+    assert outcome.error.code == "expired"
+    assert player.session.state is State.ABANDONED
+
+
 def test_more_than_50_keys_a_second_are_reviewed() -> None:
     """Over any 5 s of claimed time, also where a setting is stricter than the plausibility's own."""
     player = Player(TIME_10)
