@@ -34,8 +34,9 @@ from config.gateway import (
     TlsOptions,
     host_name,
 )
-from persistence.cache import MemoryCacheOptions
+from persistence.cache import CacheOptions
 from persistence.catalogue import CatalogueOptions
+from persistence.redis import RedisOptions
 from persistence.results import BestRules, SqliteResultsOptions
 from persistence.stream import SpoolOptions, StreamOptions
 from session.options import SessionLimits
@@ -114,8 +115,10 @@ class Settings(BaseSettings):
     """The store of results."""
     bests: BestRules = Field(default_factory=BestRules)
     """Which results are personal bests and go on boards."""
-    cache: MemoryCacheOptions = Field(default_factory=MemoryCacheOptions)
-    """The in-process cache."""
+    cache: CacheOptions = Field(default_factory=CacheOptions)
+    """Caches, in this process or in Redis."""
+    redis: RedisOptions = Field(default_factory=RedisOptions)
+    """Redis, where processes share one."""
     catalogue: CatalogueOptions = Field(default_factory=CatalogueOptions)
     """Tests and word lists."""
     stop: StopOptions = Field(default_factory=StopOptions)

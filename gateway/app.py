@@ -222,7 +222,7 @@ class Gateway:
             sessions=hub.sessions,
             spool=spool_figures,
             edge=lambda: edge.tally,
-            cache=cache.facts,
+            caches={"recent": cache.facts},
         )
         if settings.admin.enabled:
             admin = self._admin = Edge(EdgeOptions(host=settings.admin.host, port=settings.admin.port, connections=256))

@@ -118,6 +118,11 @@ class CacheFigures(Protocol):
         """Answered with an older value while a newer one was read."""
         ...
 
+    @property
+    def errors(self) -> int:
+        """Read from the store because the cache did not answer."""
+        ...
+
 
 class Metrics:
     """The process's figures; `scrape()` is the text that Prometheus reads."""
@@ -177,11 +182,12 @@ class Metrics:
         sessions: Callable[[], Mapping[str, int]] | None = None,
         spool: Callable[[], SpoolFigures] | None = None,
         edge: Callable[[], EdgeFigures] | None = None,
-        cache: Callable[[], CacheFigures] | None = None,
+        caches: Mapping[str, Callable[[], CacheFigures]] | None = None,
     ) -> None:
         """Take functions that a scrape asks on the loop.
 
-        They give the open WebSockets, the sessions by where they are, the spool's figures, the edge's and the cache's.
+        They give the open WebSockets, the sessions by where they are, the spool's figures, the edge's, and those of
+        each cache by what it keeps.
         """
         if connections is not None:
             self._watched.append(lambda: [self._connections(connections())])
@@ -191,8 +197,8 @@ class Metrics:
             self._watched.append(lambda: _spool(spool()))
         if edge is not None:
             self._watched.append(lambda: _edge(edge()))
-        if cache is not None:
-            self._watched.append(lambda: _cache(cache()))
+        if caches is not None:
+            self._watched.append(lambda: [_caches({name: facts() for name, facts in caches.items()})])
 
     def closed(self, code: int) -> None:
         """Count a WebSocket connection that ended with this close code; codes of the client's invention as one."""
@@ -308,9 +314,11 @@ def _edge(figures: EdgeFigures) -> list[Metric]:
     return [accepted, handshakes, refused]
 
 
-def _cache(figures: CacheFigures) -> list[Metric]:
+def _caches(figures: Mapping[str, CacheFigures]) -> Metric:
     family = CounterMetricFamily("typegate_cache_requests", "Lookups by outcome", labels=["cache", "outcome"])
-    family.add_metric(["recent", "hit"], figures.hits)
-    family.add_metric(["recent", "miss"], figures.misses)
-    family.add_metric(["recent", "stale"], figures.stale)
-    return [family]
+    for name, counts in figures.items():
+        family.add_metric([name, "hit"], counts.hits)
+        family.add_metric([name, "miss"], counts.misses)
+        family.add_metric([name, "stale"], counts.stale)
+        family.add_metric([name, "error"], counts.errors)
+    return family

@@ -3,7 +3,8 @@
 - `folder` and `keys`: the data folder (layout, permissions, lock, free space) and the cluster's keys in it.
 - `stream`: the durable spool, and the stream that carries spooled results to where they are confirmed.
 - `results`: finished results: by id, by user, progress; the rule for copies of one session.
-- `cache`: bounded, expiring values with one loader a key; the recent results of a user.
+- `cache`: bounded, expiring values with one loader a key, in this process or in Redis; the recent results of a user.
+- `redis`: the connections to Redis, standalone or Cluster, and how long one waits for it.
 - `errors`, `sqlite`, `lock`: the three ways to fail, how a SQLite file is opened and worked on, locks that die with us.
 - `catalogue`, `content`: tests and word lists, immutable by id and version, and the built-in ones.
 

@@ -1,9 +1,9 @@
 """Real servers for tests: those that TYPEGATE_TEST_SERVERS names, else the session's own, started when first asked for.
 
-A fixture gives addresses and nothing else. All tests share the servers, other processes' tests too: what a test makes
-in them bears a name of its own (`fresh_name`), and a test that kills, pauses or fills a server starts a private one
-(`loadtest.servers`). Where a server cannot run, the tests that ask for it skip and say what is missing; with CI=true
-that is a failure.
+A fixture gives addresses, or settings that name them, and nothing else. All tests share the servers, other processes'
+tests too: what a test makes in them bears a name of its own (`fresh_name`), and a test that kills, pauses or fills a
+server starts a private one (`loadtest.servers`). Where a server cannot run, the tests that ask for it skip and say what
+is missing; with CI=true that is a failure.
 """
 
 import uuid
@@ -15,6 +15,7 @@ import pytest
 
 from loadtest.servers.addresses import Addresses, given
 from loadtest.servers.kinds import kind_named
+from persistence.redis import RedisOptions
 
 
 @contextmanager
@@ -62,6 +63,22 @@ def redis_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresse
     """Where Redis is: `url` of a standalone server, and `nodes` of a Cluster, as `host:port`."""
     with served("redis", tmp_path_factory.mktemp("servers")) as addresses:
         yield addresses
+
+
+PATIENT_MS = 10_000
+"""Time for a call in tests that are not about time: the machine may be busy with other tests."""
+
+
+@pytest.fixture(scope="session")
+def redis_single(redis_servers: Addresses) -> RedisOptions:
+    """The settings of the standalone server; a test adds a prefix of its own."""
+    return RedisOptions(url=redis_servers["url"], call_ms=PATIENT_MS)
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(redis_servers: Addresses) -> RedisOptions:
+    """The settings of the Cluster; a test adds a prefix of its own."""
+    return RedisOptions(nodes=tuple(redis_servers["nodes"][:2]), call_ms=PATIENT_MS)
 
 
 @pytest.fixture(scope="session")

@@ -36,9 +36,9 @@ class RedisServer(ServerProcess):
         super().__init__(name, command, folder=folder, port=port, ready=_answers)
 
     def ask(self, *command: str) -> str:
-        """What `redis-cli` prints for a command. Raises RuntimeError where the server does not answer."""
+        """What `redis-cli` prints for a command. Raises RuntimeError where the server refuses or does not answer."""
         done = subprocess.run(
-            ["redis-cli", "-h", HOST, "-p", str(self.port), *command],
+            ["redis-cli", "-e", "-h", HOST, "-p", str(self.port), *command],
             capture_output=True,
             text=True,
             timeout=_WHOLE_S,

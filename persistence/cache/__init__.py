@@ -3,8 +3,10 @@
 A cache never answers for what is durable: when it is empty or away, the store is asked.
 """
 
-from persistence.cache.memory import MemoryCache, MemoryCacheOptions
-from persistence.cache.port import Cache, CacheFacts
+from persistence.cache.memory import MemoryCache
+from persistence.cache.port import Cache, CacheFacts, CacheOptions
 from persistence.cache.recent import RecentResults
+from persistence.cache.redis import RedisCache
+from persistence.cache.rows import Row
 
-__all__ = ["Cache", "CacheFacts", "MemoryCache", "MemoryCacheOptions", "RecentResults"]
+__all__ = ["Cache", "CacheFacts", "CacheOptions", "MemoryCache", "RecentResults", "RedisCache", "Row"]

@@ -11,14 +11,15 @@ import asyncio
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import structlog
 
-from persistence.cache.port import CacheFacts, Load
+from persistence.cache.port import CacheFacts, CacheOptions, Load
+from persistence.cache.rows import Row, push_row
 
 log = structlog.get_logger(__name__)
 
@@ -31,29 +32,13 @@ def monotonic_ms() -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryCacheOptions:
-    """Limits of the in-process cache."""
+class MemoryCacheRoom:
+    """What an in-process cache keeps."""
 
-    max_entries: int = 20_000
-    """Entries kept, negative ones included."""
-    max_bytes: int = 64 * 2**20
-    """Bytes of keys and values kept, about 300 more an entry counted in."""
-    max_loads: int = 1_000
-    """Loaders that may run at once; beyond them a caller loads for itself and nothing is kept."""
-    jitter: float = 0.1
-    """Times to live vary by this share either way, so that entries made together do not expire together."""
-    negative_ms: int = 30_000
-    """How long it is remembered that there is nothing."""
-    stale_ms: int = 60_000
-    """How long past its time a value is still given while it is being refreshed."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.jitter < 1:
-            raise ValueError(f"jitter is {self.jitter}; 0 to below 1 is allowed")
-        for field in fields(self):
-            least = 0 if field.name in ("stale_ms", "jitter") else 1
-            if getattr(self, field.name) < least:
-                raise ValueError(f"{field.name} is {getattr(self, field.name)}; {least} or more is allowed")
+    entries: int
+    bytes: int
+    evicted: int
+    """Dropped since it was opened, to stay within the limits."""
 
 
 class _Entry:
@@ -81,12 +66,12 @@ class MemoryCache:
 
     def __init__(
         self,
-        options: MemoryCacheOptions = MemoryCacheOptions(),
+        options: CacheOptions | None = None,
         *,
         chance: random.Random | None = None,
         clock_ms: Callable[[], float] = monotonic_ms,
     ) -> None:
-        self._options = options
+        self._options = options or CacheOptions()
         self._chance = chance or random.Random()
         self._clock_ms = clock_ms
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
@@ -176,20 +161,24 @@ class MemoryCache:
         if entry is not None:
             self._bytes -= entry.size
 
-    async def change(self, key: str, change: Callable[[bytes], bytes | None]) -> None:
-        """Replace the value under `key` where there is one."""
-        self._spoil(key)
-        entry = self._entries.get(key)
+    async def push(self, rows: Sequence[Row], *, most: int) -> None:
+        """Put each row into the list under its key, where there is one."""
+        for row in rows:
+            self._push(row, most)
+
+    def _push(self, row: Row, most: int) -> None:
+        self._spoil(row.key)
+        entry = self._entries.get(row.key)
         if entry is None:
             return
-        value = None if entry.value is None else change(entry.value)
-        size = _size(key, value)
+        value = None if entry.value is None else push_row(row, entry.value, most=most)
+        size = _size(row.key, value)
         if value is None or size > self._options.max_bytes:
-            self._remove(key)
+            self._remove(row.key)
             return
         self._bytes += size - entry.size
         entry.value, entry.size = value, size
-        self._entries.move_to_end(key)
+        self._entries.move_to_end(row.key)
         self._evict()
 
     async def drop(self, key: str) -> None:
@@ -204,7 +193,11 @@ class MemoryCache:
 
     def facts(self) -> CacheFacts:
         """Facts for metrics."""
-        return CacheFacts(self._hits, self._misses, self._stale, self._evicted, len(self._entries), self._bytes)
+        return CacheFacts(self._hits, self._misses, self._stale, errors=0)
+
+    def room(self) -> MemoryCacheRoom:
+        """What is kept now; cheap."""
+        return MemoryCacheRoom(len(self._entries), self._bytes, self._evicted)
 
     async def ping(self) -> None:
         """Memory answers always."""

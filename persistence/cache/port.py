@@ -2,13 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Protocol, Self
 
+from persistence.cache.rows import Row
+
 Load = Callable[[], Awaitable[bytes | None]]
 """Reads the truth; None says that there is nothing under this key."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheOptions:
+    """Limits of caches, and times in which they are fresh."""
+
+    max_entries: int = 20_000
+    """Entries that a cache keeps in this process, negative ones included."""
+    max_bytes: int = 64 * 2**20
+    """Bytes of keys and values that it keeps there, about 300 more an entry counted in."""
+    max_value_bytes: int = 2**20
+    """Largest value kept in Redis."""
+    max_loads: int = 1_000
+    """Loaders that may run at once; beyond them a caller loads for itself and nothing is kept."""
+    jitter: float = 0.1
+    """Times to live vary by this share either way, so that entries made together do not expire together."""
+    negative_ms: int = 30_000
+    """How long it is remembered that there is nothing."""
+    stale_ms: int = 60_000
+    """How long past its time a value is still given while it is being refreshed."""
+    lock_ms: int = 3_000
+    """How long other processes wait for the one that loads a value into Redis; then each loads for itself."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.jitter < 1:
+            raise ValueError(f"jitter is {self.jitter}; 0 to below 1 is allowed")
+        for field in fields(self):
+            least = {"stale_ms": 0, "jitter": 0, "lock_ms": 100}.get(field.name, 1)
+            if getattr(self, field.name) < least:
+                raise ValueError(f"{field.name} is {getattr(self, field.name)}; {least} or more is allowed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,19 +51,23 @@ class CacheFacts:
     misses: int
     stale: int
     """Answered with a value past its time while a loader refreshed it."""
-    evicted: int
-    """Dropped to stay within the limits."""
-    entries: int
-    bytes: int
+    errors: int
+    """Answered by a loader because the cache did not answer."""
 
 
 class Cache(Protocol):
     """Expiring values.
 
-    Guarantees: `fetch` gives what `load` gave not longer ago than the time to live and the staleness allowed; in this
-    process at most one loader of a key runs at a time, the others wait for it; that there is nothing is remembered too,
-    for a short time; a value that was changed or dropped while it was being loaded is not kept. Entries and bytes are
-    bounded: the least recently used goes first. A failing cache costs a call of `load`, never an answer.
+    Guarantees:
+
+    - **Not older than promised.** `fetch` gives what `load` gave not longer ago than the time to live and the staleness
+      allowed. A value that was pushed to or dropped while it was being loaded is not kept: the loader may have read
+      before. That there is nothing is remembered too, for a short time.
+    - **One loader.** At most one loader of a key runs at a time in this process, and, where the cache is shared, in all
+      of them, as long as it is not slower than they wait; the others get its value.
+    - **Bounded.** Loaders, entries and bytes are; what was used least lately goes first.
+    - **Never in the way.** A failing cache costs a call of `load`, never an answer. What could not be pushed or dropped
+      there is dropped as soon as it answers again, as long as this process lives; it does not give it out meanwhile.
     """
 
     async def __aenter__(self) -> Self: ...
@@ -44,12 +80,17 @@ class Cache(Protocol):
         """The value under `key`, read by `load` where it is not there. Raises what `load` raises."""
         ...
 
-    async def change(self, key: str, change: Callable[[bytes], bytes | None]) -> None:
-        """Replace the value under `key` where there is one (None drops it); its time to live goes on."""
+    async def push(self, rows: Sequence[Row], *, most: int) -> None:
+        """Put each row into the list (`rows`) under its key, where there is one; its time to live goes on.
+
+        A list keeps `most` rows, those of the greatest ids. One that has a row of this id already is dropped instead:
+        which of both holds only the truth knows. Raises a retriable `StoreError` where the cache did not answer; doing
+        it again is harmless.
+        """
         ...
 
     async def drop(self, key: str) -> None:
-        """Forget a value."""
+        """Forget a value. Raises as `push` does."""
         ...
 
     def facts(self) -> CacheFacts:

@@ -3,13 +3,16 @@
 A driver joins by adding a line here; where it needs a server, its factory starts one.
 """
 
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
-from persistence.cache import Cache, MemoryCache, MemoryCacheOptions
+from persistence.cache import Cache, CacheOptions, MemoryCache, RedisCache
+from persistence.redis import RedisOptions, RedisServers
 from persistence.results import ResultStore, SqliteResults
 from persistence.stream import Sink, StoreSink
 from session.result import Result
@@ -18,8 +21,25 @@ STORES: dict[str, Callable[[Path], AbstractAsyncContextManager[ResultStore]]] = 
     "sqlite": lambda folder: SqliteResults(folder / "results.db"),
 }
 
-CACHES: dict[str, Callable[[MemoryCacheOptions, Callable[[], float]], AbstractAsyncContextManager[Cache]]] = {
-    "memory": lambda options, clock_ms: MemoryCache(options, chance=Random(1), clock_ms=clock_ms),
+Fixture = Callable[[str], Any]
+"""The value of a fixture, by name: pytest's `request.getfixturevalue`."""
+
+
+@asynccontextmanager
+async def _redis_cache(
+    where: RedisOptions, options: CacheOptions, clock_ms: Callable[[], float]
+) -> AsyncIterator[Cache]:
+    async with (
+        RedisServers(replace(where, prefix=f"{uuid.uuid4().hex}:")) as servers,
+        RedisCache(servers, options, chance=Random(1), clock_ms=clock_ms) as cache,
+    ):
+        yield cache
+
+
+CACHES: dict[str, Callable[[CacheOptions, Callable[[], float], Fixture], AbstractAsyncContextManager[Cache]]] = {
+    "memory": lambda options, clock_ms, _: MemoryCache(options, chance=Random(1), clock_ms=clock_ms),
+    "redis": lambda options, clock_ms, fixture: _redis_cache(fixture("redis_single"), options, clock_ms),
+    "redis-cluster": lambda options, clock_ms, fixture: _redis_cache(fixture("redis_cluster"), options, clock_ms),
 }
 
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from persistence.cache import MemoryCache, RecentResults
+from persistence.cache import CacheOptions, RecentResults
 from persistence.results import Page, SqliteResults
 from session.result import Result
-from tests.persistence.samples import copy_of, sample
+from tests.persistence.implementations import CACHES
+from tests.persistence.samples import T0_MS, copy_of, sample
 
 
 class CountingStore(SqliteResults):
@@ -43,9 +44,9 @@ async def store(tmp_path: Path) -> AsyncIterator[CountingStore]:
         yield opened
 
 
-@pytest.fixture
-async def recent(store: CountingStore) -> AsyncIterator[RecentResults]:
-    async with MemoryCache() as cache:
+@pytest.fixture(params=CACHES)
+async def recent(request: pytest.FixtureRequest, store: CountingStore) -> AsyncIterator[RecentResults]:
+    async with CACHES[request.param](CacheOptions(), lambda: T0_MS, request.getfixturevalue) as cache:
         yield RecentResults(cache, store)
 
 
