@@ -1,10 +1,16 @@
 """The page and its modules, from memory: read once at start, compressed once, with an entity tag of their content.
 
-There is no build step, so names carry no hash: browsers keep the files and ask each time whether they still hold
-(`no-cache`), which costs one round trip of headers, and nobody ever mixes modules of two releases.
+There is no build step. All files together have one version, a digest of their content, and the page asks for them below
+it: `/assets/VERSION/app.js`, from where modules find each other by relative names. So nobody ever mixes modules of two
+releases, what is known is never asked for again, and the page itself, the only file that is, tells of a new release.
+Another version than this server's is not found; while a cluster changes over, that is what sticky sessions are for.
+
+The service worker (`/worker.js`) is told version and files in its first line: it keeps one release whole, for visits
+without a network, and browsers notice a new release by its bytes.
 """
 
 import gzip
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -32,6 +38,10 @@ TYPES = {
 COMPRESSED = (".html", ".js", ".css", ".svg", ".json", ".webmanifest", ".txt")
 WORTH_BYTES = 512
 """Smaller files fit one packet with their headers anyway."""
+
+PAGE, WORKER = "index.html", "worker.js"
+FOR_EVER = "public, max-age=31536000, immutable"
+"""For a file below its version (RFC 8246)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +76,21 @@ class Asset:
 
 
 class Pages:
-    """All files below a folder, by their path in it."""
+    """All files below a folder, by their path in it; the page and its worker know the version of the whole."""
 
     def __init__(self, folder: Path) -> None:
-        self._assets = {path.relative_to(folder).as_posix(): _read(path) for path in _files(folder)}
+        files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in _files(folder)}
+        self.version = blake2b(
+            b"".join(name.encode() + b"\0" + blake2b(body).digest() for name, body in files.items()), digest_size=8
+        ).hexdigest()
+        """Sixteen hexadecimal digits, others after any change to any file."""
+        below = f"/assets/{self.version}/"
+        if PAGE in files:
+            files[PAGE] = files[PAGE].replace(b"/assets/", below.encode())
+        if WORKER in files:
+            shell = {"version": self.version, "files": [below + name for name in files if name not in (PAGE, WORKER)]}
+            files[WORKER] = f"const SHELL = {json.dumps(shell)};\n".encode() + files[WORKER]
+        self._assets = {name: Asset.of(body, Path(name).suffix) for name, body in files.items()}
 
     def __len__(self) -> int:
         return len(self._assets)
@@ -85,10 +106,18 @@ def router(pages: Pages) -> APIRouter:
 
     @routes.get("/")
     async def page(request: Request) -> Response:
-        return _asset(pages, "index.html").response(request)
+        return _asset(pages, PAGE).response(request)
+
+    @routes.get("/worker.js")
+    async def worker(request: Request) -> Response:
+        # not below /assets: a service worker may only look after what lies beside or below it
+        return _asset(pages, WORKER).response(request)
 
     @routes.get("/assets/{name:path}")
     async def asset(name: str, request: Request) -> Response:
+        version, _, versioned = name.partition("/")
+        if version == pages.version:
+            return _asset(pages, versioned).response(request, cache=FOR_EVER)
         return _asset(pages, name).response(request)
 
     @routes.get("/favicon.ico")
@@ -130,10 +159,6 @@ def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not any(part.startswith((".", "__")) for part in path.relative_to(folder).parts):
             yield path
-
-
-def _read(path: Path) -> Asset:
-    return Asset.of(path.read_bytes(), path.suffix)
 
 
 def _takes_gzip(header: str) -> bool:

@@ -10,7 +10,8 @@ import { Client } from "./client.js";
 import { byId, h } from "./dom.js";
 import { fixed } from "./figures.js";
 import { HistoryView } from "./history.js";
-import { readLog } from "./log.js";
+import { keepPage } from "./keep.js";
+import { keptLogs, readLog } from "./log.js";
 import { OptionsBar, startOptions } from "./options.js";
 import { ResultView } from "./result-view.js";
 import { bind, change, settings, show as showSettings } from "./settings.js";
@@ -21,6 +22,8 @@ import { token } from "./token.js";
 
 /** A loss of the connection shorter than this is not worth a word. */
 const QUIET_MS = 1200;
+/** The first connection may take this long before a word is said. */
+const CONNECT_MS = 2500;
 /** Repeats of each missed word when they are practised. */
 const PRACTICE_REPEATS = 3;
 const PRACTICE_WORDS = 60;
@@ -74,7 +77,8 @@ function startTest({ keepFocus = false } = {}) {
   client.start(special ?? startOptions());
   special = null;
   if (!keepFocus) testView.focus();
-  if (!client.online) sayOffline();
+  clearTimeout(offlineTimer);
+  if (!client.online) offlineTimer = window.setTimeout(sayOffline, client.connection.attempt ? 0 : CONNECT_MS);
 }
 
 /** @param {import("./log.js").TestLog} log */
@@ -223,12 +227,20 @@ function sayOffline() {
   if (testView.lasting && !saidOffline) return; // something else was said that still holds
   saidOffline = true;
   const { log } = client;
+  const offline = navigator.onLine ? "" : "You are offline.";
+  const lost = offline || "Connection lost.";
   const sentence = log?.n
-    ? "Connection lost. Type on: every key is kept here and sent when it is back."
+    ? `${lost} Type on: every key is kept here and sent when it is back.`
     : log
-      ? "Connection lost. You can type all the same: your keys are kept here."
-      : "No connection to the server. Tests come from there; this page tries again by itself.";
+      ? `${lost} You can type all the same: your keys are kept here.`
+      : `${offline || "No connection."} Tests come from the server; this page tries again by itself.${unsent()}`;
   testView.tell(sentence, log?.n ? null : { label: "Try now", action: () => client.connection.comeBack() });
+}
+
+/** What is known of results that wait for the server. */
+function unsent() {
+  const count = keptLogs().filter(({ finished }) => finished).length;
+  return count === 0 ? "" : count === 1 ? " One result is kept here until then." : ` ${count} results are kept here until then.`;
 }
 
 /** Brings in what earlier visits, and earlier tests of this one, left unsaved. */
@@ -396,6 +408,7 @@ async function begin() {
   wireKeys();
   addEventListener("hashchange", route);
   setInterval(() => client.online && settle(), SETTLE_MS);
+  keepPage();
   client.open();
   const log = await client.takeUp();
   if (log) {

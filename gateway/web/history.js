@@ -53,7 +53,7 @@ export class HistoryView {
 
   /** @param {string} sentence @param {HTMLElement | null} [button] */
   say(sentence, button = null) {
-    this.body.replaceChildren(h("p", { class: "quiet", role: "status" }, sentence), button ?? "");
+    this.body.replaceChildren(h("p", { class: "quiet", role: "status" }, sentence), button ? h("p", {}, button) : "");
   }
 
   /** @param {number} turn */

@@ -52,7 +52,6 @@ export class TextView {
     this.preedit = h("span", { class: "preedit", hidden: true });
     this.flow = h("div", { class: "flow" });
     this.sheet = h("div", { class: "sheet" }, this.flow, this.caret, this.preedit);
-    root.replaceChildren(this.sheet);
     /** @type {Map<number, ShownWord>} */
     this.shown = new Map();
     /** Words in the document are `first` to `end` − 1. */
@@ -76,6 +75,8 @@ export class TextView {
    * @param {import("./scoring.js").Scorer} scorer @param {{language?: string, direction?: string}} [text]
    */
   show(scorer, { language = "en", direction = "ltr" } = {}) {
+    // Until there is a text, whatever stands in its place stays.
+    if (!this.sheet.isConnected) this.root.replaceChildren(this.sheet);
     this.clear();
     this.scorer = scorer;
     this.rtl = direction === "rtl";

@@ -101,6 +101,33 @@ async def test_nothing_else_is_served(http: httpx.AsyncClient, name: str) -> Non
     problem(await http.get(f"/assets/{name}"), 404)
 
 
+async def test_the_page_asks_for_files_of_its_own_release_which_may_be_kept_for_ever(http: httpx.AsyncClient) -> None:
+    page = await http.get("/")
+    assert page.headers["cache-control"] == "no-cache"
+    releases = set(re.findall(r'"/assets/([^"/]+)/', page.text))
+    assert len(releases) == 1
+    assert '"/assets/app.js"' not in page.text
+    release = releases.pop()
+    found = await http.get(f"/assets/{release}/app.js")
+    assert found.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert found.content == (WEB / "app.js").read_bytes()
+    for other in (f"/assets/{'0' * 16}/app.js", f"/assets/{release}/none.js", f"/assets/{release}/{release}/app.js"):
+        problem(await http.get(other), 404)
+
+
+async def test_the_worker_is_told_which_files_make_a_release(http: httpx.AsyncClient) -> None:
+    response = await http.get("/worker.js")
+    assert response.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert response.headers["cache-control"] == "no-cache"
+    first = response.text.partition("\n")[0]
+    shell = json.loads(first.removeprefix("const SHELL = ").removesuffix(";"))
+    assert f'"/assets/{shell["version"]}/app.js"' in (await http.get("/")).text
+    names = {name.removeprefix(f"/assets/{shell['version']}/") for name in shell["files"]}
+    assert names == {path.name for path in WEB.iterdir()} - {"index.html", "worker.js"}
+    for address in shell["files"]:
+        assert (await http.get(address)).status_code == 200
+
+
 async def test_a_page_that_is_known_is_not_sent_again(http: httpx.AsyncClient) -> None:
     first = await http.get("/assets/app.js")
     again = await http.get("/assets/app.js", headers={"if-none-match": f'W/{first.headers["etag"]}, "x"'})

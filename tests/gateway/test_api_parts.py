@@ -24,6 +24,18 @@ def test_hidden_files_are_no_pages(tmp_path: Path) -> None:
     assert pages.get("a/d.js") is not None
 
 
+def test_any_change_makes_another_release(tmp_path: Path) -> None:
+    """Content and names alike; the same files are the same release on every node."""
+    versions: list[str] = []
+    for name, text in (("a.js", "x"), ("a.js", "x"), ("a.js", "y"), ("b.js", "y")):
+        folder = tmp_path / str(len(versions))
+        folder.mkdir()
+        (folder / name).write_text(text)
+        versions.append(Pages(folder).version)
+    assert versions[0] == versions[1]
+    assert len(set(versions)) == 3
+
+
 @pytest.mark.parametrize(
     ("header", "hit"), [(None, False), ("*", True), ('"a"', True), ('W/"a"', True), ('"b", "a"', True), ('"b"', False)]
 )

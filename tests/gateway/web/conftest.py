@@ -55,8 +55,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class Server:
     """`typegate serve` as a process of its own, which can be killed and started again on the same port and data."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *, tree: Path | None = None) -> None:
         self.data = data
+        self.tree = tree
+        """Where the server's code lies; None: where this one does."""
         self.port = 0
         self.url = ""
         self._process: subprocess.Popen[bytes] | None = None
@@ -69,6 +71,7 @@ class Server:
                 [*COMMAND, "--port", str(self.port), "--data", str(self.data)],
                 stdout=subprocess.PIPE,
                 stderr=log,
+                cwd=self.tree,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
         assert self._process.stdout is not None
