@@ -42,7 +42,7 @@ from persistence.folder import DataFolder
 from persistence.keys import load_keys
 from persistence.results import SqliteResults
 from persistence.stream import Drain, Spool, StoreSink, Stream
-from session.result import Result
+from session.settling import Finished
 
 __all__ = ["WEB", "CannotStart", "Gateway", "tls_context"]
 
@@ -306,14 +306,14 @@ def _peers(hub: Hub) -> Callable[[Request], Connection | Refusal]:
     return connect
 
 
-def _underway(hub: Hub) -> Callable[[bytes], Result | None]:
+def _underway(hub: Hub) -> Callable[[bytes], Finished | None]:
     """Results durable in the spool and not yet in the store."""
 
-    def result(session: bytes) -> Result | None:
+    def finished(session: bytes) -> Finished | None:
         submission = hub.submissions.of(session)
-        return submission.result if submission is not None and submission.accepted else None
+        return submission.finished if submission is not None and submission.accepted else None
 
-    return result
+    return finished
 
 
 async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, bool | None]) -> bool:

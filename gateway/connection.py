@@ -130,8 +130,8 @@ class Connection(_OfEachFrame):
         """The highest `ref` of a test that was here (-1: it had none): frames of these are late, not wrong."""
         self._ended: bytes | None = None
         """The session that ended here last: a repeated `finish` is about it."""
-        self._result: tuple[bytes, bool] | None = None
-        """Its result as a payload, and whether it is stored."""
+        self._result: tuple[bytes, str | None] | None = None
+        """Its result as a payload, and once it is stored its final verdict."""
         self._awaited: list[bytes] = []
         """Sessions whose results are on their way."""
         self._allowance: float = hub.options.burst_bytes
@@ -418,10 +418,10 @@ class Connection(_OfEachFrame):
     def _repeat(self, ended: bytes) -> None:
         """`finish` of a test that is over: the same result, or another try to save it."""
         if self._result is not None:
-            payload, stored = self._result
+            payload, verdict = self._result
             self._send_payload(payload)
-            if stored:
-                self._say(Stored(session=ended))
+            if verdict is not None:
+                self._say(Stored(session=ended, verdict=verdict))
         elif self._hub.submissions.of(ended) is not None:
             self._hub.submissions.retry(ended)
 
@@ -494,9 +494,9 @@ class Connection(_OfEachFrame):
         self._ended = result.session
         self._known(claim.ref)
         payload = self._codec.encode(result.to_wire(ref=claim.ref))
-        self._result = (payload, True)
+        self._result = (payload, result.verdict)
         self._send_payload(payload)
-        self._say(Stored(session=result.session))
+        self._say(Stored(session=result.session, verdict=result.verdict))
 
     def _rebuild(self, claim: Claim, *, conflict: bool) -> None:
         self._work(
@@ -596,21 +596,21 @@ class Connection(_OfEachFrame):
         """The result is durable: tell it."""
         payload = self._codec.encode(result.to_wire(ref=ref))
         if self._ended == result.session:
-            self._result = (payload, False)
+            self._result = (payload, None)
         self._send_payload(payload)
 
     def unsaved(self, submission: Submission, error: Error) -> None:
         """The spool did not take it: the client keeps its log and sends `finish` again."""
         self._error(error)
 
-    def stored(self, submission: Submission) -> None:
+    def stored(self, submission: Submission, verdict: str) -> None:
         """The result is where it belongs."""
         session = submission.session
         if session in self._awaited:
             self._awaited.remove(session)
         if self._result is not None and self._ended == session:
-            self._result = (self._result[0], True)
-        self._say(Stored(session=session))
+            self._result = (self._result[0], verdict)
+        self._say(Stored(session=session, verdict=verdict))
 
     def lost(self, submission: Submission) -> None:
         """A fault of ours: the client comes back with its log."""

@@ -137,8 +137,16 @@ class Metrics:
         self._errors = Counter("typegate_errors", "`error` messages sent, by code", ["code"], registry=registry)
         self._auths = Counter("typegate_auth", "Identifications", ["kind", "outcome"], registry=registry)
         self._auth = cache(self._auths.labels)  # finding a child takes six times as long as counting with it
-        self._results = Counter(
-            "typegate_results_submitted", "Results handed to the spool", ["mode", "verdict"], registry=registry
+        self._submitted = cache(
+            Counter("typegate_results_submitted", "Results handed to the spool", ["mode"], registry=registry).labels
+        )
+        self._confirmed = cache(
+            Counter(
+                "typegate_results_stored",
+                "Results confirmed stored, by their final verdict; those of earlier processes too",
+                ["mode", "verdict"],
+                registry=registry,
+            ).labels
         )
         self._accepted = Histogram(
             "typegate_accepted_seconds",
@@ -213,9 +221,13 @@ class Metrics:
         """Count an identification: kind `guest` or `jwt`, outcome `ok` or the refusal's code."""
         self._auth(kind, outcome).inc()
 
-    def result(self, mode: str, verdict: str) -> None:
+    def submitted(self, mode: str) -> None:
         """Count a result handed to the spool."""
-        self._results.labels(mode, verdict).inc()
+        self._submitted(mode).inc()
+
+    def confirmed(self, mode: str, verdict: str) -> None:
+        """Count a result confirmed stored, by its final verdict."""
+        self._confirmed(mode, verdict).inc()
 
     def accepted(self, seconds: float) -> None:
         """Observe the time from a test's finish to its result being durable in the spool."""

@@ -206,7 +206,7 @@ def _conversation() -> list[tuple[bool, dict[str, object]]]:
     said.append((True, {"t": Finish.T, "n": 7}))
     result = session.settle(node="node-1")
     said.append((False, result.to_wire(ref=1)))
-    said.append((False, Stored(session=result.session).to_wire()))
+    said.append((False, Stored(session=result.session, verdict=result.verdict).to_wire()))
     return said
 
 

@@ -1,9 +1,9 @@
 """A finished test's way from its session to the spool and back to the client: settle, `accepted`, `stored`.
 
-    ended session ─ settle, in slices ─> Result ─ spool (fsync) ─> `result` ─ stream ─> `stored`
+    ended session ─ settle ─> spool (fsync) ─> `result` ─ stream: judged ─> `stored`
 
-A submission outlives its connection: what was finished is stored, whoever still listens. It is forgotten at `stored`;
-from then on the store answers for it.
+Until the stream has it judged, a result's verdict is provisional. A submission outlives its connection: what was
+finished is stored, whoever still listens. It is forgotten at `stored`; from then on the store answers for it.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from session.identity import session_to_text
 from session.machine import TypingSession
 from session.messages import Error
 from session.result import Result
+from session.settling import Finished, Settled
 
 RETRY_MS = 5_000
 """When a client may send `finish` again whose result the spool could not take."""
@@ -32,13 +33,13 @@ class Listener(Protocol):
     """Who wants to know what becomes of a result: the connection that typed it, others that have resumed it since."""
 
     def accepted(self, submission: "Submission", result: Result, ref: int | None) -> None:
-        """It is durable in the spool. `ref` is what this listener calls the test."""
+        """It is durable in the spool, its verdict is provisional. `ref` is what this listener calls the test."""
 
     def unsaved(self, submission: "Submission", error: Error) -> None:
         """It could not be made durable now; `Submissions.retry` tries again."""
 
-    def stored(self, submission: "Submission") -> None:
-        """It is where it belongs. Always after `accepted`."""
+    def stored(self, submission: "Submission", verdict: str) -> None:
+        """It is where it belongs, with its final verdict. Always after `accepted`."""
 
     def lost(self, submission: "Submission") -> None:
         """It could not even be made: a fault of ours."""
@@ -47,7 +48,7 @@ class Listener(Protocol):
 class Submission:
     """One result on its way."""
 
-    __slots__ = ("accepted", "finished_s", "listeners", "result", "session", "spooling", "stored")
+    __slots__ = ("accepted", "finished", "finished_s", "listeners", "session", "spooling", "verdict")
 
     def __init__(self, session: TypingSession, listener: Listener, finished_s: float) -> None:
         self.session = session.id
@@ -55,16 +56,24 @@ class Submission:
         """Who is told about it, and what each calls the test; nobody while the client is away."""
         self.finished_s = finished_s
         """The loop's clock when the test ended."""
-        self.result: Result | None = None
-        """None while it is being settled."""
+        self.finished: Finished | None = None
+        """What is spooled; None while a long log is still being judged."""
         self.spooling = False
         self.accepted = False
-        self.stored = False
+        self.verdict: str | None = None
+        """The final one; the result is stored."""
 
     @property
     def refused(self) -> bool:
         """Whether the spool did not take the result and nobody has tried again."""
-        return self.result is not None and not self.spooling and not self.accepted
+        return self.finished is not None and not self.spooling and not self.accepted
+
+    @property
+    def result(self) -> Result:
+        """The result as its client is told of it, once `finished` is there."""
+        finished = self.finished
+        assert finished is not None
+        return finished.result if isinstance(finished, Settled) else finished
 
 
 class Submissions:
@@ -88,14 +97,20 @@ class Submissions:
         return self._underway.get(session)
 
     def submit(self, session: TypingSession, listener: Listener, *, ping_ms: float) -> None:
-        """Settle a session that has ended and spool its result."""
+        """Settle a session that has ended and spool its result; a long log is judged, and so packed, before that."""
         submission = Submission(session, listener, self._clock())
         self._underway[session.id] = submission
-        self._slices.run(
-            session.settling(node=self._node, ping_ms=ping_ms),
-            partial(self._settled, submission),
-            partial(self._unsettled, submission),
-        )
+        try:
+            settled = session.settled(node=self._node, ping_ms=ping_ms)
+        except Exception as exc:  # a fault of ours in one session, which its client gets around with its log
+            self._unsettled(submission, exc)
+            return
+        if settled.long:
+            self._slices.run(
+                settled.judging(), partial(self._settled, submission), partial(self._unsettled, submission)
+            )
+        else:
+            self._settled(submission, settled)
 
     def retry(self, session: bytes) -> None:
         """Try the spool again where it did not take a result."""
@@ -108,7 +123,6 @@ class Submissions:
         submission = self._underway[session]
         submission.listeners[listener] = ref
         if submission.accepted:
-            assert submission.result is not None
             listener.accepted(submission, submission.result, ref)
         else:
             self.retry(session)
@@ -122,15 +136,16 @@ class Submissions:
 
     def stored(self, result: Result) -> None:
         """Take the stream's word that a result is where it belongs; it may come twice, or for an earlier process's."""
+        self._metrics.confirmed(result.mode, result.verdict)
         submission = self._underway.get(result.session)
         if submission is not None:
-            submission.stored = True
+            submission.verdict = result.verdict
             if submission.accepted:  # else the spool's own word is still on its way through the loop
                 self._conclude(submission)
 
-    def _settled(self, submission: Submission, result: Result) -> None:
-        submission.result = result
-        self._metrics.result(result.mode, result.verdict)
+    def _settled(self, submission: Submission, finished: Finished) -> None:
+        submission.finished = finished
+        self._metrics.submitted(submission.result.mode)
         self._put(submission)
 
     def _unsettled(self, submission: Submission, exc: Exception) -> None:
@@ -140,9 +155,9 @@ class Submissions:
             listener.lost(submission)
 
     def _put(self, submission: Submission) -> None:
-        assert submission.result is not None
+        assert submission.finished is not None
         try:
-            durable = self._spool.put(submission.result)
+            durable = self._spool.put(submission.finished)
         except StoreError as exc:
             self._refused(submission, exc)
             return
@@ -157,10 +172,10 @@ class Submissions:
             return
         submission.accepted = True
         self._metrics.accepted(self._clock() - submission.finished_s)
-        assert submission.result is not None
+        result = submission.result
         for listener, ref in tuple(submission.listeners.items()):
-            listener.accepted(submission, submission.result, ref)
-        if submission.stored:
+            listener.accepted(submission, result, ref)
+        if submission.verdict is not None:
             self._conclude(submission)
 
     def _refused(self, submission: Submission, fault: BaseException) -> None:
@@ -175,10 +190,11 @@ class Submissions:
             del self._underway[submission.session]
 
     def _conclude(self, submission: Submission) -> None:
+        assert submission.verdict is not None
         del self._underway[submission.session]
         self._metrics.stored(self._clock() - submission.finished_s)
         for listener in tuple(submission.listeners):
-            listener.stored(submission)
+            listener.stored(submission, submission.verdict)
 
 
 def _name(submission: Submission) -> str:

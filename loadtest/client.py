@@ -347,7 +347,7 @@ class TypingClient(Line):
         elif kind == "result":
             self._take_result(message)
         elif kind == "stored":
-            self._stored(message["session"])
+            self._stored(message)
         elif kind == "ready":
             self._ready(message)
         elif kind == "started":
@@ -467,6 +467,9 @@ class TypingClient(Line):
             return
         meters = self._meters
         message.pop("ref", None)
+        verdict = message.pop("verdict")  # provisional in the first one; `stored` has the final one
+        if verdict not in ("ok", "review", "void"):
+            meters.errors["a verdict that is none"] += 1
         if self._result is not None:
             if message != self._result:
                 meters.doubled += 1
@@ -474,7 +477,6 @@ class TypingClient(Line):
             return
         self._result = message
         meters.accepted += 1
-        meters.verdicts[message["verdict"]] += 1
         if self._finished_ms:
             meters.to_accepted.add(monotonic() * 1000 - self._finished_ms)
         every = self._options.check_every
@@ -485,11 +487,13 @@ class TypingClient(Line):
                 meters.mismatched += 1
                 meters.note(f"{started['session']} ({started['mode']}): {'; '.join(wrong)}")
 
-    def _stored(self, session: str) -> None:
+    def _stored(self, message: dict[str, Any]) -> None:
+        session = message["session"]
         if self._started is None or session != self._started["session"]:
             return  # it may come more than once
         meters = self._meters
         meters.stored += 1
+        meters.verdicts[message["verdict"]] += 1
         if self._finished_ms:
             meters.to_stored.add(monotonic() * 1000 - self._finished_ms)
         if self._result is None:

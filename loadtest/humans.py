@@ -161,7 +161,7 @@ def main(
         "checked": meters.checked,
         "mismatched": meters.mismatched,
         "missing": missing,
-        "review_per_thousand": round(1000 * meters.verdicts["review"] / max(1, meters.accepted), 2),
+        "review_per_thousand": round(1000 * meters.verdicts["review"] / max(1, meters.stored), 2),
         "verdicts": dict(meters.verdicts),
         "errors": dict(meters.errors),
         "notes": meters.notes,

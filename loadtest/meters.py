@@ -96,6 +96,7 @@ class Meters:
     errors: Counter[str] = field(default_factory=Counter)
     """`error` messages by code, lost connections by close code, refused handshakes."""
     verdicts: Counter[str] = field(default_factory=Counter)
+    """Final ones, as `stored` told them."""
     notes: list[str] = field(default_factory=list)
     """The first few mismatches and refusals, in words."""
     key_to_tick: Times = field(default_factory=Times)

@@ -30,7 +30,17 @@ from typing import Literal
 from scoring.drift import DriftReading
 from scoring.rhythm import Places, fastest_ms, l_moments, mid_ranks, order, same_share
 
-__all__ = ["THRESHOLDS", "InputKind", "Reason", "Threshold", "Verdict", "judge", "judging", "judging_columns"]
+__all__ = [
+    "THRESHOLDS",
+    "InputKind",
+    "Reason",
+    "Threshold",
+    "Verdict",
+    "judge",
+    "judge_clocks",
+    "judging",
+    "judging_columns",
+]
 
 InputKind = Literal["keyboard", "touch", "ime", "assistive"]
 """How the typist says the keys are made; each kind has its own thresholds."""
@@ -234,14 +244,22 @@ def judging_columns(
             reasons.append(Reason(threshold.feature, value, round(limit, 4)))
             families.add(threshold.family)
     if drift is not None:
-        features["drift_ms"] = round(drift.drift_ms, 4)
-        features["lag_ms"] = round(drift.lag_ms, 4)
-        if drift.ahead or drift.behind:
-            limit = -drift.ahead_limit_ms if drift.ahead else drift.behind_limit_ms
-            reasons.append(Reason("drift_ms", features["drift_ms"], round(limit, 4)))
+        clocks = judge_clocks(drift)
+        features |= clocks.features
+        reasons += clocks.reasons
+        if clocks.reasons:
             families.add("clock")
     verdict: Literal["ok", "review", "void"] = ("ok", "review", "void")[min(len(families), 2)]
     return Verdict(verdict, features, tuple(reasons))
+
+
+def judge_clocks(drift: DriftReading) -> Verdict:
+    """Judge by the clocks alone, which costs nothing; the verdict on the log has at least these reasons."""
+    features = {"drift_ms": round(drift.drift_ms, 4), "lag_ms": round(drift.lag_ms, 4)}
+    if not (drift.ahead or drift.behind):
+        return Verdict("ok", features, ())
+    limit = -drift.ahead_limit_ms if drift.ahead else drift.behind_limit_ms
+    return Verdict("review", features, (Reason("drift_ms", features["drift_ms"], round(limit, 4)),))
 
 
 class _Part:

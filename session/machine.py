@@ -12,7 +12,8 @@ How a connection uses it::
     wire = session.tick(now_ms=now)                    # once a second; None where nothing changed
     outcome = session.finish(n, now_ms=now)            # None: `ended` by now (or long since: send the same result)
     if now >= session.deadline_ms: session.due(now_ms=now)
-    result = yield from session.settling(node=..., epoch=..., ping_ms=...)
+    settled = session.settled(node=..., epoch=..., ping_ms=...)    # durable, `accepted`; later:
+    result = yield from settled.judging()
 
     session.detach(now_ms=now)                         # the connection is lost; hold the session until FORGET
 
@@ -47,7 +48,7 @@ from session.passages import Material
 from session.receipt import KeyRing, Receipt, Ticket, hash_of, seal_receipt
 from session.result import Result
 from session.resume import Claim, Takeover
-from session.settling import FinishedTest
+from session.settling import FinishedTest, Settled
 from session.state import FINAL, Illegal, Input, State, next_state
 
 __all__ = [
@@ -718,11 +719,8 @@ class TypingSession(_OfEachFrame):
 
     # --- the result ---
 
-    def settling(self, *, node: str, epoch: int = 0, ping_ms: float = 0.0) -> Generator[None, None, Result]:
-        """Make the result of a session that has `ended`; stops for breath after each slice of under a millisecond.
-
-        `ping_ms`: the connection's latest ping time.
-        """
+    def settled(self, *, node: str, epoch: int = 0, ping_ms: float = 0.0) -> Settled:
+        """Settle a session that has `ended`: its result, to be judged. `ping_ms`: the connection's latest ping time."""
         assert self.ended, "only a session that has ended has a result"
         summary, takeover = self._summary, self._takeover
         assert summary is not None, "the end makes it"
@@ -730,26 +728,23 @@ class TypingSession(_OfEachFrame):
             end_ms = summary.duration_ms if self._limit_ms is None else self._limit_ms
             takeover.arrived(takeover.resumed_ms - end_ms)
         count, size = self._scored or (self.n, len(self._history))
-        held = [] if self._holds is None else self._holds[:count].tolist()
-        if held:
-            held += [0] * (count - len(held))
         over = FinishedTest(
             ticket=Ticket.read(self.ticket[1:-16]),
             ticket_hash=self._ticket_hash,
             n=count,
             history=bytes(self._history[:size]),
-            held=held,
+            held=array("H") if self._holds is None else self._holds[:count],
             summary=summary,
             gave_up=self._gave_up,
             account=(0, 0, 0, False) if takeover is None else takeover.account(),
             clocks=self._drift.reading(ping_ms=ping_ms),
             text=self._text,
         )
-        return (yield from over.settling(node=node, epoch=epoch, limits=self._limits))
+        return over.settle(node=node, epoch=epoch, limits=self._limits)
 
     def settle(self, *, node: str, epoch: int = 0, ping_ms: float = 0.0) -> Result:
-        """Make the result at once."""
-        return _run(self.settling(node=node, epoch=epoch, ping_ms=ping_ms))
+        """Settle and judge at once."""
+        return _run(self.settled(node=node, epoch=epoch, ping_ms=ping_ms).judging())
 
     def _new_scorer(self) -> Scorer:
         limits = self._limits

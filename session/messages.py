@@ -384,7 +384,7 @@ class ResultMessage(_ServerMessage):
     duration_ms: Annotated[float, Wire(NUMBER, "length of the test")]
     afk_ms: Annotated[float, Wire(NUMBER, "of it, seconds without a key")]
     series: Annotated[dict[str, list[int]], Wire(MAP, "wpm and raw so far, burst and err within, by second")]
-    verdict: Annotated[str, Wire(STRING, "ok, review or void")]
+    verdict: Annotated[str, Wire(STRING, "ok, review or void: provisional, `stored` has the final one")]
     ref: Annotated[int | None, Wire(INTEGER, "of the test, on the connection that typed it")] = None
     state: Annotated[str, Wire(STRING, "accepted: durable here, not yet `stored`")] = "accepted"
 
@@ -395,6 +395,7 @@ class Stored(_ServerMessage):
 
     T: ClassVar[str] = "stored"
     session: Annotated[bytes, Wire(SESSION, "the test's session")]
+    verdict: Annotated[str, Wire(STRING, "ok, review or void: final, never milder than the one in `result`")]
 
 
 @dataclass(frozen=True, slots=True)

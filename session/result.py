@@ -4,7 +4,8 @@ Two nodes that settle the same log make the same core, to the bit: it holds noth
 late, and are advisory) are kept out of its hash. What a node saw of the test live is the attestation.
 """
 
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from hashlib import blake2b
 from operator import attrgetter
@@ -13,12 +14,13 @@ from typing import Any, Final
 
 import msgpack
 
+from scoring.drift import DriftReading
 from scoring.plausibility import Reason
 from scoring.summary import CharCounts, InsertCounts, Series, Summary
 from session.identity import created_at_ms, session_to_text
 from session.options import Input, Mode
 
-__all__ = ["Damaged", "Result", "core_hash_of"]
+__all__ = ["Damaged", "Result", "core_hash_of", "pack_values"]
 
 _VERSION: Final = 1
 """Version of the packed form."""
@@ -94,16 +96,27 @@ class Result:
 
     def pack(self) -> bytes:
         """The result as bytes, for spool and stream: msgpack of [version, fields in their order]."""
-        packed: bytes = msgpack.packb((_VERSION, *_values_of(self)), default=_parts)
-        return packed
+        return pack_values((_VERSION, *self.values()))
 
     @classmethod
     def unpack(cls, data: bytes) -> "Result":
         """What `pack` packed. Raises `Damaged`."""
         try:
             version, *values = msgpack.unpackb(data)
-            if version != _VERSION:
-                raise Damaged(f"a packed result of version {version!r:.20}; known is {_VERSION}")
+        except (ValueError, TypeError) as exc:  # msgpack's own errors are ValueErrors
+            raise Damaged(f"no packed result: {exc}") from None
+        if version != _VERSION:
+            raise Damaged(f"a packed result of version {version!r:.20}; known is {_VERSION}")
+        return cls.of_values(values)
+
+    def values(self) -> tuple[Any, ...]:
+        """The fields in their order, for `pack_values`."""
+        return _values_of(self)
+
+    @classmethod
+    def of_values(cls, values: Sequence[Any]) -> "Result":
+        """What `values` were packed of, unpacked again. Raises `Damaged`."""
+        try:
             found = dict(zip(_FIELDS, values, strict=True))
             figures = dict(zip(_SUMMARY, found["summary"], strict=True))
             figures["chars"] = CharCounts(*figures["chars"])
@@ -113,9 +126,7 @@ class Result:
             found["tags"] = tuple(found["tags"])
             found["reasons"] = tuple(Reason(*reason) for reason in found["reasons"])
             return cls(**found)
-        except Damaged:
-            raise
-        except (ValueError, TypeError) as exc:  # msgpack's own errors are ValueErrors
+        except (ValueError, TypeError) as exc:
             raise Damaged(f"no packed result: {exc}") from None
 
     def to_wire(self, *, ref: int | None = None) -> dict[str, Any]:
@@ -148,12 +159,19 @@ _values_of = attrgetter(*_FIELDS)
 # dataclasses.astuple would copy every list deeply: 180 µs a result instead of 8
 _PARTS: dict[type, Callable[[Any], Any]] = {
     kind: attrgetter(*(field.name for field in fields(kind)))
-    for kind in (Summary, CharCounts, InsertCounts, Series, Reason)
+    for kind in (Summary, CharCounts, InsertCounts, Series, Reason, DriftReading)
 }
+_PARTS[array] = array.tolist
+
+
+def pack_values(values: Sequence[Any]) -> bytes:
+    """Values as msgpack; dataclasses that are part of a result go as their fields, arrays as lists."""
+    packed: bytes = msgpack.packb(values, default=_parts)
+    return packed
 
 
 def _parts(value: object) -> Any:
-    """What msgpack does not know: a dataclass within a result, as the tuple of its fields."""
+    """What msgpack does not know."""
     return _PARTS[type(value)](value)
 
 

@@ -1,19 +1,119 @@
-"""From a finished test to its result: the log judged and packed, the core's hash, what this node attests."""
+"""From a finished test to its result, in two steps: settled at once, judged when there is time for it.
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+    session has ended ─ FinishedTest ─> Settled ─ judging, in slices ─> Result
+
+Settling costs next to nothing, and what it gives is all that a client waits for: figures, the core's hash, what this
+node attests, the bare log. Judging is dear: it asks whether a person could have typed the log, and packs the log into
+its replay. Until then a verdict is *provisional*: what the clocks and the takeovers say. The final one has the same
+reasons and perhaps more, so it is never the milder of the two.
+"""
+
+from array import array
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Any, Final, TypeAlias
+
+import msgpack
 
 from scoring import SCORING_VERSION
 from scoring.drift import DriftReading
-from scoring.plausibility import Reason, Verdict, judging_columns
+from scoring.plausibility import Reason, Verdict, judge_clocks, judging_columns
 from scoring.replay import encoding_columns
 from scoring.summary import Summary
 from session.history import columns_of
 from session.options import SessionLimits
 from session.receipt import Ticket, hash_of
-from session.result import Result, core_hash_of
+from session.result import Damaged, Result, core_hash_of, pack_values
 
-__all__ = ["FinishedTest"]
+__all__ = ["Finished", "FinishedTest", "Settled", "unpack"]
+
+_VERSION: Final = 2
+"""Version of the packed form; a packed `Result` is 1. Both lie in spools."""
+_LONG_LOG_BYTES: Final = 16 * 1024
+"""A log from here on is judged before it is spooled: its replay takes half the room, and nobody minds a moment after so
+long a test."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A finished test that is not judged yet: its result but for verdict and replay, and what judging needs."""
+
+    result: Result
+    """With its provisional verdict, and without a replay."""
+    n: int
+    """Events that count."""
+    history: bytes
+    """The canonical history of these."""
+    held: "array[int]"
+    """For each event its hold in ms + 1, 0 where it is not known; what is missing at the end is not known either."""
+    clocks: DriftReading
+    conflict: bool
+    """Whether the log differs from what was seen live of it."""
+    review_keys_per_s: int
+    """Session's limit on what may be claimed without a review."""
+    replay_bytes: int
+    """A replay over this drops its holds."""
+
+    @property
+    def session(self) -> bytes:
+        """The result's id."""
+        return self.result.session
+
+    @property
+    def user(self) -> int:
+        """Whose it is."""
+        return self.result.user
+
+    @property
+    def long(self) -> bool:
+        """Whether the log is better packed before it is kept anywhere."""
+        return len(self.history) + 2 * len(self.held) >= _LONG_LOG_BYTES
+
+    def judging(self) -> Generator[None, None, Result]:
+        """Make the final result; stops for breath after each slice of under a millisecond."""
+        result = self.result
+        gaps, keys = yield from columns_of(self.history, self.n)
+        held = [*self.held, *([0] * (self.n - len(self.held)))] if self.held else []
+        judged = yield from judging_columns(
+            gaps,
+            keys,
+            held,
+            input=result.input,
+            drift=self.clocks,
+            claimed_keys_per_s=self.review_keys_per_s,
+        )
+        replay = yield from encoding_columns(gaps, keys, held, drop_holds_over=self.replay_bytes)
+        peak, most = judged.features.get("peak_keys_per_s", 0.0), self.review_keys_per_s
+        if peak > most and not any(reason.name == "peak_keys_per_s" for reason in judged.reasons):
+            judged = _also(judged, Reason("peak_keys_per_s", peak, most), at_least="review")
+        if self.conflict:
+            judged = _also(judged, _CONFLICT, at_least="void")
+        return replace(result, replay=replay, verdict=judged.verdict, features=judged.features, reasons=judged.reasons)
+
+    def pack(self) -> bytes:
+        """As bytes, for the spool: msgpack of [version, the result's fields, what judging needs]."""
+        return pack_values((_VERSION, self.result.values(), *_values_of(self)))
+
+
+_values_of = attrgetter("n", "history", "held", "clocks", "conflict", "review_keys_per_s", "replay_bytes")
+
+Finished: TypeAlias = Settled | Result
+"""What is known of a test that is over: not judged yet, or judged."""
+
+
+def unpack(data: bytes) -> Finished:
+    """What `Settled.pack` or `Result.pack` packed, of this version or an earlier one. Raises `Damaged`."""
+    try:
+        version, *values = msgpack.unpackb(data)
+        if version != _VERSION:
+            return Result.unpack(data)
+        fields, n, history, held, clocks, *rest = values
+        return Settled(Result.of_values(fields), n, history, array("H", held), DriftReading(*clocks), *rest)
+    except Damaged:
+        raise
+    except (ValueError, TypeError, OverflowError) as exc:  # msgpack's own errors are ValueErrors
+        raise Damaged(f"no packed result: {exc}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +126,8 @@ class FinishedTest:
     """Events that count."""
     history: bytes
     """The canonical history of these."""
-    held: Sequence[int]
-    """For each event its hold in ms + 1, 0 where it is not known; empty where none is."""
+    held: "array[int]"
+    """As `Settled.held`."""
     summary: Summary
     gave_up: bool
     account: tuple[int, int, int, bool]
@@ -36,27 +136,19 @@ class FinishedTest:
     text: str | None
     """The own text in mode `text`."""
 
-    def settling(self, *, node: str, epoch: int, limits: SessionLimits) -> Generator[None, None, Result]:
-        """Make the result; stops for breath after each slice of under a millisecond."""
+    def settle(self, *, node: str, epoch: int, limits: SessionLimits) -> Settled:
+        """Make the result but for what is dear: about 40 µs, and a millisecond for the longest log."""
         ticket, options = self.ticket, self.ticket.options
-        gaps, keys = yield from columns_of(self.history, self.n)
-        judged = yield from judging_columns(
-            gaps,
-            keys,
-            self.held,
-            input=options.input,
-            drift=self.clocks,
-            claimed_keys_per_s=limits.review_keys_per_s,
-        )
-        verdict = self._verdict(judged, limits)
-        replay = yield from encoding_columns(gaps, keys, self.held, drop_holds_over=limits.replay_bytes)
         log_digest = hash_of(self.history)
-        unseen_events, unseen_ms, slack_ms, _ = self.account
-        return Result(
+        unseen_events, unseen_ms, slack_ms, conflict = self.account
+        verdict = judge_clocks(self.clocks)
+        if conflict:
+            verdict = _also(verdict, _CONFLICT, at_least="void")
+        result = Result(
             session=ticket.session,
             user=ticket.user,
             ticket_hash=self.ticket_hash,
-            replay=replay,
+            replay=b"",
             log_digest=log_digest,
             summary=self.summary,
             mode=options.mode,
@@ -97,16 +189,23 @@ class FinishedTest:
             reasons=verdict.reasons,
             text=self.text,
         )
+        return Settled(
+            result=result,
+            n=self.n,
+            history=self.history,
+            held=self.held,
+            clocks=self.clocks,
+            conflict=conflict,
+            review_keys_per_s=limits.review_keys_per_s,
+            replay_bytes=limits.replay_bytes,
+        )
 
-    def _verdict(self, judged: Verdict, limits: SessionLimits) -> Verdict:
-        """What plausibility said, and what only a session knows."""
-        verdict, reasons = judged.verdict, judged.reasons
-        peak = judged.features.get("peak_keys_per_s", 0.0)
-        most = limits.review_keys_per_s
-        if peak > most and not any(reason.name == "peak_keys_per_s" for reason in reasons):
-            reasons = (*reasons, Reason("peak_keys_per_s", peak, most))
-            verdict = "review" if verdict == "ok" else verdict
-        if self.account[3]:
-            reasons = (*reasons, Reason("conflict", 1.0, 0.0))
-            verdict = "void"
-        return Verdict(verdict, judged.features, reasons)
+
+_CONFLICT: Final = Reason("conflict", 1.0, 0.0)
+
+
+def _also(judged: Verdict, reason: Reason, *, at_least: Any) -> Verdict:
+    """A verdict with one more reason, which only a session knows."""
+    strict = ("ok", "review", "void")
+    verdict = max(judged.verdict, at_least, key=strict.index)
+    return Verdict(verdict, judged.features, (*judged.reasons, reason))

@@ -25,7 +25,7 @@ from persistence.cache import RecentResults
 from persistence.catalogue import Catalogue
 from persistence.catalogue.texts import Texts
 from persistence.results import ResultStore
-from session.result import Result
+from session.settling import Finished
 
 __all__ = ["Parts", "admin_app", "public_app"]
 
@@ -42,7 +42,7 @@ class Parts:
     catalogue: Catalogue
     store: ResultStore
     recent: RecentResults
-    underway: Callable[[bytes], Result | None]
+    underway: Callable[[bytes], Finished | None]
     """A result that is durable on this node and not yet in the store, by session."""
     texts: Texts
     authenticator: Authenticator

@@ -21,6 +21,7 @@ from persistence.results import Page, ResultStore
 from persistence.results.cursor import cursor_after
 from session.identity import IdentityError, session_from_text
 from session.result import Result
+from session.settling import Finished
 
 __all__ = ["router", "shown"]
 
@@ -148,7 +149,7 @@ def router(
     *,
     store: ResultStore,
     recent: RecentResults,
-    underway: Callable[[bytes], Result | None],
+    underway: Callable[[bytes], Finished | None],
     texts: Texts,
     callers: Callers,
     heavy: Heavy,
@@ -183,15 +184,16 @@ def router(
             session = session_from_text(name.lower())
         except IdentityError as fault:
             raise Problem(422, f"{fault}") from None
-        pending = underway(session)
-        result = pending
-        if result is None:
+        finished = pending = underway(session)
+        if pending is None:
             try:
-                result = await store.by_id(session)
+                finished = await store.by_id(session)
             except StoreError as fault:
                 raise _unavailable(fault) from None
-        if result is None or not known.may_read(result.user):
+        if finished is None or not known.may_read(finished.user):
             raise Problem(404, f"there is no result {name} of yours; one that was given up or never finished has none")
+        # judged now, if the stream has not come to it: what is shown here is never provisional
+        result = finished if isinstance(finished, Result) else await heavy.run(finished.judging())
         return result, pending is None
 
     @routes.get("/results/{id}", response_model=ResultRow, summary="One result")

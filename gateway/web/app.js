@@ -134,22 +134,24 @@ function onResult(session, result) {
     testView.end(false);
   }
   if (session !== resultView.session) return;
-  resultView.setResult(result);
+  // Its verdict is provisional: the page says nothing of it before it is final.
+  resultView.setResult({ ...result, verdict: undefined });
   if (resultView.state.dataset.state !== "stored") resultView.setState("accepted");
 }
 
-/** @param {string} session */
-function onStored(session) {
+/** @param {string} session @param {string} verdict */
+function onStored(session, verdict) {
   if (session !== resultView.session) return;
   resultView.setState("stored");
-  if (resultView.verdict !== "ok") explain(session);
+  resultView.setVerdict({ verdict });
+  if (verdict !== "ok") explain(session);
 }
 
 /** Brings the reasons of a verdict, which the test's own connection does not tell. @param {string} session */
 async function explain(session) {
   try {
     const result = await resultOf(session);
-    if (session === resultView.session) resultView.setResult(result);
+    if (session === resultView.session) resultView.setVerdict(result);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error; // the verdict stands without them
   }
@@ -257,7 +259,7 @@ async function settle() {
         onResult(session, result);
         if (session !== resultView.session) testView.note(`An earlier result has come in: ${fixed(result.wpm)} wpm, ${fixed(Math.floor(result.acc))}%.`);
       },
-      stored: (session) => client.onStored(session),
+      stored: (session, verdict) => client.onStored(session, verdict),
     });
   } finally {
     settling = false;

@@ -251,7 +251,7 @@ export class Client {
         this.listener.result(message.session, message);
         return;
       case "stored":
-        this.onStored(message.session);
+        this.onStored(message.session, message.verdict);
         return;
       case "error":
         this.onError(message);
@@ -291,14 +291,14 @@ export class Client {
     this.listener.tick(tick);
   }
 
-  /** @param {string} session */
-  onStored(session) {
+  /** @param {string} session @param {string} verdict the final one */
+  onStored(session, verdict) {
     const log = this.unsaved.get(session);
     this.unsaved.delete(session);
     log?.drop();
     this.unlock(session);
     if (current.read() === session) current.write(null);
-    this.listener.stored(session);
+    this.listener.stored(session, verdict);
   }
 
   /** @param {Record<string, any>} error */

@@ -33,7 +33,6 @@ export class ResultView {
     this.root = root;
     this.actions = actions;
     this.session = "";
-    this.verdict = "ok";
     /** @type {Record<string, any>} */
     this.started = {};
     /** @type {HTMLElement | null} */
@@ -81,8 +80,6 @@ export class ResultView {
 
   /** Figures that came later, from the server, replace the page's own. @param {Record<string, any>} result */
   setResult(result) {
-    this.verdict = result.verdict ?? "ok";
-    const doubtful = this.verdict !== "ok";
     const plot = result.series?.wpm?.length ? speedPlot(result).element : h("p", { class: "quiet no-plot" }, "Too short for a plot.");
     this.figures.replaceChildren(
       h("dl", { class: "big" }, figure("wpm", result), figure("acc", result)),
@@ -90,11 +87,18 @@ export class ResultView {
       h(
         "dl",
         { class: "small" },
-        h("div", { class: "figure-box" }, h("dt", {}, "test"), h("dd", { class: "what" }, testName({ ...this.started, ...result }), doubtful ? null : verdict(result))),
+        h("div", { class: "figure-box" }, h("dt", {}, "test"), h("dd", { class: "what" }, testName({ ...this.started, ...result }))),
         ...["raw", "consistency", "key_consistency", "chars", "time", "afk"].map((key) => figure(key, result)),
       ),
-      doubtful ? verdict(result) ?? "" : "",
     );
+    this.setVerdict(result);
+  }
+
+  /** Says whether the test counts, once that is known. @param {{verdict?: string, reasons?: any[]}} judged */
+  setVerdict(judged) {
+    this.figures.querySelector(".verdict")?.remove();
+    const said = verdict(judged);
+    if (said) (judged.verdict === "ok" ? this.figures.querySelector(".what") : this.figures)?.append(said);
   }
 
   /** @param {State} state */

@@ -18,7 +18,7 @@ const LEFT_MS = 120_000;
 /**
  * @param {{url: string, token: () => string | null, busy: (session: string) => boolean,
  *   owned: (session: string) => boolean, result: (session: string, result: Record<string, any>) => void,
- *   stored: (session: string) => void}} options `busy`: the page's own connection works on it; `owned`: this tab holds
+ *   stored: (session: string, verdict: string) => void}} options `busy`: the page's own connection works on it; `owned`: this tab holds
  *   its lock
  */
 export async function settleKeptLogs({ url, token, busy, owned, result, stored }) {
@@ -38,7 +38,7 @@ export async function settleKeptLogs({ url, token, busy, owned, result, stored }
 /**
  * @param {string} session
  * @param {{url: string, token: () => string | null, result: (session: string, result: Record<string, any>) => void,
- *   stored: (session: string) => void}} options
+ *   stored: (session: string, verdict: string) => void}} options
  * @returns {Promise<void>}
  */
 function settleOne(session, { url, token, result, stored }) {
@@ -65,7 +65,7 @@ function settleOne(session, { url, token, result, stored }) {
       } else if (message.t === "result") {
         result(session, message);
       } else if (message.t === "stored") {
-        stored(session);
+        stored(session, message.verdict);
         done(true);
       } else if (message.t === "error" && message.code === "gap") {
         sender.sent = message.expected;

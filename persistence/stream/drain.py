@@ -1,8 +1,11 @@
 """The drain: takes results from the spool in order, hands them to a sink until it confirms them, and drops them then.
 
-One task does, for one batch at a time: take from the spool, hand to the sink, call `on_stored` for what is confirmed,
-drop that from the spool. A crash between any two of these leaves the rows in the spool; they are handed on again at the
-next start. One batch at a time is what keeps the order.
+One task does, for one batch at a time: take from the spool, judge what is not judged yet, hand to the sink, call
+`on_stored` for what is confirmed, drop that from the spool. A crash between any two of these leaves the rows in the
+spool; they are judged and handed on again at the next start. One batch at a time is what keeps the order.
+
+Judging is the dear part, and nobody waits for it: it is done on the loop in slices of under a millisecond, between
+which whoever types or finishes comes first. (A thread would hold the interpreter just as long, at worse moments.)
 
 What a sink cannot take just now is *held*: it is handed on again, later and later, and until then the later results of
 its users wait behind it, while everybody else's go on. Held rows are at most a batch; when they are as many, all wait.
@@ -12,8 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import NoReturn, Self, TypeVar
@@ -29,6 +34,7 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
+_SLICE_S = 0.0005  # a job's own steps take up to as much again
 _TOLD_AT_ONCE = 32  # calls of `on_stored` in one turn of the event loop: each may write to a socket
 
 
@@ -119,8 +125,9 @@ class Drain:
     async def _drain(self) -> None:
         while True:
             rows = await self._patiently(self._next)
-            if rows:
-                await self._hand_on(rows)
+            judged = await self._judged(rows)
+            if judged:
+                await self._hand_on(judged)
             if self._held:
                 self._done_seq = self._held[0].seq - 1
             else:
@@ -146,6 +153,37 @@ class Drain:
         self._held += [row for row in taken if row.result.user in behind]
         return [row for row in taken if row.result.user not in behind]
 
+    async def _judged(self, rows: Sequence[Spooled]) -> list[Spooled]:
+        """The rows with their final results; what cannot be judged is set aside."""
+        judged: list[Spooled] = []
+        for row in rows:
+            if row.settled is None:
+                judged.append(row)
+                continue
+            try:
+                result = await self._breathing(row.settled.judging())
+            except Exception as error:  # whatever a foreign log does to the judge, it holds up nobody
+                log.exception("a spooled result cannot be judged", session=row.result.session.hex())
+                await self._set_aside(row, f"it cannot be judged: {error!r}")
+            else:
+                judged.append(replace(row, result=result, settled=None))
+        return judged
+
+    async def _breathing(self, steps: Generator[None, None, T]) -> T:
+        """Run a job in slices, with a turn of the loop between them."""
+        while True:
+            until = time.perf_counter() + _SLICE_S
+            try:
+                while time.perf_counter() < until:
+                    next(steps)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]  # a generator's StopIteration bears what it returns
+            await asyncio.sleep(0)
+
+    async def _set_aside(self, row: Spooled, why: str) -> None:
+        await self._patiently(partial(self._spool.refuse, row, why))
+        self._refused += 1
+
     async def _hand_on(self, rows: Sequence[Spooled]) -> None:
         """Hand a batch to the sink; tell of what it confirmed and drop it, set aside what it refused, hold the rest."""
         confirmed: list[Spooled] = []
@@ -158,8 +196,7 @@ class Drain:
                 held.append(row)
                 fault = answer
             else:
-                await self._patiently(partial(self._spool.refuse, row, str(answer)))
-                self._refused += 1
+                await self._set_aside(row, str(answer))
         await self._tell(confirmed)
         self._spool.drop(confirmed)
         self._stored += len(confirmed)

@@ -27,6 +27,7 @@ from persistence.sqlite import SqliteThreads, store_error, tell
 from persistence.stream import spoolfile
 from persistence.stream.spoolfile import Row, Slot
 from session.result import Result
+from session.settling import Finished, Settled, unpack
 
 log = structlog.get_logger(__name__)
 
@@ -97,10 +98,13 @@ class Spooled:
 
     seq: int
     result: Result
+    """Provisional while `settled` is there: the drain judges it before a sink sees it."""
     size_bytes: int
     """Of the row as it lies in the spool."""
     accepted_ms: int
     """When it became durable (epoch ms)."""
+    settled: Settled | None = None
+    """The test as it was settled, where it was not judged before it was spooled."""
 
 
 class _Waiting:
@@ -108,7 +112,7 @@ class _Waiting:
 
     __slots__ = ("future", "packed", "result", "since_ms")
 
-    def __init__(self, result: Result, future: asyncio.Future[None], since_ms: float) -> None:
+    def __init__(self, result: Finished, future: asyncio.Future[None], since_ms: float) -> None:
         self.result = result
         self.future = future
         self.since_ms = since_ms
@@ -225,7 +229,7 @@ class Spool:
             return f"only {self._free_bytes >> 20} MiB are free on the spool's volume"
         return None
 
-    def put(self, result: Result) -> asyncio.Future[None]:
+    def put(self, result: Finished) -> asyncio.Future[None]:
         """Take a result; the future is done when it is durable. Cheap: packing and disk are the spool thread's.
 
         Raises `SpoolFull` at the hard limit, `StoreError` where the spool is closed or its file was taken away. The
@@ -339,21 +343,29 @@ class Spool:
             self._arrived.clear()
             await self._arrived.wait()
         after, upto = self._taken_seq, self._durable_seq
-        rows, unreadable, place = await self._threads.run(lambda connection: self._read(connection, after, limit))
+        rows, unreadable, place = await self._threads.run(lambda connection: self._read(connection, after, upto, limit))
         self._refused_rows += unreadable
         self._taken_seq = upto if place is None else place
         return rows
 
-    def _read(self, connection: sqlite3.Connection, after: int, limit: int) -> tuple[list[Spooled], int, int | None]:
-        """On the thread: the next rows, unpacked; how many were set aside; where to go on, None at the end."""
+    def _read(
+        self, connection: sqlite3.Connection, after: int, upto: int, limit: int
+    ) -> tuple[list[Spooled], int, int | None]:
+        """On the thread: the next rows, unpacked; how many were set aside; where to go on, None at the end.
+
+        None beyond `upto`: the loop may not have heard of them yet, and would take them again.
+        """
         good: list[Spooled] = []
         bad: list[tuple[int, str]] = []
-        rows = spoolfile.read_rows(connection, after=after, limit=limit)
+        rows = spoolfile.read_rows(connection, after=after, upto=upto, limit=limit)
         for i, row in enumerate(rows, 1):
             try:
                 if not row.sound:
                     raise ValueError("its bytes have changed on the disk")
-                good.append(Spooled(row.seq, Result.unpack(row.packed), len(row.packed), row.accepted_ms))
+                found = unpack(row.packed)
+                settled = found if isinstance(found, Settled) else None
+                result = found.result if isinstance(found, Settled) else found
+                good.append(Spooled(row.seq, result, len(row.packed), row.accepted_ms, settled))
             except Exception as error:  # whatever a foreign or broken row does to the codec, it holds up nobody
                 bad.append((row.seq, f"unreadable: {error}"))
                 log.error("a spooled result cannot be read; it was set aside in the spool", seq=row.seq, why=str(error))

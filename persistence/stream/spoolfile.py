@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 _SLOTS = 1_024  # processes on one folder; far above any machine's cores
 _MOVED_AT_ONCE = 500
 _SHRUNK_BYTES = 16 * 2**20
+_LAST_SEQ = 2**63 - 1
 _LARGEST_ROW_BYTES = 64 * 2**10
 _SLOT = re.compile(r"spool-(\d{1,4})\.db")
 _PARTS = ("", "-wal", "-shm", "-journal")  # a SQLite database is up to this many files
@@ -267,12 +268,14 @@ def insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     )
 
 
-def read_rows(connection: sqlite3.Connection, *, after: int, limit: int, set_aside_too: bool = False) -> list[Row]:
-    """The next rows after a number, in order."""
+def read_rows(
+    connection: sqlite3.Connection, *, after: int, limit: int, upto: int = _LAST_SEQ, set_aside_too: bool = False
+) -> list[Row]:
+    """The next rows after a number, up to another, in order."""
     condition = "" if set_aside_too else "AND why IS NULL "
     found = connection.execute(
-        f"SELECT seq, accepted_ms, crc, packed FROM spool WHERE seq > ? {condition}ORDER BY seq LIMIT ?",
-        (after, limit),
+        f"SELECT seq, accepted_ms, crc, packed FROM spool WHERE seq > ? AND seq <= ? {condition}ORDER BY seq LIMIT ?",
+        (after, upto, limit),
     ).fetchall()
     return [Row(*values) for values in found]
 

@@ -4,9 +4,10 @@ import asyncio
 import os
 import re
 import signal
+import sqlite3
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,17 @@ async def serving(folder: Path, **sections: Any) -> AsyncIterator[tuple[Gateway,
         httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http,
     ):
         yield gateway, http
+
+
+@contextmanager
+def store_away(folder: Path) -> Iterator[None]:
+    """Let the embedded store of a running gateway refuse every read and write until the context is left."""
+    with closing(sqlite3.connect(folder / "results.db", isolation_level=None)) as operator:
+        operator.execute("ALTER TABLE results RENAME TO away")
+        try:
+            yield
+        finally:
+            operator.execute("ALTER TABLE away RENAME TO results")
 
 
 def environment() -> dict[str, str]:

@@ -6,9 +6,7 @@ import io
 import json
 import logging
 import re
-import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -29,7 +27,7 @@ from gateway.api.problems import ProblemDetails, install
 from gateway.app import WEB, Gateway
 from gateway.limits import Credits
 from gateway.metrics import Metrics
-from tests.gateway.running import serving
+from tests.gateway.running import serving, store_away
 from tests.gateway.typing_client import client
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -348,8 +346,7 @@ async def test_a_store_that_is_away_degrades_and_tests_go_on(tmp_path: Path) -> 
         httpx.AsyncClient(base_url=gateway.admin_url or "") as admin,
         client(gateway.url) as typist,
     ):
-        with closing(sqlite3.connect(folder / "results.db", isolation_level=None)) as operator:
-            operator.execute("ALTER TABLE results RENAME TO away")
+        with store_away(folder):
             await typist.start(mode="words", count=3)
             assert (await typist.type_all())["state"] == "accepted"
             async with asyncio.timeout(10):
@@ -360,7 +357,6 @@ async def test_a_store_that_is_away_degrades_and_tests_go_on(tmp_path: Path) -> 
             assert degraded.status_code == 200
             assert degraded.json()["status"] == "degraded"
             assert degraded.json()["parts"]["store"] == "fault", "the public port tells no more"
-            operator.execute("ALTER TABLE away RENAME TO results")
         await typist.receive("stored")
         async with asyncio.timeout(10):
             while (await http.get("/readyz")).json()["status"] != "ready":

@@ -59,11 +59,10 @@ def bearer(typist: TypingClient) -> dict[str, str]:
 
 
 async def typed(typist: TypingClient, **options: Any) -> dict[str, Any]:
-    """A whole test; its result, once it is stored."""
+    """A whole test; its result, once it is stored, with its final verdict."""
     await typist.start(**options)
     result = await typist.type_all()
-    await typist.receive("stored")
-    return result
+    return result | {"verdict": (await typist.receive("stored"))["verdict"]}
 
 
 async def test_its_owner_reads_a_result_with_all_that_the_message_said(

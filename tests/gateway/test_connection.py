@@ -91,7 +91,8 @@ async def test_a_test_from_hello_to_stored(url: str, subprotocol: str) -> None:
         assert result["chars"][0] == len(started["text"])
         assert result["duration_ms"] == pytest.approx(120 * (len(started["text"]) - 1), abs=5)
         stored = await typist.receive("stored")
-        assert stored == {"t": "stored", "session": started["session"]}
+        assert result["verdict"] == "review"  # of a clock that ran ahead; that all gaps are equal is found out later
+        assert stored == {"t": "stored", "session": started["session"], "verdict": "void"}
         assert [message["t"] for message in typist.seen if message["t"] != "tick"] == [
             "hello",
             "ready",
@@ -120,10 +121,10 @@ async def test_finish_again_is_answered_by_the_same_result(typist: TypingClient)
     """A client that did not hear the result asks again, before and after `stored`."""
     await typist.start("words", count=2)
     result = await typist.type_all()
-    await typist.receive("stored")
+    stored = await typist.receive("stored")
     again = await typist.finish()
     assert again == result
-    assert (await typist.receive("stored"))["session"] == result["session"]
+    assert await typist.receive("stored") == stored
 
 
 async def test_restart_in_the_same_turn(typist: TypingClient) -> None:
@@ -316,12 +317,12 @@ async def test_resume_after_stored(url: str) -> None:
     async with client(url) as first:
         started = await first.start("words", count=2)
         result = await first.type_all()
-        await first.receive("stored")
+        stored = await first.receive("stored")
     async with client(url, token=first.ready["token"]) as second:
         await second.send("resume", session=started["session"], ticket=started["ticket"], n=len(first.log) // 2)
         again = await second.receive()
-        assert again == result
-        assert (await second.receive())["t"] == "stored"
+        assert again == result | {"verdict": stored["verdict"]}
+        assert await second.receive() == stored
 
 
 @pytest.mark.parametrize("seen_live", [0, 5])

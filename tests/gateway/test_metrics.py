@@ -29,7 +29,8 @@ async def test_what_is_counted_is_shown() -> None:
     metrics.closed(1000)
     metrics.error("gap")
     metrics.auth("guest", "ok")
-    metrics.result("time", "ok")
+    metrics.submitted("time")
+    metrics.confirmed("time", "review")
     metrics.accepted(0.004)
     metrics.stored(0.2)
     metrics.lag(0.002)
@@ -38,7 +39,8 @@ async def test_what_is_counted_is_shown() -> None:
     assert shown["typegate_ws_closes_total", labels(code="1000")] == 1
     assert shown["typegate_errors_total", labels(code="gap")] == 1
     assert shown["typegate_auth_total", labels(kind="guest", outcome="ok")] == 1
-    assert shown["typegate_results_submitted_total", labels(mode="time", verdict="ok")] == 1
+    assert shown["typegate_results_submitted_total", labels(mode="time")] == 1
+    assert shown["typegate_results_stored_total", labels(mode="time", verdict="review")] == 1
     assert shown["typegate_accepted_seconds_bucket", labels(le="0.005")] == 1
     assert shown["typegate_processing_seconds_bucket", labels(le="0.1")] == 0
     assert shown["typegate_processing_seconds_count", labels()] == 1

@@ -1,7 +1,7 @@
 """A result's way: settled, accepted, stored, in this order, told to whoever listens, and lost to nobody."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from session.machine import TypingSession
 from session.messages import Error
 from session.options import TestOptions
 from session.result import Result
+from session.settling import Settled
 from tests.persistence.samples import sample
 from tests.session.play import Player
 
@@ -29,7 +30,7 @@ def ended(seed: int) -> TypingSession:
 
 def stored_of(session: TypingSession) -> Result:
     """What the stream says of a session's result."""
-    return replace(sample(), session=session.id)
+    return replace(sample(), session=session.id, verdict="review")
 
 
 class Heard:
@@ -38,7 +39,9 @@ class Heard:
     def __init__(self) -> None:
         self.news: list[tuple[str, bytes]] = []
         self.errors: list[Error] = []
+        self.results: list[Result] = []
         self.refs: list[int | None] = []
+        self.verdicts: list[str] = []
         self._told = asyncio.Event()
 
     def _note(self, what: str, submission: Submission) -> None:
@@ -47,6 +50,7 @@ class Heard:
 
     def accepted(self, submission: Submission, result: Result, ref: int | None) -> None:
         assert result.session == submission.session
+        self.results.append(result)
         self.refs.append(ref)
         self._note("accepted", submission)
 
@@ -54,7 +58,8 @@ class Heard:
         self.errors.append(error)
         self._note("unsaved", submission)
 
-    def stored(self, submission: Submission) -> None:
+    def stored(self, submission: Submission, verdict: str) -> None:
+        self.verdicts.append(verdict)
         self._note("stored", submission)
 
     def lost(self, submission: Submission) -> None:
@@ -96,10 +101,13 @@ async def test_accepted_then_stored_then_forgotten(house: House) -> None:
     submission = house.submissions.of(session.id)
     assert submission is not None
     assert submission.accepted
-    assert (await house.spool.take(10))[0].result == submission.result
+    (row,) = await house.spool.take(10)
+    assert row.settled == submission.finished
+    assert row.result == submission.result
     house.submissions.stored(stored_of(session))
     house.submissions.stored(stored_of(session))
     assert heard.news == [("accepted", session.id), ("stored", session.id)]
+    assert heard.verdicts == ["review"]
     assert house.submissions.of(session.id) is None
     assert len(house.submissions) == 0
 
@@ -201,8 +209,7 @@ async def test_a_fault_in_settling_is_told(house: House) -> None:
     class Broken(TypingSession):
         __slots__ = ()
 
-        def settling(self, *, node: str, epoch: int = 0, ping_ms: float = 0.0) -> Generator[None, None, Result]:
-            yield from ()
+        def settled(self, *, node: str, epoch: int = 0, ping_ms: float = 0.0) -> Settled:
             raise RuntimeError("a bug")
 
     heard, session = Heard(), ended(1)
@@ -212,3 +219,19 @@ async def test_a_fault_in_settling_is_told(house: House) -> None:
     house.submissions.submit(broken, heard, ping_ms=5)
     assert heard.news == [("lost", session.id)]
     assert len(house.submissions) == 0
+
+
+async def test_a_long_log_is_judged_before_it_is_spooled(tmp_path: Path) -> None:
+    """Its replay takes half the room: what is spooled is the final result, and `accepted` tells of that one."""
+    player = Player(TestOptions(mode="text", text="a word and another one " * 250))
+    assert player.type(list(player.material.text), dt=200) is None
+    session = player.session
+    async with Spool(tmp_path) as spool:
+        house, heard = House(spool), Heard()
+        house.submissions.submit(session, heard, ping_ms=5)
+        assert len(house.submissions) == 1
+        await heard.until(lambda: bool(heard.news))
+        (row,) = await spool.take(10)
+        assert row.settled is None
+        assert row.result == player.session.settle(node="n", ping_ms=5)
+        assert heard.results == [row.result]

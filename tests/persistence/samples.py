@@ -1,14 +1,18 @@
 """Results to store: real ones in every field that a store looks at, told apart by number."""
 
+from array import array
 from collections.abc import Iterable
 from dataclasses import replace
 from hashlib import blake2b
 from random import Random
 
 from persistence.results import Outcome, Written
+from scoring.drift import DriftReading
 from scoring.summary import CharCounts, InsertCounts, Series, Summary
+from session.history import encode
 from session.identity import mint_session
 from session.result import Result
+from session.settling import Settled
 
 T0_MS = 1_790_000_000_000
 """When the first sample was started (epoch ms); sample i was started i seconds later."""
@@ -93,3 +97,35 @@ def ranked(i: int = 0, *, wpm: float, user: int = 7, created_ms: int | None = No
 def outcomes(written: Iterable[Written]) -> list[Outcome]:
     """What became of each."""
     return [one.outcome for one in written]
+
+
+def settled_sample(i: int = 0, *, user: int = 7, events: int = 160) -> Settled:
+    """The i-th result of a user as it is before it was judged: every third of them is a program's."""
+    chance = Random(f"settled {i} {user}")
+    flat: list[int | str] = []
+    for _ in range(events):
+        flat += [110 if i % 3 == 0 else round(chance.lognormvariate(4.7, 0.5)), chance.choice("etaoin shrdlu")]
+    history = bytearray()
+    assert encode(flat, history) is None
+    clocks = DriftReading(drift_ms=-3.25, lag_ms=12.5, ahead_limit_ms=250.0, behind_limit_ms=500.0)
+    return Settled(
+        result=replace(sample(i, user=user), replay=b"", verdict="ok", features={}, reasons=()),
+        n=events,
+        history=bytes(history),
+        held=array("H", [chance.randrange(60, 160) for _ in range(events)]),
+        clocks=clocks,
+        conflict=False,
+        review_keys_per_s=50,
+        replay_bytes=60 * 1024,
+    )
+
+
+def judged(settled: Settled) -> Result:
+    """What it comes to."""
+    steps = settled.judging()
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            result: Result = done.value
+            return result

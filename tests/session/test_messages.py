@@ -157,7 +157,7 @@ def test_start_chooses_options_or_names_all_faults() -> None:
                 "numbers": False, "ref": 0,
             },
         ),
-        (Stored(ID), {"t": "stored", "session": NAME}),
+        (Stored(ID, "ok"), {"t": "stored", "session": NAME, "verdict": "ok"}),
         (Resumed(ID, 7), {"t": "resumed", "session": NAME, "n": 7}),
         (Reconnect(250), {"t": "reconnect", "after_ms": 250}),
         (HeartbeatAnswer(5, 1.5), {"t": "hb", "s": 5, "c": 1.5}),

@@ -2,9 +2,9 @@
 
     python -m tests.persistence.stream.doomed FOLDER SEED FIRST COUNT STEP AFTER
 
-It puts results FIRST, FIRST + 1, ... (COUNT of them; 0 only drains) in bursts and prints what it promises, one line
-each and at once: `accepted N`, `stored N`. STEP names a step of the drain at whose AFTER-th time it kills itself;
-`none` for never. Without being killed it drains, prints `done` and ends.
+It puts results FIRST, FIRST + 1, ... (COUNT of them; 0 only drains) in bursts, every second one not judged yet, and
+prints what it promises, one line each and at once: `accepted N`, `stored N`. STEP names a step of the drain at whose
+AFTER-th time it kills itself; `none` for never. Without being killed it drains, prints `done` and ends.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from random import Random
 from persistence.results import SqliteResults, Written
 from persistence.stream import Drain, Spool, Spooled, StoreSink, StreamOptions
 from session.result import Result
-from tests.persistence.samples import sample
+from tests.persistence.samples import sample, settled_sample
 
 STEPS = (
     "before take",
@@ -94,7 +94,7 @@ async def main(folder: Path, seed: int, first: int, count: int, doom: Doom) -> N
     async with spool, store, Drain(spool, StoreSink(store), stored, options) as stream:
 
         async def accept(number: int) -> None:
-            await spool.put(sample(number))
+            await spool.put(sample(number) if number % 2 else settled_sample(number))
             say(f"accepted {number}")
 
         number = first

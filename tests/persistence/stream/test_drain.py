@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -14,7 +15,7 @@ from persistence.results import SqliteResults, Written
 from persistence.stream import Drain, Sink, Spool, Spooled, SpoolOptions, StoreSink, Stream, StreamOptions
 from persistence.stream.drain import back_off_ms
 from session.result import Result
-from tests.persistence.samples import copy_of, sample
+from tests.persistence.samples import copy_of, judged, sample, settled_sample
 
 QUICK = StreamOptions(backoff_min_ms=1, backoff_max_ms=5)
 
@@ -193,6 +194,61 @@ async def test_one_result_that_can_never_be_stored_holds_up_nobody(bench: Bench)
         await bench.emptied()
         assert (bench.spool.facts().rows, bench.spool.facts().refused_rows) == (1, 1)
     assert bench.told == [sample(i).session for i in range(12) if i != 5]
+
+
+async def test_what_is_not_judged_yet_is_judged_before_it_is_handed_on(bench: Bench) -> None:
+    """The store and whoever listens get final verdicts only; what was judged before it was spooled stays as it is."""
+    heard: list[Result] = []
+
+    def hear(result: Result) -> None:
+        heard.append(result)
+        bench.hear(result)
+
+    settled = [settled_sample(i) for i in range(6)]
+    final = [*map(judged, settled), sample(6)]
+    assert {result.verdict for result in final} > {"ok", "void"}
+    async with Drain(bench.spool, StoreSink(bench.store), hear, QUICK):
+        for finished in settled:
+            await bench.spool.put(finished)
+        await bench.spool.put(sample(6))
+        await bench.told_of(7)
+    assert heard == final
+    for result in final:
+        assert await bench.store.by_id(result.session) == result
+
+
+async def test_what_an_earlier_process_did_not_judge_is_judged_at_boot(bench: Bench) -> None:
+    """It lies in the spool as that process settled it."""
+    for i in range(3):
+        await bench.spool.put(settled_sample(i))
+    async with bench.stream():
+        await bench.told_of(3)
+    for i in range(3):
+        assert await bench.store.by_id(sample(i).session) == judged(settled_sample(i))
+
+
+async def test_what_cannot_be_judged_is_set_aside_and_holds_up_nobody(bench: Bench) -> None:
+    """A log that is none: kept in the spool for a later version, as what the sink refuses is."""
+    await bench.spool.put(replace(settled_sample(0), history=b"\x80"))
+    await bench.spool.put(settled_sample(1))
+    async with bench.stream() as stream:
+        await bench.told_of(1)
+        assert await stream.flush(timeout_ms=5_000)
+        assert (stream.facts().stored, stream.facts().refused, stream.facts().failures) == (1, 1, 0)
+        await bench.emptied()
+        assert (bench.spool.facts().rows, bench.spool.facts().refused_rows) == (1, 1)
+    assert bench.told == [sample(1).session]
+
+
+async def test_others_have_their_turns_while_a_long_log_is_judged(bench: Bench) -> None:
+    """It is judged in slices, with a turn of the loop between any two."""
+    await bench.spool.put(settled_sample(1, events=30_000))
+    turns = 0
+    async with bench.stream(), asyncio.timeout(30):
+        while not bench.told:
+            turns += 1
+            await asyncio.sleep(0)
+    assert turns > 20
 
 
 async def test_a_listener_that_fails_holds_up_nobody(bench: Bench) -> None:

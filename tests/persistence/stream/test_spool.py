@@ -61,6 +61,17 @@ async def test_rows_come_in_the_order_of_put_and_once(tmp_path: Path) -> None:
         assert await drain(spool) == [sample(1000)]
 
 
+async def test_a_row_that_is_committed_during_a_take_comes_once(tmp_path: Path) -> None:
+    """The thread commits it before it reads: the read must not give what the loop does not know to be durable."""
+    async with Spool(tmp_path) as spool:
+        await spool.put(sample(0))
+        late = spool.put(sample(1))  # its commit is before the take in the thread's queue
+        taken = await spool.take(10)
+        await late
+        assert [row.result for row in taken] == [sample(0)]
+        assert [row.result for row in await spool.take(10)] == [sample(1)]
+
+
 async def test_take_waits_for_a_row(tmp_path: Path) -> None:
     async with Spool(tmp_path) as spool, asyncio.TaskGroup() as group:
         taking = group.create_task(spool.take(10))
