@@ -27,7 +27,7 @@ from persistence.errors import StoreError
 from persistence.workers.backoff import BackOff
 from persistence.workers.feed import FeedFacts, Record, Revoked
 
-__all__ = ["KafkaFeed", "KafkaFeedOptions"]
+__all__ = ["KafkaFeed", "KafkaFeedOptions", "stop"]
 
 log = structlog.get_logger(__name__)
 
@@ -112,7 +112,7 @@ class KafkaFeed:
             await asyncio.wait([self._connecting])
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await _stop(consumer)
+            await stop(consumer)
 
     async def _connect(self) -> None:
         """Open a consumer, however long it takes."""
@@ -154,7 +154,7 @@ class KafkaFeed:
                     f"there is no topic {self._topic}; make it with: typegate topics create", retriable=True
                 )
         except BaseException:
-            await _stop(consumer)
+            await stop(consumer)
             raise
         # after the start, which would else wait for the group
         consumer.subscribe([self._topic], listener=_Listener(self))
@@ -167,7 +167,7 @@ class KafkaFeed:
         self._ready.clear()
         self._consumer = None
         await self.given_up(self._held)
-        await _stop(consumer)
+        await stop(consumer)
         self._connecting = asyncio.get_running_loop().create_task(self._connect(), name="kafka feed")
 
     # -- the group -----------------------------------------------------------------------------------------------
@@ -293,7 +293,8 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._feed.given([place.partition for place in assigned])
 
 
-async def _stop(consumer: AIOKafkaConsumer) -> None:
+async def stop(consumer: AIOKafkaConsumer) -> None:
+    """Close a consumer in bounded time, whatever its brokers do."""
     try:
         async with asyncio.timeout(_CLOSE_S):
             await consumer.stop()

@@ -1,0 +1,98 @@
+"""Reading again what Kafka has since an instant: all of it, once, and no more."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from persistence.errors import StoreError
+from persistence.workers.feed import Record
+from persistence.workers.kafka_range import KafkaRange
+
+T_MS = 1_790_000_000_000
+
+
+@dataclass
+class Topic:
+    name: str
+    connection: dict[str, Any]
+    producer: AIOKafkaProducer
+
+    async def send(self, partition: int, value: bytes, at_ms: int) -> None:
+        await self.producer.send_and_wait(self.name, value, partition=partition, timestamp_ms=at_ms)
+
+    def since(self, since_ms: int) -> KafkaRange:
+        return KafkaRange(self.name, self.connection, since_ms=since_ms)
+
+
+@pytest.fixture(name="topic")
+async def _topic(kafka_servers: list[str], fresh_name: Callable[[str], str]) -> AsyncIterator[Topic]:
+    connection: dict[str, Any] = {"bootstrap_servers": kafka_servers, "request_timeout_ms": 2_000}
+    name = fresh_name("range")
+    admin, producer = AIOKafkaAdminClient(**connection), AIOKafkaProducer(**connection)
+    await admin.start()
+    await producer.start()
+    try:
+        await admin.create_topics([NewTopic(name, 3, 1)])
+        yield Topic(name, connection, producer)
+    finally:
+        await admin.delete_topics([name])
+        await producer.stop()
+        await admin.close()
+
+
+async def all_of(feed: KafkaRange) -> list[Record]:
+    """Take until everything is committed."""
+    records: list[Record] = []
+    async with asyncio.timeout(60):
+        while feed.done < feed.total:
+            some = await feed.take(10)
+            records += some
+            await feed.commit({record.partition: record.offset + 1 for record in some})
+        await feed.finished()
+    return records
+
+
+async def test_from_an_instant_to_the_end_that_there_was(topic: Topic) -> None:
+    for i in range(20):
+        await topic.send(i % 2, b"%d" % i, T_MS + i)
+    async with topic.since(T_MS + 7) as feed:
+        await topic.send(0, b"late", T_MS + 100)
+        assert (feed.total, feed.done) == (13, 0)
+        assert feed.facts().held == {0, 1}
+        records = await all_of(feed)
+        assert (feed.total, feed.done) == (13, 13)
+        await feed.ping()
+    assert sorted(int(record.value or b"") for record in records) == list(range(7, 20))
+
+
+async def test_where_there_is_nothing_it_is_finished_at_once(topic: Topic) -> None:
+    await topic.send(0, b"old", T_MS)
+    async with topic.since(T_MS + 1) as feed:
+        await feed.finished()
+        assert feed.total == 0
+
+
+async def test_what_was_not_done_is_given_once_more(topic: Topic) -> None:
+    """Also of a partition that had been read to its end."""
+    for i in range(3):
+        await topic.send(1, b"%d" % i, T_MS + i)
+    async with asyncio.timeout(60), topic.since(T_MS) as feed:
+        taken: list[Record] = []
+        while len(taken) < 3:
+            taken += await feed.take(10)
+        feed.rewind(1, 1)
+        assert [record.value for record in await all_of(feed)] == [b"1", b"2"]
+
+
+async def test_without_kafka_or_the_topic_it_says_so(topic: Topic) -> None:
+    with pytest.raises(StoreError, match="Kafka has no topic none_such"):
+        async with KafkaRange("none_such", topic.connection, since_ms=0):
+            pass
+    with pytest.raises(StoreError, match="Kafka cannot be read"):
+        async with KafkaRange(topic.name, {"bootstrap_servers": ["127.0.0.1:9"]}, since_ms=0):
+            pass
