@@ -133,16 +133,24 @@ def _features(value: Any) -> bool:
 
 
 def _reasons(value: Any) -> bool:
-    return len(value) <= _LISTED and all(
-        type(reason.name) is str
-        and len(reason.name) <= 64
-        and isfinite(sum(array("d", (reason.value, reason.threshold))))
-        for reason in value
+    return (
+        type(value) is tuple
+        and len(value) <= _LISTED
+        and all(
+            type(reason.name) is str
+            and len(reason.name) <= 64
+            and isfinite(sum(array("d", (reason.value, reason.threshold))))
+            for reason in value
+        )
     )
 
 
 def _tags(value: Any) -> bool:
-    return len(value) <= 255 and all(type(tag) is str and len(tag.encode()) <= 32 for tag in value)
+    return (
+        type(value) is tuple
+        and len(value) <= 255
+        and all(type(tag) is str and len(tag.encode()) <= 32 for tag in value)
+    )
 
 
 _RULES: Final = (
