@@ -13,6 +13,7 @@ where the server asks, and on with the typing, which never stopped meanwhile.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -26,6 +27,7 @@ import orjson
 
 from loadtest.checking import differences, expected, words_of
 from loadtest.engine import Engine
+from loadtest.frames import Frames
 from loadtest.line import BINARY, TEXT, Address, Line, client_frame
 from loadtest.meters import Meters
 from loadtest.typist import Typed
@@ -36,6 +38,7 @@ __all__ = ["ClientOptions", "Phase", "Plan", "TypingClient"]
 NOT_RESUMABLE = frozenset((4500, 4501, 4502, 4503, 4504, 4505))
 """Close codes after which a client does not come back (PROTOCOL.md)."""
 
+_AHEAD = 16  # frames made at once: some five seconds of typing
 _RESEND_EVENTS = 2_000  # with their holds well under the 32 KiB that a frame of a resent log may have
 _pack: Callable[[Mapping[str, Any]], bytes] = msgpack.Packer(autoreset=True).pack
 _unpack: Callable[[memoryview | bytes], dict[str, Any]] = msgpack.unpackb
@@ -100,21 +103,19 @@ class TypingClient(Line):
     __slots__ = (
         "_acknowledged",
         "_address",
-        "_at",
         "_attempt",
         "_chance",
         "_connected_ms",
         "_end_ms",
         "_finished_ms",
-        "_flushed_ms",
+        "_first_ms",
+        "_frame",
         "_frames",
-        "_held",
         "_lost_ms",
         "_meters",
-        "_next_ms",
-        "_oldest_ms",
         "_options",
         "_plan",
+        "_ready_frames",
         "_receipt",
         "_ref",
         "_result",
@@ -126,7 +127,6 @@ class TypingClient(Line):
         "_test",
         "_ticked_ms",
         "_token",
-        "_typed",
         "_words",
         "phase",
         "sessions",
@@ -148,7 +148,6 @@ class TypingClient(Line):
         self._stopping = False
         self._test = 0
         self._ref = 0
-        self._frames = 0
         self._clear()
 
     def _clear(self) -> None:
@@ -156,14 +155,14 @@ class TypingClient(Line):
         self._start: dict[str, Any] | None = None
         self._started: dict[str, Any] | None = None
         self._words: tuple[Word, ...] = ()
-        self._typed = _NOTHING
+        self._frames = _NOTHING
         self._receipt: bytes | str | None = None
         self._result: dict[str, Any] | None = None
-        self._sent = self._at = self._held = self._acknowledged = 0
-        self._next_ms = self._end_ms = inf
-        self._flushed_ms = -inf
+        self._frame = 0  # the number of frames that are typed
+        self._ready_frames: list[bytes] = []  # those that come next, the last one first
+        self._sent = self._acknowledged = 0
+        self._first_ms = self._end_ms = inf
         self._finished_ms = 0.0
-        self._oldest_ms: float | None = None
         self._ticked_ms = inf
 
     @property
@@ -220,57 +219,64 @@ class TypingClient(Line):
             self._begin_test()
 
     def _type(self, now_ms: float) -> None:
-        """Send all keys that are due, and ask for the next instant."""
-        at = before = self._at
-        next_ms = self._next_ms
-        if next_ms <= now_ms:
-            if self._oldest_ms is None:
-                self._oldest_ms = next_ms
-            gaps = self._typed.gaps
-            total = len(gaps)
-            while next_ms <= now_ms:
-                at += 1
-                next_ms = next_ms + gaps[at] if at < total else inf
-            self._at = at
-            self._next_ms = next_ms
-        if at > before or at > self._sent:
-            self._send_keys(at)
-            self._flushed_ms = now_ms
-        if next_ms < inf:
-            due_ms = now_ms + self._options.flush_ms
-            self.wake_at(next_ms if next_ms > due_ms else due_ms)
-        elif now_ms >= self._end_ms or self._end_ms == inf:
+        """Send the frame that is due (several if the generator is late), and ask for the next one's instant."""
+        frames, meters = self._frames, self._meters
+        dues, stops = frames.dues, frames.stops
+        probe = self._options.probe_every
+        frame = self._frame
+        while frame < len(dues):
+            due_ms = self._first_ms + dues[frame]
+            if due_ms > now_ms:
+                self._frame = frame
+                self.due_ms = due_ms
+                self._engine.at(self)
+                return
+            if not self._ready_frames:
+                self._prepare(frame)
+            self._write(self._ready_frames.pop())
+            meters.frames_out += 1
+            meters.events += stops[frame] - self._sent
+            self._sent = stops[frame]
+            frame += 1
+            if probe and not (frame + self._number) % probe:
+                self._say({"t": "hb", "c": monotonic() * 1000})
+        self._frame = frame
+        if now_ms >= self._end_ms or self._end_ms == inf:
             self._finish()
         else:
             self.wake_at(self._end_ms)
 
-    def _send_keys(self, stop: int) -> None:
-        """Send events from where the server is to before `stop`."""
-        typed = self._typed
-        start = self._sent
-        gaps, keys = typed.gaps, typed.keys
-        meters = self._meters
-        while start < stop:
-            until = min(stop, start + _RESEND_EVENTS)
-            events: list[int | str] = []
-            for event in range(start, until):
-                events.append(gaps[event])
-                events.append(keys[event])
-            message: dict[str, Any] = {"t": "keys", "n": start, "e": events}
-            if self._options.holds:
-                # a key is let go after it was sent: each frame tells of the keys of the one before
-                held = until if until == len(gaps) else start
-                if self._held < held:
-                    message["h"] = typed.held(self._held, held)
-                    self._held = held
-            meters.events += until - start
-            start = until
+    def _prepare(self, frame: int) -> None:
+        """Make the next few frames at once: their typing is in the processor's cache then."""
+        frames, options = self._frames, self._options
+        numbers = range(frame, min(frame + _AHEAD, len(frames)))
+        self._ready_frames = [
+            self._framed(frames.message(number, holds=options.holds), number) for number in reversed(numbers)
+        ]
+
+    def _resend(self, n: int) -> None:
+        """Send again what is typed and the server has not: from event `n` on."""
+        frames, meters = self._frames, self._meters
+        typed, stops = frames.typed, frames.stops
+        stop = self._typed_events()
+        # the holds of the frame that `n` is in or ends; the next frame tells those of the last one that is typed
+        before = bisect_left(stops, n)
+        told = stops[before - 1] if before else 0
+        tell = stop if self._frame == len(stops) else stops[self._frame - 2] if self._frame > 1 else 0
+        while n < stop:
+            until = min(stop, n + _RESEND_EVENTS)
+            message: dict[str, Any] = {"t": "keys", "n": n, "e": typed.events(n, until)}
+            if self._options.holds and told < min(until, tell):
+                message["h"] = typed.held(told, min(until, tell))
+                told = min(until, tell)
+            meters.events += until - n
+            n = until
             self._say(message)
         self._sent = stop
-        self._frames += 1
-        probe = self._options.probe_every
-        if probe and not (self._frames + self._number) % probe:
-            self._say({"t": "hb", "c": monotonic() * 1000})
+
+    def _typed_events(self) -> int:
+        """How many events are typed: those of the frames that were due."""
+        return self._frames.stops[self._frame - 1] if self._frame else 0
 
     def _finish(self) -> None:
         self.phase = Phase.FINISHED
@@ -372,13 +378,13 @@ class TypingClient(Line):
         self._attempt = 0
         started = self._started
         if started is not None:
-            self._advance(self._engine.now_ms)
+            self._advance(self._engine.now_ms)  # it typed on without a connection
             self._ref += 1
             wanted: dict[str, Any] = {
                 "t": "resume",
                 "session": started["session"],
                 "ticket": started["ticket"],
-                "n": self._at,
+                "n": self._typed_events(),
                 "ref": self._ref,
             }
             if self._receipt is not None:
@@ -394,12 +400,14 @@ class TypingClient(Line):
             self._begin_test()
 
     def _advance(self, now_ms: float) -> None:
-        """Type on without a connection."""
-        gaps = self._typed.gaps
-        total = len(gaps)
-        while self._next_ms <= now_ms:
-            self._at += 1
-            self._next_ms = self._next_ms + gaps[self._at] if self._at < total else inf
+        """Count the frames that are typed by now, sent or not."""
+        dues = self._frames.dues
+        frame = self._frame
+        while frame < len(dues) and self._first_ms + dues[frame] <= now_ms:
+            frame += 1
+        if frame > self._frame:
+            self._frame = frame
+            self._ready_frames.clear()
 
     def _take_text(self, message: dict[str, Any]) -> None:
         if message.get("ref") != self._ref or self.phase is not Phase.STARTING:
@@ -412,16 +420,17 @@ class TypingClient(Line):
         seconds = message.get("seconds")
         limit_ms = None if seconds is None else seconds * 1000
         self._words = words_of(message) if message["text"] else ()
-        self._typed = typed = self._plan.type(self._words, test=self._test, limit_ms=limit_ms)
+        typed = self._plan.type(self._words, test=self._test, limit_ms=limit_ms)
+        self._frames = Frames(typed, self._options.flush_ms)
         self.phase = Phase.TYPING
         if not len(typed):
             self._say({"t": "abort"})
             self._test += 1
             self._rest()
             return
-        self._next_ms = now_ms + typed.gaps[0]
-        self._end_ms = inf if limit_ms is None else self._next_ms + limit_ms
-        self.wake_at(self._next_ms)
+        self._first_ms = now_ms + typed.gaps[0]
+        self._end_ms = inf if limit_ms is None else self._first_ms + limit_ms
+        self.wake_at(self._first_ms)
 
     def _resumed(self, message: dict[str, Any]) -> None:
         if self._started is None or message["session"] != self._started["session"]:
@@ -430,14 +439,14 @@ class TypingClient(Line):
         meters.resumed += 1
         meters.to_resumed.add(monotonic() * 1000 - self._lost_ms)
         n = message["n"]
-        if not 0 <= n <= self._at:
-            meters.note(f"resumed with n {n} of a log of {self._at}")
+        at = self._typed_events()
+        if not 0 <= n <= at:
+            meters.note(f"resumed with n {n} of a log of {at}")
             meters.errors["resumed wrongly"] += 1
             n = 0
         meters.resent += max(0, self._sent - n)
-        self._sent = n
-        self._held = min(self._held, n)
-        self._oldest_ms = None
+        self._resend(n)
+        self._acknowledged = at  # how long these keys waited says nothing of the server
         self._ticked_ms = inf
         self.phase = Phase.TYPING
         self._type(self._engine.now_ms)
@@ -450,10 +459,9 @@ class TypingClient(Line):
         now_ms = monotonic() * 1000
         n = message["n"]
         self._receipt = message["r"]
-        if self._oldest_ms is not None and n > self._acknowledged:
-            meters.key_to_tick.add(now_ms - self._oldest_ms)
-            self._oldest_ms = None if n >= self._sent else self._flushed_ms
-        self._acknowledged = n
+        if n > self._acknowledged:
+            meters.key_to_tick.add(now_ms - self._first_ms - self._frames.times[self._acknowledged])
+            self._acknowledged = n
         since_ms = now_ms - self._ticked_ms
         self._ticked_ms = now_ms
         if 500 < since_ms < 1500:  # longer: a second without a key was left out
@@ -482,7 +490,9 @@ class TypingClient(Line):
         every = self._options.check_every
         if every and meters.accepted % every == 0:
             meters.checked += 1
-            wrong = differences(message, expected(started, self._words, self._typed.events(0, self._at)))
+            wrong = differences(
+                message, expected(started, self._words, self._frames.typed.events(0, self._typed_events()))
+            )
             if wrong:
                 meters.mismatched += 1
                 meters.note(f"{started['session']} ({started['mode']}): {'; '.join(wrong)}")
@@ -510,9 +520,7 @@ class TypingClient(Line):
         if ref is not None and ref != self._ref:
             return
         if code == "gap":
-            self._sent = message["expected"]
-            self._held = min(self._held, self._sent)
-            self._send_keys(self._at)
+            self._resend(message["expected"])
             if self.phase is Phase.FINISHED:
                 self._say({"t": "finish", "n": self._sent})
         elif code in _HOPELESS:
@@ -533,18 +541,16 @@ class TypingClient(Line):
     def _say(self, message: dict[str, Any]) -> None:
         meters = self._meters
         meters.frames_out += 1
+        self._write(self._framed(message, meters.frames_out))
+
+    def _framed(self, message: dict[str, Any], number: int) -> bytes:
         if self._options.binary:
-            payload = _pack(message)
-            meters.bytes_out += len(payload)
-            self.send_frames(client_frame(BINARY, payload, meters.frames_out))
-        else:
-            payload = orjson.dumps(message, default=_never)
-            meters.bytes_out += len(payload)
-            self.send_frames(client_frame(TEXT, payload, meters.frames_out))
+            return client_frame(BINARY, _pack(message), number)
+        return client_frame(TEXT, orjson.dumps(message, default=_never), number)
 
 
 def _never(value: object) -> Any:
     raise TypeError(f"{type(value).__name__} in a message: JSON brings tickets as strings, and they go back as such")
 
 
-_NOTHING = Typed(array("I"), "", array("H"))
+_NOTHING = Frames(Typed(array("I"), "", array("H")), 1.0)

@@ -31,6 +31,7 @@ BINARY, TEXT, CLOSE, PING, PONG = 0x82, 0x81, 0x88, 0x89, 0x8A
 _KEY = b64encode(bytes(range(16)))
 _ACCEPT = b64encode(sha1(_KEY + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())  # RFC 6455 4.2.2
 _MASKS = [Random("masks").randbytes(4) for _ in range(256)]
+_HEADS = [[bytes((first, 0x80 | length)) for length in range(126)] for first in range(256)]
 _DATA = frozenset((BINARY, 0xC2))  # compressed only where that was offered (RFC 7692)
 LONGEST_HOLD_MS = 65_534
 """Holds travel in 16 bits."""
@@ -64,7 +65,7 @@ def client_frame(first: int, payload: bytes, number: int = 0) -> bytes:
     mask = _MASKS[number & 255]
     length = len(payload)
     if length < 126:
-        return b"%c%c%b%b" % (first, 0x80 | length, mask, apply_mask(payload, mask))
+        return _HEADS[first][length] + mask + apply_mask(payload, mask)
     if length < 65_536:
         return struct.pack("!BBH", first, 0xFE, length) + mask + apply_mask(payload, mask)
     return struct.pack("!BBQ", first, 0xFF, length) + mask + apply_mask(payload, mask)

@@ -72,7 +72,6 @@ class Meters:
 
     frames_out: int = 0
     """Messages sent to the server."""
-    bytes_out: int = 0
     frames_in: int = 0
     events: int = 0
     """Keystrokes sent, resent ones too."""

@@ -50,6 +50,7 @@ MOST_LATE_MS = 20.0
 
 _OPENING_PER_S = 2_000.0
 _OPEN_S = 60.0
+_SETTLE_S = 1.2  # from a change of rhythm to its measure
 
 
 class PacedLine(Line):
@@ -89,10 +90,12 @@ class PacedLine(Line):
         self.answers += 1
 
     def wake(self, now_ms: float) -> None:
-        """Send; what was late is not caught up with."""
-        self.send_frames(self._bytes)
+        """Send; what was missed is left out, so that each keeps its place in the second."""
+        self._write(self._bytes)
         self.sent += 1
-        self._next_ms = max(self._next_ms + PERIOD_MS, now_ms)
+        self._next_ms += PERIOD_MS
+        while self._next_ms < now_ms:
+            self._next_ms += PERIOD_MS
         self.wake_at(self._next_ms)
 
 
@@ -193,7 +196,9 @@ def scored(
         with undisturbed():
             for rhythm in rhythms:
                 beat.rhythm = rhythm
-                engine.run(_never, limit_s=1.2)
+                for typist in typists:
+                    typist.prepare(int((_SETTLE_S + window_s) * 1000 / PERIOD_MS))
+                engine.run(_never, limit_s=_SETTLE_S)
                 taken[rhythm.name] = _window(server, engine, counts, window_s)
             beat.playing = False
             if not engine.run(partial(_all_acknowledged, typists), limit_s=10):

@@ -30,6 +30,7 @@ import msgpack
 from loadtest.checking import words_of
 from loadtest.crowd import Person
 from loadtest.engine import Engine
+from loadtest.frames import cut
 from loadtest.line import BINARY, Address, Line, client_frame
 from loadtest.typist import WPM_MU, WPM_SIGMA, Typed, Typist
 from persistence.catalogue.builtin import built_in_word_lists
@@ -77,15 +78,11 @@ def _model_frames() -> list[tuple[int, ...]]:
     frames: list[tuple[int, ...]] = []
     for number in range(50):
         typed = _person(number).type(_english(), chance=Random(number), limit_ms=60_000)
-        frame: list[int] = []
-        sent = last = flush = 0
-        for at in accumulate(typed.gaps):
-            if frame and at > flush:
-                frames.append(_stretched(frame, sent))
-                sent, last, frame = frame[-1], flush, []
-            if not frame:
-                flush = max(at, last + _PAGE_FLUSH_MS)
-            frame.append(at)
+        times = list(accumulate(typed.gaps))
+        start = sent = 0
+        for stop in cut(times, _PAGE_FLUSH_MS)[0]:
+            frames.append(_stretched(times[start:stop], sent))
+            start, sent = stop, times[stop - 1]
     return frames
 
 
@@ -127,7 +124,18 @@ class Beat:
 class SteadyTypist(Line):
     """One connection that types plain frames."""
 
-    __slots__ = ("_address", "_beat", "_frame", "_last_keys", "_next_ms", "_typed", "acknowledged", "fault", "n")
+    __slots__ = (
+        "_address",
+        "_beat",
+        "_frame",
+        "_last_keys",
+        "_next_ms",
+        "_ready",
+        "_typed",
+        "acknowledged",
+        "fault",
+        "n",
+    )
 
     def __init__(self, engine: Engine, number: int, beat: Beat) -> None:
         super().__init__(engine, number)
@@ -136,6 +144,7 @@ class SteadyTypist(Line):
         self._next_ms = 0.0
         self._typed: Typed | None = None
         self._last_keys = 0
+        self._ready: list[tuple[bytes, int]] = []  # the next frames with their numbers of keys, the last one first
         self._address: Address = ("127.0.0.1", 0)
         self.n = 0
         """Keys sent."""
@@ -155,12 +164,14 @@ class SteadyTypist(Line):
         self.wake_at(due_ms)
 
     def wake(self, now_ms: float) -> None:
-        """Connect, or send the next frame; what was late is not caught up with."""
+        """Connect, or send the next frame; what was missed is left out, so that each keeps its place in the second."""
         if self._typed is None:
             self._dial()
         elif self._beat.playing:
-            self._send_keys(self._typed)
-            self._next_ms = max(self._next_ms + PERIOD_MS, now_ms)
+            self._send_keys()
+            self._next_ms += PERIOD_MS
+            while self._next_ms < now_ms:
+                self._next_ms += PERIOD_MS
             self.wake_at(self._next_ms)
 
     def opened(self) -> None:
@@ -196,26 +207,44 @@ class SteadyTypist(Line):
         self._next_ms = self._engine.now_ms + 100 + self._number * 7.919 % PERIOD_MS
         self.wake_at(self._next_ms)
 
-    def _send_keys(self, typed: Typed) -> None:
-        beat, n = self._beat, self.n
-        frames = beat.rhythm.frames
-        gaps = frames[self._frame % len(frames)]
-        events: list[int | str] = []
-        for gap, key in zip(gaps, typed.keys[n:], strict=False):
-            events.append(gap)
-            events.append(key)
-        if len(events) < 2 * len(gaps):
-            self.fault = "its text is typed to the end"
-            return
-        message: dict[str, Any] = {"t": "keys", "n": n, "e": events}
-        if n:
-            message["h"] = typed.held(n - self._last_keys, n)
-        self.send_frames(client_frame(BINARY, _pack(message), n))
+    def prepare(self, frames: int) -> None:
+        """Make the next so many frames now, by the present rhythm: sending one is all that is left to do then."""
+        typed = self._typed
+        assert typed is not None, "it has no text"
+        n, told = self.n, self._last_keys
+        rhythm = self._beat.rhythm.frames
+        ready: list[tuple[bytes, int]] = []
+        for number in range(self._frame, self._frame + frames):
+            gaps = rhythm[number % len(rhythm)]
+            events: list[int | str] = []
+            for gap, key in zip(gaps, typed.keys[n : n + len(gaps)], strict=False):
+                events.append(gap)
+                events.append(key)
+            if len(events) < 2 * len(gaps):
+                break  # the end of the text
+            message: dict[str, Any] = {"t": "keys", "n": n, "e": events}
+            if n:
+                message["h"] = typed.held(n - told, n)
+            ready.append((client_frame(BINARY, _pack(message), n), len(gaps)))
+            told = len(gaps)
+            n += told
+        ready.reverse()
+        self._ready = ready
+
+    def _send_keys(self) -> None:
+        if not self._ready:
+            self.prepare(8)
+            if not self._ready:
+                self.fault = "its text is typed to the end"
+                return
+        frame, keys = self._ready.pop()
+        self._write(frame)
         self._frame += 1
-        self._last_keys = len(gaps)
-        self.n = n + len(gaps)
+        self._last_keys = keys
+        self.n += keys
+        beat = self._beat
         beat.frames += 1
-        beat.keys += len(gaps)
+        beat.keys += keys
 
 
 class ProtocolTypist(SteadyTypist):
