@@ -20,7 +20,7 @@ PRIVATE = frozenset({"token", "authorization", "text", "key", "keys", "secret", 
 
 
 def set_up(options: LogOptions, stream: TextIO | None = None) -> None:
-    """Configure structlog, and route the standard library's loggers (uvicorn, asyncio) into the same lines."""
+    """Configure structlog, and route the standard library's loggers (uvicorn, asyncio, ...) into the same lines."""
     stream = sys.stderr if stream is None else stream
     human = options.format == "human" or (options.format == "auto" and stream.isatty())
     shared: list[structlog.typing.Processor] = [
@@ -54,6 +54,8 @@ def set_up(options: LogOptions, stream: TextIO | None = None) -> None:
     # requests bear addresses; counts of them are in the metrics
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, root.level))
+    # it says on every try what our own lines say once
+    logging.getLogger("aiokafka").setLevel(logging.DEBUG if root.level <= logging.DEBUG else logging.CRITICAL)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -36,6 +36,8 @@ from config.gateway import (
 )
 from persistence.cache import CacheOptions
 from persistence.catalogue import CatalogueOptions
+from persistence.kafka.options import KafkaOptions
+from persistence.kafka.topics import TopicOptions
 from persistence.redis import RedisOptions
 from persistence.results import BestRules, SqliteResultsOptions
 from persistence.stream import SpoolOptions, StreamOptions
@@ -111,6 +113,10 @@ class Settings(BaseSettings):
     """Results accepted and not yet stored."""
     stream: StreamOptions = Field(default_factory=StreamOptions)
     """How they go from the spool to the store."""
+    kafka: KafkaOptions = Field(default_factory=KafkaOptions)
+    """The brokers that take results, where there are any."""
+    topics: TopicOptions = Field(default_factory=TopicOptions)
+    """What Kafka's topics are to be like."""
     results: SqliteResultsOptions = Field(default_factory=SqliteResultsOptions)
     """The store of results."""
     bests: BestRules = Field(default_factory=BestRules)

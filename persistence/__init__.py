@@ -2,6 +2,7 @@
 
 - `folder` and `keys`: the data folder (layout, permissions, lock, free space) and the cluster's keys in it.
 - `stream`: the durable spool, and the stream that carries spooled results to where they are confirmed.
+- `kafka`: a cluster that comes and goes, an idempotent producer, the topics.
 - `results`: finished results: by id, by user, progress; the rule for copies of one session.
 - `cache`: bounded, expiring values with one loader a key, in this process or in Redis; the recent results of a user.
 - `redis`: the connections to Redis, standalone or Cluster, and how long one waits for it.

@@ -1,4 +1,4 @@
-"""The command `typegate`: serve, check, tests, replay, keys, completion.
+"""The command `typegate`: serve, check, tests, topics, replay, keys, completion.
 
 Each command is a file; what it needs is imported when it runs, so that `--help` answers at once. A command that
 cannot do what was asked says why and what to do next, and ends with 1; one that cannot even begin ends with 2.
@@ -12,6 +12,7 @@ from gateway.cli.keys import keys
 from gateway.cli.replay import replay
 from gateway.cli.serve import serve
 from gateway.cli.tests import tests
+from gateway.cli.topics import topics
 from gateway.version import version
 
 __all__ = ["main"]
@@ -31,5 +32,5 @@ def main() -> None:
     """Serves typing tests: every keystroke scored on the server as it arrives, no result lost."""
 
 
-for command in (serve, check, tests, replay, keys, completion):
+for command in (serve, check, tests, topics, replay, keys, completion):
     main.add_command(command)

@@ -1,0 +1,94 @@
+"""Topics as the brokers have them: looked at, and made."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, for_code
+
+from persistence.errors import StoreError
+from persistence.kafka.options import KafkaOptions
+from persistence.kafka.topics import Found, Report, TopicOptions, Wanted, wanted, weaknesses
+
+__all__ = ["check_topics", "create_topics"]
+
+_LOOK_AGAIN_S = 0.05
+_TOPIC_EXISTS = 36
+_UNKNOWN_TOPIC = 3
+
+
+async def check_topics(kafka: KafkaOptions, options: TopicOptions) -> list[Report]:
+    """Look at each topic. Raises StoreError, retriable where no broker answers."""
+    return await _visit(kafka, options, create_missing=False)
+
+
+async def create_topics(kafka: KafkaOptions, options: TopicOptions) -> list[Report]:
+    """Make each topic that is missing, and look at all. Raises StoreError as `check_topics`, or where none is made."""
+    return await _visit(kafka, options, create_missing=True)
+
+
+async def _visit(kafka: KafkaOptions, options: TopicOptions, *, create_missing: bool) -> list[Report]:
+    admin = AIOKafkaAdminClient(**kafka.client("typegate-topics"))
+    try:
+        await admin.start()
+        topics = wanted(kafka, options)
+        created = await _create(admin, topics, kafka.request_ms) if create_missing else set()
+        async with asyncio.timeout(kafka.request_ms / 1000):
+            found = await _found(admin, topics)
+            while not created <= found.keys():  # some brokers learn of a new topic later than others
+                await asyncio.sleep(_LOOK_AGAIN_S)
+                found = await _found(admin, topics)
+    except (KafkaError, OSError, TimeoutError) as error:
+        servers = ", ".join(kafka.servers)
+        raise StoreError(f"Kafka at {servers} cannot be asked about its topics: {error}", retriable=True) from error
+    finally:
+        await admin.close()
+    return [
+        Report(topic.name, topic.name in created, tuple(weaknesses(topic, found.get(topic.name)))) for topic in topics
+    ]
+
+
+async def _create(admin: AIOKafkaAdminClient, topics: Sequence[Wanted], timeout_ms: int) -> set[str]:
+    """Make the topics that are missing; the names of those made."""
+    existing = set(await admin.list_topics())
+    new = [
+        NewTopic(topic.name, topic.partitions, topic.replication, topic_configs=dict(topic.configs))
+        for topic in topics
+        if topic.name not in existing
+    ]
+    if not new:
+        return set()
+    answer = await admin.create_topics(new, timeout_ms=timeout_ms)
+    created = set()
+    for name, code, message in answer.topic_errors:
+        if code == 0:
+            created.add(name)
+        elif code != _TOPIC_EXISTS:  # somebody else was faster
+            reason = message or for_code(code).__name__
+            raise StoreError(f"Kafka does not make the topic {name}: {reason}", retriable=False)
+    return created
+
+
+async def _found(admin: AIOKafkaAdminClient, topics: Sequence[Wanted]) -> dict[str, Found]:
+    """Those of the topics that there are, as one of the brokers knows them."""
+    existing = set(await admin.list_topics())  # asked about by name, one that is missing might be created
+    names = [topic.name for topic in topics if topic.name in existing]
+    if not names:
+        return {}
+    configs: dict[str, dict[str, str]] = {}
+    for answer in await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names]):
+        for code, message, _, name, entries in answer.resources:
+            if code not in (0, _UNKNOWN_TOPIC):
+                reason = message or for_code(code).__name__
+                raise StoreError(f"Kafka does not tell the settings of the topic {name}: {reason}", retriable=False)
+            configs[name] = {entry[0]: entry[1] for entry in entries}
+    found = {}
+    for topic in await admin.describe_topics(names):
+        partitions = topic["partitions"]
+        if partitions:
+            fewest = min(len(partition["replicas"]) for partition in partitions)
+            found[topic["topic"]] = Found(len(partitions), fewest, configs[topic["topic"]])
+    return found

@@ -1,0 +1,114 @@
+"""A result as a record of the stream: what every gateway writes and every worker reads, whatever their builds.
+
+    key      the user's id in decimal digits: one user's results lie in one partition, in order
+    headers  schema   version of the value's form, in digits
+             trace    the session's id in hexadecimal: a valid W3C trace id, and what every log line about it bears
+             attempt  1, and one more each time that the record is put back from the dead letters
+             node     who sent it
+    value    msgpack: the version, then the fields of `Result` in their order
+
+Rules of the form, so that old workers read what new gateways write, and the other way round:
+
+- A field may be appended to `Result`, with a default. Whoever does not know it passes over it; whoever misses it takes
+  the default. That is no new version.
+- Everything else (a field taken away, or that means something else; anything within a field) is a new version. Who does
+  not know it says `NewerSchema`: such a record is sound, and is to be kept until somebody can read it.
+- Headers that are not known are passed over. Records without headers are read by what their value says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import MISSING, fields
+from typing import Any, Final
+
+import msgpack
+
+from persistence.kafka.lot import Outgoing
+from session.result import Damaged, Result
+
+__all__ = ["SCHEMA", "Malformed", "NewerSchema", "attempt_of", "decode", "encode", "key_of"]
+
+SCHEMA: Final = 1
+"""The version that is written, and the newest that is read; `Result.pack` writes it first."""
+
+_FIELDS: Final = fields(Result)
+_SCHEMA_TEXT: Final = str(SCHEMA).encode()
+
+
+class Malformed(ValueError):
+    """A record that is no result; the message says what is wrong with it."""
+
+
+class NewerSchema(Exception):
+    """A record in a form newer than this build knows: keep it, a newer worker reads it."""
+
+
+def key_of(user: int) -> bytes:
+    """The key of a user's records."""
+    return b"%d" % user
+
+
+def encode(result: Result, *, node: str, timestamp_ms: int, attempt: int = 1) -> Outgoing:
+    """A result as a record. `node`: who sends it, which may be another than who made it."""
+    headers = [
+        ("schema", _SCHEMA_TEXT),
+        ("trace", result.session.hex().encode()),
+        ("attempt", b"%d" % attempt),
+        ("node", node.encode()),
+    ]
+    return Outgoing(key_of(result.user), result.pack(), headers, timestamp_ms)
+
+
+def decode(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Result:
+    """The result that a record holds; what its fields say has not been checked.
+
+    Raises `Malformed`, or `NewerSchema` where it is sound and only too new.
+    """
+    if value is None:
+        raise Malformed("a record without a value")
+    for name, said in headers:
+        if name == "schema" and said != _SCHEMA_TEXT and (_number(said) or 0) > SCHEMA:
+            raise NewerSchema(f"a record of schema {_number(said)}; this build reads up to {SCHEMA}")
+    try:
+        result = Result.unpack(value)
+    except Damaged:
+        result = _decode_slowly(value)
+    if key != key_of(result.user):
+        raise Malformed(f"a result of user {result.user!r:.40} under the key {key!r:.40}")
+    return result
+
+
+def attempt_of(headers: Sequence[tuple[str, bytes]]) -> int:
+    """Which attempt a record is; 1 where its headers do not say."""
+    for name, said in headers:
+        if name == "attempt":
+            return max(1, _number(said) or 1)
+    return 1
+
+
+def _decode_slowly(value: bytes) -> Result:
+    """A value that is not as this build writes it: of another build, or broken."""
+    try:
+        values = msgpack.unpackb(value)
+    except (ValueError, TypeError) as error:  # msgpack's own errors are ValueErrors
+        raise Malformed(f"a value that is no msgpack: {error}") from None
+    if not isinstance(values, list) or not values or type(values[0]) is not int:
+        raise Malformed("a value that does not begin with the version of its form")
+    version, *rest = values
+    if version > SCHEMA:
+        raise NewerSchema(f"a record of schema {version}; this build reads up to {SCHEMA}")
+    known: list[Any] = rest[: len(_FIELDS)]
+    for missing in _FIELDS[len(known) :]:
+        if missing.default is MISSING:
+            raise Malformed(f"a value of {len(rest)} fields, which ends before {missing.name}")
+        known.append(missing.default)
+    try:
+        return Result.unpack(msgpack.packb([version, *known]))
+    except Damaged as error:
+        raise Malformed(str(error)) from None
+
+
+def _number(text: bytes) -> int | None:
+    """A whole number in digits; None where it is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None

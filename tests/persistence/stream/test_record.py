@@ -1,0 +1,125 @@
+from dataclasses import fields, replace
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from persistence.kafka.lot import Outgoing
+from persistence.stream.record import SCHEMA, Malformed, NewerSchema, attempt_of, decode, encode, key_of
+from session.result import Result
+from tests.persistence.samples import sample
+
+RESULT = sample(1, user=-17)
+
+
+def read(record: Outgoing, **changed: Any) -> Result:
+    record = record._replace(**changed)
+    return decode(record.key, record.value, record.headers)
+
+
+def a_record(values: list[object] | None = None) -> Outgoing:
+    """The sample's record; with other values where they are given."""
+    record = encode(RESULT, node="n1", timestamp_ms=5)
+    return record if values is None else record._replace(value=msgpack.packb(values))
+
+
+def values_of(record: Outgoing) -> list[object]:
+    assert record.value is not None
+    values: list[object] = msgpack.unpackb(record.value)
+    return values
+
+
+def test_a_record_bears_the_user_the_trace_and_the_result() -> None:
+    record = encode(RESULT, node="n1", timestamp_ms=5, attempt=3)
+    assert record.key == b"-17"
+    assert dict(record.headers) == {
+        "schema": b"1",
+        "trace": RESULT.session.hex().encode(),
+        "attempt": b"3",
+        "node": b"n1",
+    }
+    assert record.timestamp_ms == 5
+    assert attempt_of(record.headers) == 3
+    assert read(record) == RESULT
+
+
+def test_the_version_in_the_header_is_the_packed_one() -> None:
+    """A new version of the packed form is a new schema: both are changed together."""
+    assert values_of(a_record())[0] == SCHEMA
+
+
+def test_an_old_worker_passes_over_fields_that_a_new_gateway_appended() -> None:
+    assert read(a_record([*values_of(a_record()), "appended later", {"and": "another"}])) == RESULT
+
+
+def test_a_new_worker_takes_the_default_of_a_field_that_an_old_gateway_did_not_know() -> None:
+    """`text` is the last field, and has a default."""
+    assert fields(Result)[-1].name == "text"
+    own = replace(RESULT, text="my own words")
+    record = encode(own, node="n1", timestamp_ms=5)
+    assert read(a_record(values_of(record)[:-1])) == replace(own, text=None)
+
+
+def test_records_without_headers_are_read_by_what_their_value_says() -> None:
+    assert read(a_record(), headers=[]) == RESULT
+    assert attempt_of([]) == 1
+
+
+def test_unknown_headers_are_passed_over() -> None:
+    assert read(a_record(), headers=[("schema", b"1"), ("moon", b"full")]) == RESULT
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        a_record()._replace(headers=[("schema", b"2")]),
+        a_record()._replace(headers=[("schema", b"2")], value=b"any form it likes"),
+        a_record([2, "who", "knows"])._replace(headers=[]),
+    ],
+    ids=["header", "header and another form", "value"],
+)
+def test_a_newer_schema_is_told_from_a_broken_record(record: Outgoing) -> None:
+    """It is kept for a newer worker, and never counted among the poison."""
+    with pytest.raises(NewerSchema, match=r"schema 2; this build reads up to 1"):
+        read(record)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "without a value"),
+        (b"", "no msgpack"),
+        (b"\xc1", "no msgpack"),
+        (msgpack.packb(5), "does not begin with the version"),
+        (msgpack.packb([]), "does not begin with the version"),
+        (msgpack.packb(["1"]), "does not begin with the version"),
+        (msgpack.packb([True]), "does not begin with the version"),
+        (msgpack.packb({"version": 1}), "does not begin with the version"),
+        (msgpack.packb([1]), "ends before session"),
+        (msgpack.packb([0, *[None] * 40]), "version 0"),
+        (msgpack.packb([1, *[None] * 40]), "no packed result"),
+    ],
+)
+def test_what_is_no_result_is_malformed(value: bytes | None, message: str) -> None:
+    with pytest.raises(Malformed, match=message):
+        read(a_record(), value=value)
+
+
+@pytest.mark.parametrize("key", [None, b"", b"17", b"-18", b"-17 "])
+def test_a_result_under_somebody_else_s_key_is_malformed(key: bytes | None) -> None:
+    """It would lie in another partition than its user's others."""
+    with pytest.raises(Malformed, match="user -17 under the key"):
+        read(a_record(), key=key)
+
+
+@given(st.binary(max_size=200), st.lists(st.tuples(st.sampled_from(["schema", "attempt"]), st.binary(max_size=12))))
+def test_whatever_bytes_come_it_is_one_of_the_two_errors(value: bytes, headers: list[tuple[str, bytes]]) -> None:
+    attempt_of(headers)
+    with pytest.raises((Malformed, NewerSchema)):
+        decode(b"1", value, headers)
+
+
+def test_the_key_of_a_guest_is_negative() -> None:
+    assert key_of(-5) == b"-5"
