@@ -18,13 +18,14 @@ from typing import NamedTuple, Protocol, TypeAlias
 import structlog
 
 from persistence.errors import StoreError
-from persistence.results.port import ResultStore, Written
+from persistence.results.port import ResultStore
+from persistence.workers.effects import Effects, Stored
 from persistence.workers.feed import Record
 from persistence.workers.meter import Meter
 from persistence.workers.rescore import Rescorer
 from session.result import Result
 
-__all__ = ["Batch", "DeadLetter", "DeadLetters", "Follower", "Pipeline", "Stored", "Undecodable"]
+__all__ = ["Batch", "DeadLetter", "DeadLetters", "Pipeline", "Undecodable"]
 
 log = structlog.get_logger(__name__)
 
@@ -54,13 +55,6 @@ class DeadLetter(NamedTuple):
     """A sentence."""
 
 
-class Stored(NamedTuple):
-    """A result as it was given, and what stands in the store."""
-
-    result: Result
-    written: Written
-
-
 Item: TypeAlias = tuple[Record, Result]
 
 
@@ -69,21 +63,6 @@ class DeadLetters(Protocol):
 
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Keep these; when it returns they are durable. Raises `StoreError`, retriable, where they are not."""
-        ...
-
-
-class Follower(Protocol):
-    """One thing that is done after results have been stored; done again it does no harm."""
-
-    name: str
-    """What it is called in metrics."""
-
-    async def follow(self, stored: Sequence[Stored]) -> None:
-        """Do it for these. Raises `StoreError` where it could not be done; a retriable one brings all of them again."""
-        ...
-
-    async def ping(self) -> None:
-        """Raise `StoreError` where it could not be done just now."""
         ...
 
 
@@ -131,14 +110,14 @@ class Pipeline:
         rescorer: Rescorer,
         store: ResultStore,
         dead_letters: DeadLetters,
-        followers: Sequence[Follower],
+        effects: Effects,
         meter: Meter,
     ) -> None:
         self._decode = decode
         self._rescorer = rescorer
         self._store = store
         self._dead_letters = dead_letters
-        self._followers = followers
+        self._effects = effects
         self._meter = meter
 
     async def prepare(self, batch: Batch) -> None:
@@ -234,27 +213,14 @@ class Pipeline:
             )
         batch.dead = []
 
-    async def follow(self, stored: Sequence[Stored]) -> None:
-        """Do all that follows from results that are stored. Raises a retriable `StoreError` where it must come again.
+    async def follow(self, batch: Batch) -> None:
+        """Do all that follows from what is stored. Raises a retriable `StoreError` where it must come again."""
+        if batch.stored:
+            await self._effects.follow(batch.stored)
 
-        What a follower can never do is its own loss, and logged: the results are stored, and others wait.
-        """
-        began = time.perf_counter()
-        for follower in self._followers:
-            try:
-                await follower.follow(stored)
-            except StoreError as error:
-                if error.retriable:
-                    raise
-                log.error("what follows from stored results failed", step=follower.name, why=str(error))
-            except Exception:
-                log.exception("what follows from stored results failed", step=follower.name)
-            began = self._done(follower.name, began)
-
-    async def ping_followers(self) -> None:
+    async def ping_effects(self) -> None:
         """Raise `StoreError` where `follow` would fail just now."""
-        for follower in self._followers:
-            await follower.ping()
+        await self._effects.ping()
 
     def _done(self, step: str, began: float) -> float:
         now = time.perf_counter()

@@ -5,9 +5,9 @@ One batch at a time is *under way*; a rebalance waits for it. Beside it there ar
 - partitions in *trouble*: something of them could not be stored just now (a shard is away). They are paused, and each
   is tried again by a task of its own, later and later, while the others go on.
 - partitions that *owe*: their results are stored, but what follows (lists, boards, notices, analytics) could not be
-  done. Their results go on being stored, nothing more is committed of them, and once all followers answer again they
-  are read again from the first that owes. So no row waits for a cache, and no memory grows while one is away; a worker
-  that dies meanwhile has committed nothing that was not done.
+  done. Their results go on being stored and nothing more is committed of them; once it can be done again they are read
+  again from the first that owes. So no row waits for a cache, and no memory grows while one is away; a worker that dies
+  meanwhile has committed nothing that was not done.
 """
 
 from __future__ import annotations
@@ -277,7 +277,7 @@ class Worker:
             return
         if not self._owed:
             try:
-                await self._pipeline.follow(batch.stored)
+                await self._pipeline.follow(batch)
             except StoreError as error:
                 self._fault = str(error)
                 log.error("results are stored, but what follows cannot be done; it is owed", why=self._fault)
@@ -291,12 +291,12 @@ class Worker:
             self._recovery = asyncio.get_running_loop().create_task(self._recover(), name="worker's recovery")
 
     async def _recover(self) -> None:
-        """Wait until all followers answer again."""
+        """Wait until what follows can be done again."""
         while True:
             await asyncio.sleep(self._back_off.seconds(self._relapses))
             self._relapses += 1
             try:
-                await self._pipeline.ping_followers()
+                await self._pipeline.ping_effects()
             except Exception as error:  # whatever they fail with, they are asked again
                 self._fault = str(error) or repr(error)
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,9 @@ from persistence.catalogue import EmbeddedCatalogue
 from persistence.catalogue.texts import Texts
 from persistence.errors import StoreError
 from persistence.results import SqliteResults, Written
-from persistence.workers.batch import DeadLetter, Pipeline, Stored, Undecodable
+from persistence.results.bests import Span
+from persistence.workers.batch import DeadLetter, Pipeline, Undecodable
+from persistence.workers.effects import Effects
 from persistence.workers.feed import Record
 from persistence.workers.meter import Meter
 from persistence.workers.rescore import RescoreOptions, Rescorer
@@ -85,24 +87,24 @@ class Graves:
         self.letters += letters
 
 
-class Follows:
-    """A follower that remembers what it was told."""
+class Places:
+    """Leaderboards that remember what they were told, and give everybody the first place."""
 
-    def __init__(self, name: str = "lists") -> None:
-        self.name = name
+    def __init__(self) -> None:
         self.away = False
         self.told: Counter[bytes] = Counter()
         self.raises: Exception | None = None
 
-    async def follow(self, stored: Sequence[Stored]) -> None:
+    async def submit(self, written: Sequence[Written]) -> list[Mapping[Span, int]]:
         if self.raises is not None:
             raise self.raises
         await self.ping()
-        self.told.update(one.result.session for one in stored)
+        self.told.update(one.session for one in written)
+        return [{Span.DAY: 1}] * len(written)
 
     async def ping(self) -> None:
         if self.away:
-            raise StoreError("the cache is away", retriable=True)
+            raise StoreError("Redis is away", retriable=True)
 
 
 class Counting(Meter):
@@ -152,7 +154,7 @@ class Rig:
     store: TestedStore
     texts: Texts
     graves: Graves = field(default_factory=Graves)
-    follows: Follows = field(default_factory=Follows)
+    places: Places = field(default_factory=Places)
     meter: Counting = field(default_factory=Counting)
     refreshed: int = 0
 
@@ -177,7 +179,7 @@ class Rig:
             rescorer=rescorer,
             store=self.store,
             dead_letters=self.graves,
-            followers=[self.follows],
+            effects=Effects(self.meter, boards=self.places),
             meter=self.meter,
         )
         worker = Worker(feed, pipeline, options, meter=self.meter, chance=Random(1))

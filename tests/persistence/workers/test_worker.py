@@ -30,9 +30,9 @@ async def test_what_is_sent_is_stored_followed_and_committed(rig: Rig) -> None:
     async with rig.working():
         await rig.done()
     await rig.holds(sent)
-    assert rig.follows.told == {result.session: 1 for result in sent}
+    assert rig.places.told == {result.session: 1 for result in sent}
     assert rig.meter.batches == [20, 20, 10]
-    assert {rig.meter.steps[step] for step in ("decode", "rescore", "store", "lists", "commit")} == {3}
+    assert {rig.meter.steps[step] for step in ("decode", "rescore", "store", "boards", "commit")} == {3}
 
 
 async def test_a_malformed_record_is_buried_and_holds_nobody(rig: Rig) -> None:
@@ -114,31 +114,31 @@ async def test_a_partition_in_trouble_waits_and_the_others_go_on(rig: Rig) -> No
 
 async def test_rows_do_not_wait_for_a_cache_that_is_away(rig: Rig) -> None:
     """They are stored and not committed; when it is back they are read again, and everything follows."""
-    rig.follows.away = True
+    rig.places.away = True
     sent = results(70)
     await rig.send(sent)
     async with rig.working() as (worker, _):
         await stored(rig, sent)
         assert rig.log.committed() == {}
         assert worker.facts().owing == PARTITIONS
-        with pytest.raises(StoreError, match="the cache is away"):
+        with pytest.raises(StoreError, match="Redis is away"):
             await worker.ping()
-        rig.follows.away = False
+        rig.places.away = False
         await rig.done()
         await worker.ping()
     await rig.holds(sent)
-    assert rig.follows.told.keys() == {result.session for result in sent}
+    assert rig.places.told.keys() == {result.session for result in sent}
 
 
 async def test_a_cache_that_comes_back_is_noticed_without_a_new_result(rig: Rig) -> None:
-    rig.follows.away = True
+    rig.places.away = True
     sent = results(3)
     async with rig.working():
         await rig.send(sent)
         await stored(rig, sent)
-        rig.follows.away = False
+        rig.places.away = False
         await rig.done()
-    assert len(rig.follows.told) == 3
+    assert len(rig.places.told) == 3
 
 
 async def test_a_follower_s_own_fault_is_its_own_loss(rig: Rig) -> None:
@@ -146,7 +146,7 @@ async def test_a_follower_s_own_fault_is_its_own_loss(rig: Rig) -> None:
     sent = results(4)
     async with rig.working():
         for fault in (RuntimeError("a bug"), StoreError("never", retriable=False)):
-            rig.follows.raises = fault
+            rig.places.raises = fault
             await rig.send(sent)
             await rig.done()
     await rig.holds(sent)
@@ -244,16 +244,16 @@ async def test_a_partition_in_trouble_is_given_up_with_the_others(rig: Rig) -> N
 
 
 async def test_debts_are_paid_by_whoever_has_the_partition_next(rig: Rig) -> None:
-    rig.follows.away = True
+    rig.places.away = True
     sent = results(40)
     await rig.send(sent)
     async with rig.working() as (worker, _):
         await stored(rig, sent)
         async with rig.working():
-            rig.follows.away = False
+            rig.places.away = False
             await rig.done()
         assert worker.facts().owing == 0
-    assert rig.follows.told.keys() == {result.session for result in sent}
+    assert rig.places.told.keys() == {result.session for result in sent}
 
 
 async def test_a_worker_that_dies_loses_nothing(rig: Rig) -> None:
