@@ -1,39 +1,22 @@
-"""What operators see: one registry, injected, its figures counted at the edge.
+"""What operators see of a gateway, counted at the edge.
 
 The hot path adds to plain integers of `Counts` (20 ns each); a scrape reads them. Everything rarer goes through
-the methods of `Metrics`, whose children for hot labels are bound once. Labels are closed vocabularies, so the number
-of series is bounded. Names stay as they are: dashboards and alarms hang on them.
+the methods of `Metrics`, whose children for hot labels are bound once.
 """
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Protocol
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    Histogram,
-    ProcessCollector,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-__all__ = ["CONTENT_TYPE", "Counts", "Metrics", "SpoolFigures"]
+from gateway.exposition import RESULT_BUCKETS, Exposition
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""Prometheus' text format."""
+__all__ = ["Counts", "Metrics", "SpoolFigures"]
 
-LAG_BUCKETS = (0.001, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
-"""Around the 3 ms that nothing on the loop may exceed and the 50 ms that a typist's tick may take."""
-RESULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
-"""Around the targets: accepted within 25 ms, stored within 50 ms, processed within 5 s (critical 10 s)."""
-WRITE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
-"""Around the target of 50 ms and the warning at 100 ms."""
 HTTP_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.15, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -124,15 +107,18 @@ class CacheFigures(Protocol):
         ...
 
 
-class Metrics:
-    """The process's figures; `scrape()` is the text that Prometheus reads."""
+class Metrics(Exposition):
+    """A gateway's figures. `rows`: whether what is confirmed stored is a row; else a worker makes it one."""
 
-    def __init__(self, *, node: str, process: str = "0", registry: CollectorRegistry | None = None) -> None:
+    def __init__(
+        self, *, node: str, process: str = "0", rows: bool = True, registry: CollectorRegistry | None = None
+    ) -> None:
+        super().__init__(registry=registry)
+        registry = self.registry
         self.counts = Counts()
-        self.registry = registry = CollectorRegistry() if registry is None else registry
         self._node = node
         self._process = process
-        self._watched: list[Callable[[], Iterable[Metric]]] = []
+        self._rows = rows
         self._closes = Counter("typegate_ws_closes", "Ended WebSockets by close code", ["code"], registry=registry)
         self._errors = Counter("typegate_errors", "`error` messages sent, by code", ["code"], registry=registry)
         self._auths = Counter("typegate_auth", "Identifications", ["kind", "outcome"], registry=registry)
@@ -155,22 +141,11 @@ class Metrics:
             registry=registry,
         )
         self._stored = Histogram(
-            "typegate_processing_seconds",
-            "From a test's finish to its result being a row of the store",
+            "typegate_stored_seconds",
+            "From a test's finish to its result being confirmed stored, by Kafka where there is one",
             buckets=RESULT_BUCKETS,
             registry=registry,
         )
-        self._writes = Histogram(
-            "typegate_db_write_seconds",
-            "Writing one batch of results to the store",
-            ["shard"],
-            buckets=WRITE_BUCKETS,
-            registry=registry,
-        )
-        self._lag = Histogram(
-            "typegate_loop_lag_seconds", "How late the event loop wakes up", buckets=LAG_BUCKETS, registry=registry
-        )
-        self._lag_now = Gauge("typegate_loop_lag_last_seconds", "The last such lag", registry=registry)
         self._http = Histogram(
             "typegate_http_seconds",
             "HTTP requests by route, method and class of status",
@@ -179,9 +154,6 @@ class Metrics:
             registry=registry,
         )
         registry.register(_Totals(self.counts))
-        # memory, CPU, open files, collector runs: under the names that every Python service has
-        ProcessCollector(registry=registry)
-        GCCollector(registry=registry)
 
     def watch(
         self,
@@ -198,15 +170,15 @@ class Metrics:
         each cache by what it keeps.
         """
         if connections is not None:
-            self._watched.append(lambda: [self._connections(connections())])
+            self.ask(lambda: [self._connections(connections())])
         if sessions is not None:
-            self._watched.append(lambda: [_gauge("typegate_sessions", "Sessions by state", "state", sessions())])
+            self.ask(lambda: [_gauge("typegate_sessions", "Sessions by state", "state", sessions())])
         if spool is not None:
-            self._watched.append(lambda: _spool(spool()))
+            self.ask(lambda: _spool(spool()))
         if edge is not None:
-            self._watched.append(lambda: _edge(edge()))
+            self.ask(lambda: _edge(edge()))
         if caches is not None:
-            self._watched.append(lambda: [_caches({name: facts() for name, facts in caches.items()})])
+            self.ask(lambda: [_caches({name: facts() for name, facts in caches.items()})])
 
     def closed(self, code: int) -> None:
         """Count a WebSocket connection that ended with this close code; codes of the client's invention as one."""
@@ -234,32 +206,15 @@ class Metrics:
         self._accepted.observe(seconds)
 
     def stored(self, seconds: float) -> None:
-        """Observe the time from a test's finish to its result being in the store."""
+        """Observe the time from a test's finish to its result being confirmed stored."""
         self._stored.observe(seconds)
-
-    def db_write(self, seconds: float, *, shard: str = "0") -> None:
-        """Observe the writing of one batch to the store; the embedded store is shard 0 of itself."""
-        self._writes.labels(shard).observe(seconds)
-
-    def lag(self, seconds: float) -> None:
-        """Observe how late the event loop woke up."""
-        self._lag.observe(seconds)
-        self._lag_now.set(seconds)
+        if self._rows:
+            self.processed(seconds)
 
     def http(self, route: str, method: str, status: int, seconds: float) -> None:
         """Observe an answered HTTP request by its route's template (a closed set) and status class."""
         method = method if method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS") else "other"
         self._http.labels(route, method, f"{status // 100}xx").observe(seconds)
-
-    async def scrape(self) -> bytes:
-        """All figures in Prometheus' text format: what is watched is asked here, the text is made in a thread."""
-        watched = [metric for ask in self._watched for metric in ask()]
-        return await asyncio.to_thread(self._render, watched)
-
-    def _render(self, watched: list[Metric]) -> bytes:
-        momentary = CollectorRegistry()
-        momentary.register(_Given(watched))
-        return generate_latest(self.registry) + generate_latest(momentary)
 
     def _connections(self, count: int) -> Metric:
         family = GaugeMetricFamily("typegate_ws_connections", "Open WebSockets", labels=["node", "process"])
@@ -280,17 +235,6 @@ class _Totals(Collector):
             family = families.setdefault(name, CounterMetricFamily(name, text, labels=list(labels)))
             family.add_metric(list(labels.values()), getattr(self._counts, attribute))
         return families.values()
-
-
-class _Given(Collector):
-    """Shows families that were made before."""
-
-    def __init__(self, metrics: list[Metric]) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Iterable[Metric]:
-        """As given."""
-        return self._metrics
 
 
 def _gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:

@@ -17,8 +17,9 @@ from gateway.api.heavy import Heavy
 from gateway.api.pages import Pages
 from gateway.api.who import Callers
 from gateway.auth import Authenticator
+from gateway.exposition import CONTENT_TYPE, Exposition
 from gateway.limits import Credits
-from gateway.metrics import CONTENT_TYPE, Metrics
+from gateway.metrics import Metrics
 from gateway.slices import Slices
 from gateway.version import version
 from persistence.cache import RecentResults
@@ -94,7 +95,7 @@ def public_app(parts: Parts, *, options: HttpOptions, origins: tuple[str, ...], 
     )
 
 
-def admin_app(metrics: Metrics, state: Health) -> FastAPI:
+def admin_app(metrics: Exposition, state: Health) -> FastAPI:
     """The ASGI application of the admin port."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     problems.install(app)
