@@ -8,7 +8,7 @@ import { announce } from "./announce.js";
 import { ApiError, replayOf, resultOf } from "./api.js";
 import { Client } from "./client.js";
 import { byId, h } from "./dom.js";
-import { fixed } from "./figures.js";
+import { fixed, percent } from "./figures.js";
 import { HistoryView } from "./history.js";
 import { keepPage } from "./keep.js";
 import { keptLogs, readLog } from "./log.js";
@@ -28,6 +28,8 @@ const CONNECT_MS = 2500;
 const PRACTICE_REPEATS = 3;
 const PRACTICE_WORDS = 60;
 
+/** Words of a new text that a screen reader says by itself; it has all of them at the field. */
+const READ_WORDS = 12;
 /** Keys of a test's last moment must not scroll its result away. */
 const TYPED_ON_MS = 1000;
 /** How often it is looked whether a log still waits to be settled. */
@@ -87,7 +89,7 @@ function onStarted(log) {
   testView.show(log);
   testView.tell("");
   saidOffline = false;
-  if (log.started.ref > 1) announce("New test");
+  if (log.started.ref > 1) announce(`New test. ${log.started.text.split(" ", READ_WORDS).join(" ")}`);
   const { title } = log.started;
   if (title) testView.note(title);
   if (!byId("test").hidden && document.activeElement === document.body) testView.focus();
@@ -174,7 +176,6 @@ function onFailed(error, log) {
   }
   const lost = log && log.n > 0 ? "This test cannot go on: " : "No test: ";
   testView.tell(`${lost}${error.message}`, { label: "New test", action: () => startTest() });
-  announce(error.message);
 }
 
 /** @param {Record<string, any>} started */
@@ -218,7 +219,6 @@ function onConnection(state, { sentence = "" }) {
     settle();
   } else if (state === "refused") {
     testView.tell(sentence, { label: "Reload", action: () => location.reload() });
-    announce(sentence);
   } else {
     if (resultView.state.dataset.state === "sent") resultView.setState("unsent");
     offlineTimer = window.setTimeout(sayOffline, testView.log?.n ? QUIET_MS : 0);
@@ -257,7 +257,7 @@ async function settle() {
       owned: (session) => client.locks.has(session),
       result: (session, result) => {
         onResult(session, result);
-        if (session !== resultView.session) testView.note(`An earlier result has come in: ${fixed(result.wpm)} wpm, ${fixed(Math.floor(result.acc))}%.`);
+        if (session !== resultView.session) testView.note(`An earlier result has come in: ${fixed(result.wpm)} wpm, ${percent(result.acc)}.`);
       },
       stored: (session, verdict) => client.onStored(session, verdict),
     });
@@ -277,7 +277,6 @@ watchSleep(() => {
   testView.wait();
   const sentence = "Your computer slept during the test, so the test has ended without a result.";
   testView.tell(sentence, { label: "New test", action: () => startTest() });
-  announce(sentence);
 });
 
 // --- views ---

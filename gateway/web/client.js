@@ -66,6 +66,7 @@ export class Client {
       url,
       token,
       listener: {
+        opened: () => this.onOpened(),
         ready: (ready, hello) => this.onReady(ready, hello),
         message: (message) => this.onMessage(message),
         lost: (retryMs) => this.onLost(retryMs),
@@ -103,7 +104,7 @@ export class Client {
     if (!release) return null; // a copy of the tab has it
     this.locks.set(log.session, release);
     this.log = log;
-    if (this.online) this.resume();
+    if (this.connection.isOpen) this.resume();
     return log;
   }
 
@@ -172,7 +173,7 @@ export class Client {
 
   ask() {
     clearTimeout(this.retryTimer);
-    if (this.wanted && this.online) this.connection.send({ t: "start", ref: ++this.ref, ...this.wanted });
+    if (this.wanted && this.connection.isOpen) this.connection.send({ t: "start", ref: ++this.ref, ...this.wanted });
   }
 
   resume() {
@@ -203,14 +204,18 @@ export class Client {
 
   // --- what the server says ---
 
+  /** Asks at once for what the page waits for. */
+  onOpened() {
+    if (this.log && !this.isSettled(this.log)) this.resume();
+    else this.ask();
+  }
+
   /** @param {Record<string, any>} ready @param {Record<string, any>} hello */
   onReady(ready, hello) {
     this.user = ready.user;
     this.limits = hello.limits ?? {};
     if (ready.token) keepToken(ready.token);
     this.listener.connection("online", {});
-    if (this.log && !this.isSettled(this.log)) this.resume();
-    else this.ask();
   }
 
   /** Whether its end is known to the server. @param {TestLog} log */

@@ -30,6 +30,7 @@ export function backOff(attempt, random = Math.random) {
 
 /**
  * @typedef {object} Listener
+ * @property {() => void} opened `auth` is on its way; what is sent now comes right after it, a round trip before `ready`
  * @property {(ready: Record<string, any>, hello: Record<string, any>) => void} ready
  * @property {(message: Record<string, any>) => void} message
  * @property {(retryMs: number) => void} lost the connection is gone; the next attempt comes by itself
@@ -82,7 +83,10 @@ export class Connection {
     const socket = new WebSocket(this.url, "typegate.v1.json");
     this.socket = socket;
     this.timers.deadline = window.setTimeout(() => this.dropped(socket, 0), HANDSHAKE_MS);
-    socket.onopen = () => this.send({ t: "auth", ...this.identity() });
+    socket.onopen = () => {
+      this.send({ t: "auth", ...this.identity() });
+      this.listener.opened();
+    };
     socket.onmessage = (event) => this.received(socket, event.data);
     socket.onclose = (event) => this.dropped(socket, event.code);
   }
@@ -96,10 +100,14 @@ export class Connection {
     document.removeEventListener("visibilitychange", this.wake);
   }
 
+  get isOpen() {
+    return this.socket?.readyState === WebSocket.OPEN;
+  }
+
   /** Sends a message where there is a connection; false where there is none. @param {Record<string, unknown>} message */
   send(message) {
-    if (this.socket?.readyState !== WebSocket.OPEN) return false;
-    this.socket.send(JSON.stringify(message));
+    if (!this.isOpen) return false;
+    /** @type {WebSocket} */ (this.socket).send(JSON.stringify(message));
     this.sentAt = performance.now();
     return true;
   }

@@ -12,6 +12,11 @@ export function fixed(x, digits = 0) {
   return Number(x ?? 0).toFixed(digits);
 }
 
+/** Never more than it is: 99.96 % are not yet 100. @param {number} x @param {number} digits */
+export function percent(x, digits = 0) {
+  return `${fixed(Math.floor(Number(x ?? 0) * 10 ** digits + 1e-9) / 10 ** digits, digits)}%`;
+}
+
 /** @param {number} ms */
 export function seconds(ms) {
   const s = Math.round(ms / 100) / 10;
@@ -26,6 +31,12 @@ export function testName(result) {
   return [name, ...also].join(", ");
 }
 
+/** What a result may be compared with: others of the same mode, length and language. @param {Record<string, any>} result */
+export function kindOf({ mode, seconds: limit, count, language }) {
+  const length = mode === "time" ? ` ${limit}` : mode === "words" ? ` ${count}` : "";
+  return `${mode === "text" ? "own text" : mode}${length}${language && language !== "en" ? `, ${language}` : ""}`;
+}
+
 /** @type {Record<string, {name: string, means: string, text: (r: Record<string, any>) => string}>} */
 export const FIGURES = {
   wpm: {
@@ -36,7 +47,7 @@ export const FIGURES = {
   acc: {
     name: "accuracy",
     means: "Correct characters among all that you typed. A mistake counts here also when you mended it.",
-    text: (r) => `${fixed(Math.floor(r.acc ?? 0), 0)}%`,
+    text: (r) => percent(r.acc),
   },
   raw: {
     name: "raw wpm",

@@ -6,7 +6,7 @@
 
 import { ApiError, ownResults } from "./api.js";
 import { h } from "./dom.js";
-import { doubt, fixed, seconds, testName } from "./figures.js";
+import { doubt, fixed, kindOf, percent, seconds, testName } from "./figures.js";
 import { Plot } from "./plot.js";
 import { roundTo2 } from "./scoring.js";
 
@@ -21,6 +21,8 @@ export class HistoryView {
     root.replaceChildren(this.heading, this.body);
     /** @type {Record<string, any>[]} newest first */
     this.results = [];
+    /** Of which kind those are that show; "" all. */
+    this.kind = "";
     /** @type {string | null} */
     this.cursor = null;
     this.shown = 0;
@@ -63,32 +65,52 @@ export class HistoryView {
       return;
     }
     const more = h("button", { type: "button", onclick: () => this.load(turn) }, "Older results");
+    const shown = this.kind ? this.results.filter((result) => kindOf(result) === this.kind) : this.results;
     this.body.replaceChildren(
-      this.totals(),
-      this.results.length > 1 ? this.plot().element : "",
-      this.table(),
+      this.choice(turn),
+      this.totals(shown),
+      shown.length > 1 ? this.plot(shown).element : "",
+      this.table(shown),
       this.cursor ? h("p", { class: "ends" }, more) : "",
     );
   }
 
-  totals() {
-    const sound = this.results.filter(({ verdict }) => verdict !== "void");
-    const counted = sound.length ? sound : this.results;
+  /** Which kinds of test there are, to look at one alone. @param {number} turn */
+  choice(turn) {
+    const kinds = [...new Set(this.results.map(kindOf))].sort(new Intl.Collator(undefined, { numeric: true }).compare);
+    if (kinds.length < 2) return "";
+    if (!kinds.includes(this.kind)) this.kind = "";
+    const select = /** @type {HTMLSelectElement} */ (
+      h("select", { id: "history-kind" }, h("option", { value: "" }, "all tests"), ...kinds.map((kind) => h("option", { value: kind, selected: kind === this.kind }, kind)))
+    );
+    select.addEventListener("change", () => {
+      this.kind = select.value;
+      this.draw(turn);
+      document.getElementById("history-kind")?.focus();
+    });
+    return h("p", { class: "choice" }, h("label", { for: "history-kind" }, "Show"), " ", select);
+  }
+
+  /** @param {Record<string, any>[]} results */
+  totals(results) {
+    const sound = results.filter(({ verdict }) => verdict !== "void");
+    const counted = sound.length ? sound : results;
     const recent = counted.slice(0, MEAN_OF);
     const mean = (/** @type {"wpm" | "acc"} */ key) => (recent.length ? recent.reduce((sum, r) => sum + r[key], 0) / recent.length : 0);
-    const all = this.results.reduce((sum, { duration_ms: ms }) => sum + ms, 0);
+    const all = results.reduce((sum, { duration_ms: ms }) => sum + ms, 0);
     const facts = [
-      [this.cursor ? "tests shown" : "tests", String(this.results.length)],
+      [this.cursor ? "tests shown" : "tests", String(results.length)],
       ["best wpm", fixed(Math.max(0, ...counted.map(({ wpm }) => wpm)), 0)],
       [`wpm, last ${recent.length}`, fixed(mean("wpm"), 0)],
-      [`accuracy, last ${recent.length}`, `${fixed(mean("acc"), 0)}%`],
+      [`accuracy, last ${recent.length}`, percent(mean("acc"))],
       ["time typed", seconds(all)],
     ];
     return h("dl", { class: "small totals" }, ...facts.map(([name, value]) => h("div", { class: "figure-box" }, h("dt", {}, name), h("dd", {}, value))));
   }
 
-  plot() {
-    const old = [...this.results].reverse();
+  /** @param {Record<string, any>[]} results */
+  plot(results) {
+    const old = [...results].reverse();
     const means = old.map((_, i) => {
       const window = old.slice(Math.max(0, i + 1 - MEAN_OF), i + 1);
       return roundTo2(window.reduce((sum, { wpm }) => sum + wpm, 0) / window.length);
@@ -106,9 +128,10 @@ export class HistoryView {
     });
   }
 
-  table() {
+  /** @param {Record<string, any>[]} results */
+  table(results) {
     const names = ["when", "wpm", "raw", "accuracy", "consistency", "test", "time"];
-    const rows = this.results.map((result) => {
+    const rows = results.map((result) => {
       const when = new Date(result.created_at);
       return h(
         "tr",
@@ -116,7 +139,7 @@ export class HistoryView {
         h("th", { scope: "row" }, h("a", { href: `#/result/${result.session}` }, h("time", { datetime: when.toISOString() }, shortDate(when)))),
         h("td", { class: "main" }, fixed(result.wpm, 1)),
         h("td", {}, fixed(result.raw, 1)),
-        h("td", {}, `${fixed(result.acc, 1)}%`),
+        h("td", {}, percent(result.acc, 1)),
         h("td", {}, `${fixed(result.consistency, 0)}%`),
         h("td", { class: "what" }, testName(result), result.language && result.language !== "en" ? `, ${result.language}` : "", doubt(result) ? ` · ${doubt(result)}` : ""),
         h("td", {}, seconds(result.duration_ms)),

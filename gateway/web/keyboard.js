@@ -22,6 +22,9 @@ const ROWS = [
     return { code, key };
   }),
 );
+/** Shares of wrong presses at which a key's colour changes. */
+const LOW = 0.05;
+const MID = 0.15;
 /** Characters a US keyboard gives with Shift, by the key that gives them. */
 const SHIFTED = new Map(Array.from('~!@#$%^&*()_+{}|:"<>?', (c, i) => [c, "`1234567890-=[]\\;',./"[i]]));
 
@@ -95,15 +98,29 @@ export function keyboardPicture(figures, learned) {
     "div",
     { class: "keys" },
     board,
+    legend(),
     chips.length ? h("div", { class: "row others", "aria-hidden": "true" }, ...chips) : null,
     keyTable(figures),
+  );
+}
+
+/** What the colours say. */
+function legend() {
+  const entry = (/** @type {string} */ heat, /** @type {string} */ text) => h("span", {}, h("i", { class: "cap", "data-heat": heat }), text);
+  return h(
+    "p",
+    { class: "heats quiet", "aria-hidden": "true" },
+    entry("good", "no errors"),
+    entry("low", `under ${100 * LOW} %`),
+    entry("mid", `under ${100 * MID} %`),
+    entry("high", "more"),
   );
 }
 
 /** @param {string} label @param {{presses: number, errors: number} | undefined} entry @param {string} [className] */
 function keyCap(label, entry, className = "") {
   const rate = entry?.presses ? entry.errors / entry.presses : 0;
-  const heat = !entry ? "none" : rate === 0 ? "good" : rate < 0.05 ? "low" : rate < 0.15 ? "mid" : "high";
+  const heat = !entry ? "none" : rate === 0 ? "good" : rate < LOW ? "low" : rate < MID ? "mid" : "high";
   const title = entry ? `${label}: ${entry.errors} of ${entry.presses} wrong` : label;
   return h("span", { class: `cap ${className}`.trim(), "data-heat": heat, title }, label, entry?.errors ? h("small", {}, entry.errors) : null);
 }

@@ -17,6 +17,7 @@ const MARGIN = { top: 14, right: 40, bottom: 34, left: 44 };
  * @property {string[]} xTexts one for each point, as a table and the reading line say it
  * @property {number[]} xs
  * @property {{name: string, values: (number | null)[], className: string}[]} lines share the left axis
+ * @property {{name: string, values: (number | null)[]}[]} [others] what only the table says
  * @property {string} yName
  * @property {{name: string, values: number[]}} [errors] counts on the right axis, marked where above 0
  */
@@ -55,8 +56,8 @@ export class Plot {
   }
 
   table() {
-    const { xName, xTexts, lines, errors, title } = this.data;
-    const columns = [...lines, ...(errors ? [errors] : [])];
+    const { xName, xTexts, lines, others = [], errors, title } = this.data;
+    const columns = [...lines, ...others, ...(errors ? [errors] : [])];
     const head = h("tr", {}, h("th", { scope: "col" }, xName), ...columns.map(({ name }) => h("th", { scope: "col" }, name)));
     const rows = xTexts.map((text, i) => h("tr", {}, h("th", { scope: "row" }, text), ...columns.map(({ values }) => h("td", {}, values[i] ?? "–"))));
     return h(
@@ -176,7 +177,7 @@ export function ticks(most, count) {
 
 /** The plot of one result. @param {Record<string, any>} result */
 export function speedPlot(result) {
-  const { wpm, raw, err } = result.series;
+  const { wpm, raw, burst, err } = result.series;
   const whole = wpm.map((/** @type {number} */ _, /** @type {number} */ i) => i + 1);
   // An untimed test may end within a second: its last point stands where the test ended.
   const xs = [...whole];
@@ -189,9 +190,10 @@ export function speedPlot(result) {
     xs,
     yName: "words per minute",
     lines: [
-      { name: "raw", values: raw, className: "raw" },
-      { name: "wpm", values: wpm, className: "wpm" },
+      { name: "each second", values: burst, className: "raw" },
+      { name: "wpm so far", values: wpm, className: "wpm" },
     ],
+    others: [{ name: "raw so far", values: raw }],
     errors: { name: "errors", values: err },
   });
 }

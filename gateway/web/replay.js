@@ -5,7 +5,7 @@
  */
 
 import { h, say } from "./dom.js";
-import { seconds } from "./figures.js";
+import { percent, seconds } from "./figures.js";
 import { Scorer } from "./scoring.js";
 import { TextView } from "./text-view.js";
 
@@ -116,6 +116,6 @@ export class Replay {
     this.seek.value = String(Math.max(0, ms));
     this.seek.setAttribute("aria-valuetext", `${seconds(ms)} of ${seconds(this.endMs)}`);
     const { wpm, acc } = this.scorer.figures();
-    say(this.clock, `${(Math.max(0, ms) / 1000).toFixed(1)} s · ${Math.round(wpm)} wpm · ${Math.floor(acc)}%`);
+    say(this.clock, `${(Math.max(0, ms) / 1000).toFixed(1)} s · ${Math.round(wpm)} wpm · ${percent(acc)}`);
   }
 }

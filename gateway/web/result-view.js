@@ -6,7 +6,7 @@
 
 import { announce } from "./announce.js";
 import { h, say } from "./dom.js";
-import { figure, fixed, testName, verdict } from "./figures.js";
+import { figure, fixed, percent, testName, verdict } from "./figures.js";
 import { keyboardPicture, keyFigures } from "./keyboard.js";
 import { letters } from "./passage.js";
 import { speedPlot } from "./plot.js";
@@ -38,7 +38,7 @@ export class ResultView {
     /** @type {HTMLElement | null} */
     this.next = null;
     this.heading = h("h1", { tabindex: -1, class: "unseen" }, "Result");
-    this.state = h("p", { class: "state", role: "status" });
+    this.state = h("p", { class: "state" });
     this.figures = h("div", { class: "summary" });
     /** @type {Replay | null} */
     this.replay = null;
@@ -70,7 +70,7 @@ export class ResultView {
       if (!scorer.zen) panels.push(panel("Errors by key", keyboardPicture(keyFigures(scorer.words, options, events), settings.layout[started.language] ?? {})));
     }
     this.root.replaceChildren(this.heading, this.figures, h("div", { class: "after" }, this.state, actions), keysHelp(), ...panels);
-    this.setState(state);
+    this.showState(state);
     if (fresh) {
       this.heading.focus({ preventScroll: true });
       scrollTo(0, 0);
@@ -101,8 +101,14 @@ export class ResultView {
     if (said) (judged.verdict === "ok" ? this.figures.querySelector(".what") : this.figures)?.append(said);
   }
 
-  /** @param {State} state */
+  /** How far it has come by now; what lasts is also said aloud. @param {State} state */
   setState(state) {
+    if (state === "stored" || state === "unsent") announce(STATES[state]);
+    this.showState(state);
+  }
+
+  /** @param {State} state */
+  showState(state) {
     this.state.dataset.state = state;
     say(this.state, STATES[state]);
   }
@@ -111,11 +117,12 @@ export class ResultView {
   fail(why) {
     this.state.dataset.state = "failed";
     say(this.state, `Not saved: ${why}`);
+    announce(`Not saved: ${why}`);
   }
 
   /** What a screen reader hears at the end. @param {Record<string, any>} result */
   announce(result) {
-    announce(`Test finished: ${fixed(result.wpm)} words per minute, ${fixed(Math.floor(result.acc))} per cent accuracy.`);
+    announce(`Test finished: ${fixed(result.wpm)} words per minute, ${percent(result.acc).slice(0, -1)} per cent accuracy.`);
   }
 }
 

@@ -79,6 +79,11 @@ export function change(changes) {
 export function show() {
   const { dataset } = document.documentElement;
   for (const name of SHOWN) dataset[name] = String(settings[/** @type {keyof Settings} */ (name)]);
+  // The browser's own bars take the page's colour, also where it is not the system's.
+  for (const meta of document.querySelectorAll("meta[name=theme-color]")) {
+    const scheme = settings.theme === "auto" ? meta.getAttribute("data-scheme") : settings.theme;
+    meta.setAttribute("content", scheme === "dark" ? "#191a1d" : "#faf9f6");
+  }
 }
 
 /**

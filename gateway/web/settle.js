@@ -79,10 +79,11 @@ function settleOne(session, { url, token, result, stored }) {
       url,
       token,
       listener: {
-        ready: () => {
+        opened: () => {
           const { mode, text, ticket } = log.started;
           connection.send({ t: "resume", session, ticket, n: log.n, ...(log.receipt ? { receipt: log.receipt } : {}), ...(mode === "text" ? { text } : {}) });
         },
+        ready: () => {},
         message: onMessage,
         lost: () => done(false),
         refused: () => done(false),

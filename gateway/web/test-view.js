@@ -77,6 +77,8 @@ export class TestView {
     this.overlay.addEventListener("mousedown", (event) => this.takeFocus(event));
     this.overlay.addEventListener("click", () => this.focus());
     byId("restart").addEventListener("click", () => this.actions.again());
+    byId("finish").addEventListener("mousedown", (event) => event.preventDefault()); // the field keeps the focus
+    byId("finish").addEventListener("click", () => this.endHere());
     document.addEventListener("keydown", (event) => this.onPageKey(event));
     let still = 0;
     document.addEventListener("mousemove", (event) => {
@@ -100,7 +102,8 @@ export class TestView {
     this.view.show(this.scorer, log.started);
     this.area.classList.remove("waiting");
     const zen = log.started.mode === "zen";
-    const { text = "" } = log.started;
+    const { text = "", direction = "ltr" } = log.started;
+    byId("live").dir = direction;
     byId("passage").lang = this.field.lang;
     say(byId("passage"), zen ? "Write what you like." : text.split(" ", READ_WORDS).join(" "));
     document.documentElement.dataset.test = log.started.seconds ? "time" : log.started.mode;

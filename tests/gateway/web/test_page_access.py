@@ -160,6 +160,32 @@ async def test_a_screen_reader_is_told_what_matters(visit: Visit) -> None:
     assert re.search(r"\d+ words per minute, 100 per cent accuracy", said)
 
 
+async def test_a_screen_reader_is_not_talked_over(visit: Visit) -> None:
+    """Of a whole test it hears the new text's first words, the end, and "Saved"; figures and progress stay silent."""
+    listen = """
+    window.said = [];
+    addEventListener("DOMContentLoaded", () => {
+      const listener = new MutationObserver((changes) => {
+        for (const { target } of changes) {
+          const live = (target.parentElement ?? target).closest("[role=status], [aria-live]");
+          if (live?.textContent.trim()) window.said.push(live.textContent);
+        }
+      });
+      listener.observe(document.body, { childList: true, characterData: true, subtree: true });
+    });
+    """
+    visitor = await visit(settings=TEXT, script=listen)
+    await visitor.page.keyboard.press("Tab")
+    await visitor.page.wait_for_selector("#announcer:has-text('New test')", state="attached")
+    await visitor.ready()
+    await visitor.type("one two three four", delay_ms=60)
+    await visitor.page.wait_for_selector("#announcer:has-text('Saved')", state="attached")
+    first, second, *rest = await visitor.page.evaluate("window.said")
+    assert first == "New test. one two three four"
+    assert second.startswith("Test finished: ")
+    assert rest == ["Saved"]
+
+
 async def test_nothing_moves_by_itself(visit: Visit) -> None:
     """Cumulative layout shift below 0.01 from the first paint through a test to its result and "Saved"."""
     for options in ({}, {"viewport": {"width": 390, "height": 844}}):

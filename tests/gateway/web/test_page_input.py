@@ -208,6 +208,18 @@ async def test_characters_that_no_text_has_are_not_sent(visit: Visit) -> None:
     assert keys(visitor) == ["a", "b"]
 
 
+async def test_korean_words_are_not_parted_at_a_lines_end(visit: Visit) -> None:
+    visitor = await visit(settings={"mode": "words", "count": 50, "language": "ko"})
+    lines = await visitor.page.evaluate(
+        """[...document.querySelectorAll(".flow .w")].map((word) => {
+          const range = new Range();
+          range.selectNodeContents(word.firstChild);
+          return range.getClientRects().length;
+        })"""
+    )
+    assert set(lines) == {1}
+
+
 @pytest.mark.parametrize(
     ("language", "text", "start"),
     [("ar", "هذا كتاب", "right"), ("hi", "क्षमा करें", "left"), ("ko", "한국 말", "left"), ("en", "今天 好", "left")],

@@ -42,14 +42,14 @@ async def test_the_plot_is_read_by_arrow_keys_and_as_a_table(visit: Visit) -> No
     await visitor.page.focus(".summary .board")
     await visitor.page.keyboard.press("ArrowRight")
     reading = await visitor.page.inner_text(".summary .reading")
-    assert f"wpm {result['series']['wpm'][0]}" in reading
+    assert f"each second {result['series']['burst'][0]}, wpm so far {result['series']['wpm'][0]}" in reading
     await visitor.page.keyboard.press("End")
     assert f"errors {result['series']['err'][-1]}" in await visitor.page.inner_text(".summary .reading")
     await visitor.page.click(".summary .as-table summary")
     rows = visitor.page.locator(".summary .as-table tbody tr")
     assert await rows.count() == len(result["series"]["wpm"])
     first = await rows.nth(0).inner_text()
-    assert first.split() == ["1", *(str(result["series"][name][0]) for name in ("raw", "wpm", "err"))]
+    assert first.split() == ["1", *(str(result["series"][name][0]) for name in ("burst", "wpm", "raw", "err"))]
 
 
 async def test_errors_show_on_the_keyboard_and_in_its_table(visit: Visit) -> None:
@@ -121,6 +121,28 @@ async def test_history_lists_results_and_opens_an_old_one(visit: Visit) -> None:
     await visitor.page.reload()
     await visitor.page.wait_for_selector("#result:not([hidden]) .replay")
     assert await visitor.figure("wpm") == f"{oldest['wpm']:.0f}"
+
+
+async def test_history_shows_one_kind_of_test_alone(visit: Visit) -> None:
+    """Figures, plot and table are of what is chosen."""
+    visitor = await finished(visit)
+    await visitor.page.click("#nav-test")
+    await visitor.page.check("input[name=mode][value=words]")
+    await visitor.page.check("input[name=count][value='10']")
+    await visitor.until(lambda: visitor.got("started")[-1].get("count") == 10)
+    await visitor.ready()
+    await visitor.type(await visitor.typed_text())
+    await visitor.state("stored")
+    await visitor.page.click("#nav-history")
+    rows = visitor.page.locator(".results tbody tr")
+    await visitor.page.wait_for_selector(".results tbody tr")
+    assert await rows.count() == 2
+    await visitor.page.select_option("#history-kind", "words 10")
+    kinds = [text.split(" ·")[0] for text in await visitor.page.locator(".results td.what").all_inner_texts()]
+    assert kinds == ["words 10"]
+    assert await visitor.page.inner_text(".totals .figure-box:first-child dd") == "1"
+    await visitor.page.select_option("#history-kind", "")
+    assert await rows.count() == 2
 
 
 async def test_history_of_a_newcomer_is_empty_and_says_so(visit: Visit) -> None:

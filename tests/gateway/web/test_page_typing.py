@@ -147,6 +147,14 @@ async def test_restart_brings_a_new_text_in_the_same_connection(visit: Visit, re
     assert ways == ["start", "abort", "start"]  # given up even if the next start should be refused
 
 
+async def test_a_test_is_asked_for_before_the_answer_to_who_is_there(visit: Visit) -> None:
+    """`auth` and `start` go out together, so that the text comes a round trip sooner."""
+    visitor = await visit(settings=TEN)
+    ways = [(frame["way"], frame["t"]) for frame in visitor.frames]
+    assert ways.index((">", "start")) == ways.index((">", "auth")) + 1
+    assert ways.index((">", "start")) < ways.index(("<", "ready"))
+
+
 async def test_a_start_that_must_wait_is_asked_again_and_says_why(visit: Visit) -> None:
     """A server that takes no new tests for the moment: the page tells it in its own words, and tries by itself."""
     refusing = """
@@ -195,6 +203,18 @@ async def test_zen_takes_what_is_written_and_ends_with_shift_enter(visit: Visit)
     await visitor.page.keyboard.press("Shift+Enter")
     await visitor.state("stored")
     assert visitor.got("result")[0]["chars"] == [14, 0, 0, 0]
+
+
+async def test_zen_is_finished_by_a_tap_where_there_is_no_shift_and_enter(visit: Visit) -> None:
+    """On a phone the button that ends it shows with the first key, and moves nothing."""
+    visitor = await visit(
+        settings={"mode": "zen"}, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True
+    )
+    assert await visitor.page.is_hidden("#finish")
+    await visitor.type("free")
+    await visitor.page.tap("#finish")
+    await visitor.state("stored")
+    assert visitor.got("result")[0]["chars"] == [4, 0, 0, 0]
 
 
 async def test_own_text_can_be_given_up_and_is_scored_as_it_stands(visit: Visit) -> None:
