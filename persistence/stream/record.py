@@ -1,6 +1,7 @@
 """A result as a record of the stream: what every gateway writes and every worker reads, whatever their builds.
 
-    key      the user's id in decimal digits: one user's results lie in one partition, in order
+    place    by the user's bucket: one user's results lie in one partition, in order, and neighbours lie together
+    key      the user's id in decimal digits
     headers  schema   version of the value's form, in digits
              trace    the session's id in hexadecimal: a valid W3C trace id, and what every log line about it bears
              attempt  1, and one more each time that the record is put back from the dead letters
@@ -25,9 +26,10 @@ from typing import Any, Final
 import msgpack
 
 from persistence.kafka.lot import Outgoing
+from session.identity import BUCKETS, bucket_of_user
 from session.result import Damaged, Result
 
-__all__ = ["SCHEMA", "Malformed", "NewerSchema", "attempt_of", "decode", "encode", "key_of"]
+__all__ = ["SCHEMA", "Malformed", "NewerSchema", "attempt_of", "decode", "encode", "key_of", "partition_of"]
 
 SCHEMA: Final = 1
 """The version that is written, and the newest that is read; `Result.pack` writes it first."""
@@ -47,6 +49,15 @@ class NewerSchema(Exception):
 def key_of(user: int) -> bytes:
     """The key of a user's records."""
     return b"%d" % user
+
+
+def partition_of(user: int, partitions: int) -> int:
+    """The partition of a user's records, of so many.
+
+    Buckets are dealt out in ranges, as they are to the store's shards: so what a worker takes from neighbouring
+    partitions goes to one shard in one transaction, and a shard that is away holds up its own partitions and no others.
+    """
+    return bucket_of_user(user) * partitions // BUCKETS
 
 
 def encode(result: Result, *, node: str, timestamp_ms: int, attempt: int = 1) -> Outgoing:

@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persistence.kafka.lot import Outgoing
-from persistence.stream.record import SCHEMA, Malformed, NewerSchema, attempt_of, decode, encode, key_of
+from persistence.stream.record import (
+    SCHEMA,
+    Malformed,
+    NewerSchema,
+    attempt_of,
+    decode,
+    encode,
+    key_of,
+    partition_of,
+)
+from session.identity import bucket_of_user
 from session.result import Result
 from tests.persistence.samples import sample
 
@@ -123,3 +133,18 @@ def test_whatever_bytes_come_it_is_one_of_the_two_errors(value: bytes, headers: 
 
 def test_the_key_of_a_guest_is_negative() -> None:
     assert key_of(-5) == b"-5"
+
+
+@given(user=st.integers(-(2**53) + 1, 2**53 - 1), partitions=st.integers(1, 5000))
+def test_a_user_s_partition_is_of_those_that_there_are(user: int, partitions: int) -> None:
+    assert 0 <= partition_of(user, partitions) < partitions
+
+
+def test_partitions_are_ranges_of_buckets() -> None:
+    """Every partition has its share, and neighbouring buckets lie together."""
+    found = {bucket_of_user(user): partition_of(user, 100) for user in range(1, 60_000)}
+    assert len(found) == 4096
+    in_order = [found[bucket] for bucket in sorted(found)]
+    assert in_order == sorted(in_order)
+    shares = [in_order.count(partition) for partition in range(100)]
+    assert (min(shares), max(shares)) == (40, 41)
