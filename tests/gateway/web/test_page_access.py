@@ -167,7 +167,8 @@ async def test_a_screen_reader_is_not_talked_over(visit: Visit) -> None:
     addEventListener("DOMContentLoaded", () => {
       const listener = new MutationObserver((changes) => {
         for (const { target } of changes) {
-          const live = (target.parentElement ?? target).closest("[role=status], [aria-live]");
+          const at = target instanceof Element ? target : target.parentElement;
+          const live = at.closest("[role=status], [aria-live]");
           if (live?.textContent.trim()) window.said.push(live.textContent);
         }
       });
