@@ -30,7 +30,8 @@ from gateway.chance import Chance
 from gateway.codec import CODECS
 from gateway.connection import Connection
 from gateway.edge import Edge
-from gateway.handshake import Refusal, Request
+from gateway.handshake import Refusal
+from gateway.heads import Request
 from gateway.hub import Hub
 from gateway.jwks import Unreadable
 from gateway.metrics import Metrics, SpoolFigures

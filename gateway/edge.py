@@ -25,7 +25,8 @@ from uvicorn.server import ServerState
 from config.edge import EdgeOptions
 from gateway.addresses import Proxies
 from gateway.deadlines import Deadlines, Limit
-from gateway.handshake import Accepted, Handshake, Refusal, Request, parse_request
+from gateway.handshake import Handshake, Refusal
+from gateway.heads import Heads, Request
 from gateway.http import HttpConnection
 from gateway.limits import Door
 from gateway.wire import BufferedWire, Peer, WebSocketWire, Wires
@@ -71,6 +72,7 @@ class Edge:
         self.tally = Tally()
         self.draining = False
         self.proxies = Proxies(options.trusted_proxies)
+        self.parser = Heads(options.path)
         self.handshake = Handshake(origins=options.origins, subprotocols=subprotocols)
         self.door = Door(limit=options.pending_per_address)
         self.uvicorn_state = ServerState()
@@ -214,20 +216,22 @@ class Edge:
         the wire's from here on, and the caller's still where the request is refused.
         """
         request.address = self.proxies.client(address, request.headers.get("x-forwarded-for"))
-        answer = self._answer(request)
-        if isinstance(answer, Accepted):
-            request.subprotocol = answer.subprotocol
+        if request.path == self.options.path:
+            answer = self.handshake.answer(request)
+        else:
+            answer = Refusal(404, f"There is no WebSocket here; it is at {self.options.path}.")
+        if isinstance(answer, bytes):
             place = key if key is not None else self.door.enter(request.address)
             if place is None:
                 return self.crowded()
             peer = self._make_peer(request)
             if not isinstance(peer, Refusal):
                 wire = self._wire_class(
-                    self.wires, peer, subprotocol=answer.subprotocol, peer_address=request.address, door_key=place
+                    self.wires, peer, subprotocol=request.subprotocol, peer_address=request.address, door_key=place
                 )
                 transport.set_protocol(wire)
                 self.tally.websockets += 1
-                wire.begin(transport, answer.response, received)
+                wire.begin(transport, answer, received)
                 return None
             if key is None:
                 self.door.leave(place)
@@ -250,11 +254,6 @@ class Edge:
             self._without.set()
 
     # The rest.
-
-    def _answer(self, request: Request) -> Accepted | Refusal:
-        if request.path != self.options.path:
-            return Refusal(404, f"There is no WebSocket here; it is at {self.options.path}.")
-        return self.handshake.answer(request)
 
     def _make_peer(self, request: Request) -> Peer | Refusal:
         try:
@@ -319,15 +318,17 @@ class FirstRequest(asyncio.Protocol):
         target = data.find(b" ", 0, 16) + 1  # the longest registered method has 14 letters
         after = target + len(edge.target)
         if data.startswith(edge.target, target) and data[after : after + 1] in (b" ", b"?"):
-            request = parse_request(data[:end])
-            if isinstance(request, Request):
-                refusal = edge.upgrade(transport, request, data[end:], address=self._address, key=self._key)
-                if refusal is None:
-                    self._key = None
-                    self._leave()
-                else:
-                    self._refuse(refusal)
+            request = edge.parser.parse(data[:end])
+            if request is None:
+                self._refuse(Refusal(400, "This is no HTTP request."))
                 return
+            refusal = edge.upgrade(transport, request, data[end:], address=self._address, key=self._key)
+            if refusal is None:
+                self._key = None  # the wire's now
+                self._leave()
+            else:
+                self._refuse(refusal)
+            return
         http = HttpConnection(edge)
         transport.set_protocol(http)
         http.connection_made(transport)
@@ -337,6 +338,8 @@ class FirstRequest(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection ended before it became anything."""
         self._leave()
+        self._edge.wires.closing.stop(self)
+        self._edge.gone()
 
     def overdue(self) -> None:
         """The head does not come, or the refusal is not read."""
@@ -359,11 +362,9 @@ class FirstRequest(asyncio.Protocol):
         edge = self._edge
         edge.opening.discard(self)
         edge.heads.stop(self)
-        edge.wires.closing.stop(self)
         if self._key is not None:
             edge.door.leave(self._key)
             self._key = None
-        edge.gone()
 
 
 def _open_files() -> int:

@@ -8,31 +8,14 @@ from dataclasses import dataclass
 from hashlib import sha1
 from http import HTTPStatus
 
-import httptools
+from gateway.heads import Request
 
-__all__ = ["Accepted", "Handshake", "Refusal", "Request", "parse_request"]
+__all__ = ["Handshake", "Refusal"]
 
+_SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
+_SHA1 = sha1(usedforsecurity=False)  # copied for each key: making one anew takes twice as long
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
-
-
-@dataclass(slots=True)
-class Request:
-    """What a WebSocket client asked for when it connected, as a peer factory gets it."""
-
-    method: str
-    path: str
-    """Without query, as it was sent (not percent-decoded)."""
-    query: str
-    """Without the question mark; empty where there is none."""
-    version: str
-    """`1.1`."""
-    headers: dict[str, str]
-    """Names in lower case; a name sent several times has its values joined by `, `."""
-    subprotocol: str | None = None
-    """The subprotocol agreed on."""
-    address: str = ""
-    """The client's address, behind trusted proxies the one they tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +40,6 @@ class Refusal:
         return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-@dataclass(slots=True)
-class Accepted:
-    """The handshake is good."""
-
-    subprotocol: str | None
-    response: bytes
-    """The 101 response."""
-
-
 class Handshake:
     """Answers upgrade requests by one set of rules.
 
@@ -76,7 +50,9 @@ class Handshake:
     __slots__ = ("_any_origin", "_origins", "_same_origin", "_subprotocols", "_wild_origins")
 
     def __init__(self, *, origins: tuple[str, ...], subprotocols: tuple[str, ...]) -> None:
-        self._subprotocols = subprotocols
+        self._subprotocols = {
+            subprotocol: f"\r\nSec-WebSocket-Protocol: {subprotocol}\r\n\r\n".encode() for subprotocol in subprotocols
+        }
         self._any_origin = "*" in origins
         self._same_origin = "same-origin" in origins
         self._origins = frozenset(origin.lower() for origin in origins if "*" not in origin)
@@ -85,8 +61,11 @@ class Handshake:
         )
         self._wild_origins = [re.compile(pattern) for pattern in wild]
 
-    def answer(self, request: Request) -> Accepted | Refusal:
-        """Whether `request` may become a WebSocket, by the order of RFC 6455 4.2.1 and 4.2.2."""
+    def answer(self, request: Request) -> bytes | Refusal:
+        """The 101 response where `request` may become a WebSocket, by the order of RFC 6455 4.2.1 and 4.2.2.
+
+        Its `subprotocol` is the one agreed on then.
+        """
         headers = request.headers
         if request.method != "GET":
             return Refusal(405, "A WebSocket is opened by GET.", (("Allow", "GET"),))
@@ -95,8 +74,9 @@ class Handshake:
         host = headers.get("host")
         if not host or "," in host:
             return Refusal(400, "The request needs exactly one Host header.")
-        if _tokens(headers.get("upgrade", "")) != ["websocket"] or "upgrade" not in _tokens(
-            headers.get("connection", "")
+        upgrade, connection = headers.get("upgrade", ""), headers.get("connection", "")
+        if (upgrade != "websocket" and _tokens(upgrade) != ["websocket"]) or (  # nearly all spell them so
+            connection != "Upgrade" and "upgrade" not in _tokens(connection)
         ):
             return Refusal(
                 426,
@@ -115,18 +95,17 @@ class Handshake:
             return Refusal(
                 403, f"Pages of the origin {origin!r} may not connect here; `origins` in the settings says who may."
             )
-        response = (
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
-            + binascii.b2a_base64(sha1(key + _GUID, usedforsecurity=False).digest(), newline=False)
-        )
+        sha = _SHA1.copy()
+        sha.update(key + _GUID)
+        response = _SWITCHING + binascii.b2a_base64(sha.digest(), newline=False)
         if not self._subprotocols:
-            return Accepted(None, response + b"\r\n\r\n")
+            return response + b"\r\n\r\n"
         offered = headers.get("sec-websocket-protocol", "")
-        for subprotocol in [offered] if offered in self._subprotocols else map(str.strip, offered.split(",")):
-            if subprotocol in self._subprotocols:
-                return Accepted(
-                    subprotocol, b"%b\r\nSec-WebSocket-Protocol: %b\r\n\r\n" % (response, subprotocol.encode())
-                )
+        for subprotocol in (offered,) if offered in self._subprotocols else map(str.strip, offered.split(",")):
+            agreed = self._subprotocols.get(subprotocol)
+            if agreed is not None:
+                request.subprotocol = subprotocol
+                return response + agreed
         return Refusal(
             400, f"Sec-WebSocket-Protocol must offer {' or '.join(self._subprotocols)}; it offered {offered!r}."
         )
@@ -142,57 +121,9 @@ class Handshake:
         return any(pattern.fullmatch(origin) for pattern in self._wild_origins)
 
 
-class _Collector:
-    """What httptools calls while it parses a head."""
-
-    __slots__ = ("complete", "headers", "target")
-
-    def __init__(self) -> None:
-        self.target = b""
-        self.headers: dict[str, str] = {}
-        self.complete = False
-
-    def on_url(self, url: bytes) -> None:
-        self.target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        add_header(self.headers, name, value)
-
-    def on_headers_complete(self) -> None:
-        self.complete = True
-
-
-def add_header(headers: dict[str, str], name: bytes, value: bytes) -> None:
-    """Take a header into `headers` as `Request` has them."""
-    key = name.decode("latin-1").lower()
-    text = value.decode("latin-1").rstrip(" \t")  # RFC 9112 5.1; the parser strips only what stands before
-    headers[key] = f"{headers[key]}, {text}" if key in headers else text
-
-
-def parse_request(head: bytes) -> Request | Refusal:
-    """The request of one whole head (with the empty line that ends it), or what to answer where it is malformed."""
-    collector = _Collector()
-    parser = httptools.HttpRequestParser(collector)
-    try:
-        parser.feed_data(head)
-    except httptools.HttpParserUpgrade:
-        pass
-    except httptools.HttpParserError:
-        return Refusal(400, "This is no HTTP request.")
-    if not collector.complete:
-        return Refusal(400, "This is no HTTP request.")
-    path, _, query = collector.target.decode("latin-1").partition("?")
-    return Request(parser.get_method().decode("ascii"), path, query, parser.get_http_version(), collector.headers)
-
-
 def _tokens(value: str) -> list[str]:
     """The members of a list header (RFC 9110 5.6.1: empty ones do not count), in lower case."""
-    value = value.lower()
-    return (
-        [value]
-        if value in ("upgrade", "websocket")
-        else [token for part in value.split(",") if (token := part.strip())]
-    )
+    return [token for part in value.lower().split(",") if (token := part.strip())]
 
 
 def _is_nonce(key: bytes) -> bool:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.handshake import Refusal, Request, add_header
+from gateway.handshake import Refusal
+from gateway.heads import Request, add_header
 
 if TYPE_CHECKING:
     from gateway.edge import Edge

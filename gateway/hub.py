@@ -32,7 +32,7 @@ from session.options import SessionLimits
 from session.receipt import KeyRing
 
 if TYPE_CHECKING:
-    from gateway.handshake import Request
+    from gateway.heads import Request
 
 KEPT_ABORTED = 10_000
 """Aborted sessions remembered, so that a late `resume` is told `gone`; the oldest is forgotten first."""

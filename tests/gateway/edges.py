@@ -15,7 +15,7 @@ import uvloop
 from config.edge import EdgeOptions, WireOptions
 from gateway.deadlines import Deadlines
 from gateway.edge import Edge
-from gateway.handshake import Request
+from gateway.heads import Request
 from gateway.limits import Door
 from gateway.masking import exclusive_or
 from gateway.wire import Peer, WebSocketWire, Wires

@@ -19,7 +19,8 @@ from cryptography.x509.oid import NameOID
 
 from config.edge import EdgeOptions
 from gateway.edge import Edge
-from gateway.handshake import Refusal, Request
+from gateway.handshake import Refusal
+from gateway.heads import Request
 from gateway.wire import Peer, WebSocketWire
 from tests.gateway.edges import (
     ACCEPT,

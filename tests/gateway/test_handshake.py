@@ -9,28 +9,24 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request as LibraryRequest
 from websockets.server import ServerProtocol
 
-from gateway.handshake import Accepted, Handshake, Refusal, Request, parse_request
+from gateway.handshake import Handshake, Refusal
+from gateway.heads import parse_head
 from tests.gateway.edges import ACCEPT, KEY, upgrade_request
 
 JSON, MSGPACK = "typegate.v1.json", "typegate.v1.msgpack"
 
 
-def answer(
-    request: bytes, *, origins: tuple[str, ...] = ("*",), subprotocols: tuple[str, ...] = ()
-) -> Accepted | Refusal:
-    parsed = parse_request(request)
-    if isinstance(parsed, Refusal):
-        return parsed
+def answer(request: bytes, *, origins: tuple[str, ...] = ("*",), subprotocols: tuple[str, ...] = ()) -> bytes | Refusal:
+    parsed = parse_head(request)
+    assert parsed is not None
     return Handshake(origins=origins, subprotocols=subprotocols).answer(parsed)
 
 
 def test_the_example_of_the_rfc() -> None:
     """RFC 6455 1.3: this key gives this answer."""
-    accepted = answer(upgrade_request())
-    assert accepted == Accepted(
-        None,
+    assert answer(upgrade_request()) == (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: " + ACCEPT + b"\r\n\r\n",
+        b"Sec-WebSocket-Accept: " + ACCEPT + b"\r\n\r\n"
     )
 
 
@@ -54,9 +50,6 @@ def test_the_example_of_the_rfc() -> None:
         (upgrade_request(Content_Length="5"), 400, "body"),
         (upgrade_request(Transfer_Encoding="chunked"), 400, "body"),
         (b"GET /ws\r\n\r\n", 505, "HTTP/1.1"),
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, "HTTP"),
-        (upgrade_request(X="a\x00b"), 400, "HTTP"),
-        (b"\r\n\r\n", 400, "HTTP"),
     ],
 )
 def test_a_wrong_request_is_refused_with_a_sentence(request_: bytes, status: int, word: str) -> None:
@@ -82,7 +75,7 @@ def test_a_refusal_is_a_whole_response() -> None:
 
 @pytest.mark.parametrize("connection", ["upgrade", "UPGRADE", "keep-alive, Upgrade", "foo ,upgrade,bar"])
 def test_connection_is_a_list_of_tokens_in_any_case(connection: str) -> None:
-    assert isinstance(answer(upgrade_request(Connection=connection, Upgrade="WebSocket")), Accepted)
+    assert isinstance(answer(upgrade_request(Connection=connection, Upgrade="WebSocket")), bytes)
 
 
 # Origins.
@@ -120,7 +113,7 @@ def test_whose_pages_may_connect(origins: tuple[str, ...], origin: str | None, h
     request = upgrade_request(Host=host) if origin is None else upgrade_request(Host=host, Origin=origin)
     result = answer(request, origins=origins)
     if allowed:
-        assert isinstance(result, Accepted)
+        assert isinstance(result, bytes)
     else:
         assert isinstance(result, Refusal)
         assert result.status == 403
@@ -142,34 +135,24 @@ def test_whose_pages_may_connect(origins: tuple[str, ...], origin: str | None, h
     ],
 )
 def test_the_clients_first_known_subprotocol_is_taken(offered: str, chosen: str | None) -> None:
-    result = answer(upgrade_request(Sec_WebSocket_Protocol=offered), subprotocols=(JSON, MSGPACK))
+    request = parse_head(upgrade_request(Sec_WebSocket_Protocol=offered))
+    assert request is not None
+    result = Handshake(origins=("*",), subprotocols=(JSON, MSGPACK)).answer(request)
+    assert request.subprotocol == chosen
     if chosen is None:
         assert isinstance(result, Refusal)
         assert result.status == 400
         assert JSON in result.sentence
         assert MSGPACK in result.sentence
     else:
-        assert isinstance(result, Accepted)
-        assert result.subprotocol == chosen
-        assert result.response.endswith(b"\r\nSec-WebSocket-Protocol: " + chosen.encode() + b"\r\n\r\n")
+        assert isinstance(result, bytes)
+        assert result.endswith(b"\r\nSec-WebSocket-Protocol: " + chosen.encode() + b"\r\n\r\n")
 
 
 def test_without_an_offer_there_is_a_sentence_why() -> None:
     result = answer(upgrade_request(), subprotocols=(JSON, MSGPACK))
     assert isinstance(result, Refusal)
     assert (result.status, JSON in result.sentence) == (400, True)
-
-
-# Parsing.
-
-
-def test_a_request_as_a_peer_factory_gets_it() -> None:
-    request = parse_request(
-        b"GET /ws?node=a&x=%20 HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 192.0.2.1\r\nx-forwarded-for:192.0.2.2 \r\n\r\n"
-    )
-    assert isinstance(request, Request)
-    assert (request.method, request.path, request.query, request.version) == ("GET", "/ws", "node=a&x=%20", "1.1")
-    assert request.headers == {"host": "h", "x-forwarded-for": "192.0.2.1, 192.0.2.2"}
 
 
 # The library as reference.
@@ -213,9 +196,9 @@ def test_as_the_library_does(changes: dict[str, str], dropped: set[str]) -> None
     ours = answer(head.encode(), origins=("https://a.example",), subprotocols=(JSON, MSGPACK))
     library = ServerProtocol(origins=["https://a.example", None], subprotocols=[JSON, MSGPACK])  # type: ignore[list-item]  # plain str is what it takes
     theirs = library.accept(LibraryRequest("/ws", Headers(fields)))
-    if isinstance(ours, Accepted):
+    if isinstance(ours, bytes):
         assert theirs.status_code == 101
-        given_headers = dict(line.split(": ") for line in ours.response.decode().split("\r\n")[1:-2])
+        given_headers = dict(line.split(": ") for line in ours.decode().split("\r\n")[1:-2])
         for name in ("Upgrade", "Connection", "Sec-WebSocket-Accept"):
             assert given_headers.pop(name) == theirs.headers[name]
         chosen = given_headers.pop("Sec-WebSocket-Protocol")
