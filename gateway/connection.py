@@ -33,7 +33,6 @@ from session.messages import (
     HeartbeatAnswer,
     Keys,
     Malformed,
-    Ready,
     Reconnect,
     Resume,
     Resumed,
@@ -41,6 +40,7 @@ from session.messages import (
     Start,
     Stored,
     parse,
+    ready,
 )
 from session.options import TestOptions
 from session.passages import Material
@@ -153,7 +153,8 @@ class Connection(_OfEachFrame):
         """Greet the client."""
         self._wire = wire
         self._hub.joined(self)
-        wire.send(self._hub.hello[self._codec], self._codec.binary)
+        codec = self._codec
+        wire.send(self._hub.hello[codec.subprotocol], codec.binary)
 
     def frame(self, payload: bytes, binary: bool) -> None:
         """Take one message. The hot path: `keys` of the running test goes straight to the session."""
@@ -343,7 +344,7 @@ class Connection(_OfEachFrame):
         self._user = identity.user
         self._expires_ms = identity.expires_at_ms
         self._wire.ready()
-        self._say(Ready(user=identity.user, guest=identity.guest, token=identity.token))
+        self._send(ready(identity.user, identity.guest, identity.token))
 
     def _start(self, start: Start) -> None:
         """Start a test. Only once nothing speaks against it is the one that runs given up: a refusal costs nothing."""

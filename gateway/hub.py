@@ -105,8 +105,8 @@ class Hub:
                 "words": limits.words,
             },
         ).to_wire()
-        self.hello = {codec: codec.encode(hello) for codec in CODECS.values()}
-        """The greeting, encoded once per codec."""
+        self.hello = {name: codec.encode(hello) for name, codec in CODECS.items()}
+        """The greeting by subprotocol, encoded once each."""
 
     def start(self) -> None:
         """Begin to keep time."""

@@ -301,7 +301,7 @@ class _ServerMessage(_Message):
         for name, write in _WRITERS[self.T]:
             value = getattr(self, name)
             if value is not None:
-                wire[name] = write(value)
+                wire[name] = value if write is None else write(value)
         return wire
 
 
@@ -324,6 +324,14 @@ class Ready(_ServerMessage):
     user: Annotated[int, Wire(ID, "the user's id; a guest's is negative")]
     guest: Annotated[bool, Wire(BOOLEAN, "whether it is a guest")]
     token: Annotated[str | None, Wire(STRING, "a guest's token, to keep for the next visit")] = None
+
+
+def ready(user: int, guest: bool, token: str | None) -> dict[str, Any]:
+    """A `Ready` as a map, without the object between: after a restart ten thousand come back at once."""
+    wire: dict[str, Any] = {"t": Ready.T, "user": str(user), "guest": guest}
+    if token is not None:
+        wire["token"] = token
+    return wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -498,7 +506,10 @@ ServerMessage: TypeAlias = (
 SERVER_MESSAGES: Final[tuple[type[ServerMessage], ...]] = get_args(ServerMessage)
 
 _WRITERS: Final = {
-    cls.T: tuple((name, wire.kind.write) for name, (wire, _) in cls.wire_fields().items()) for cls in SERVER_MESSAGES
+    cls.T: tuple(
+        (name, None if wire.kind.write is _same else wire.kind.write) for name, (wire, _) in cls.wire_fields().items()
+    )
+    for cls in SERVER_MESSAGES
 }
 
 

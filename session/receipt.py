@@ -70,6 +70,8 @@ class Forged(ValueError):
 class Purpose(Enum):
     """What a seal is for. The value personalises the key (BLAKE2b's `person`, at most 16 bytes)."""
 
+    __hash__ = object.__hash__  # an Enum's own is Python code, and each tick looks its key up
+
     TICKET = b"typegate ticket"
     RECEIPT = b"typegate receipt"
     GUEST = b"typegate guest"

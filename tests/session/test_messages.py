@@ -32,6 +32,7 @@ from session.messages import (
     Started,
     Stored,
     parse,
+    ready,
 )
 from session.options import SessionLimits, TestOptions
 from tests.session.play import session_id
@@ -169,6 +170,13 @@ def test_start_chooses_options_or_names_all_faults() -> None:
 )  # fmt: skip
 def test_to_wire(message: Any, wire: dict[str, Any]) -> None:
     assert message.to_wire() == wire
+
+
+@pytest.mark.parametrize("message", [Ready(-5, True, "tok"), Ready(5, False)], ids=["guest", "account"])
+def test_ready_without_its_object(message: Ready) -> None:
+    """The same map, its fields in the same order."""
+    short = ready(message.user, message.guest, message.token)
+    assert list(short.items()) == list(message.to_wire().items())
 
 
 def test_vocabularies_are_closed_and_documented() -> None:
