@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never
 import structlog
 
 from gateway.auth import Identity, Unauthorised
-from gateway.codec import Codec, Undecodable
+from gateway.codec import NOT_KEYS, Codec, Undecodable
 from gateway.submissions import Submission
 from gateway.wheel import PERIOD_S
 from gateway.wire import Peer, WebSocketWire
@@ -67,7 +67,8 @@ SEED_BITS: Final = 53
 FULL_RETRY_MS: Final = 5_000
 """When a client may try to start again on a node that can take no new tests."""
 
-_HOT_ITEMS: Final = 2 * SLICED_EVENTS
+_HOT_BYTES: Final = 3 * SLICED_EVENTS
+"""A frame of keys up to so long is taken at once: no event has less than three bytes."""
 _REASON_BYTES: Final = 123  # RFC 6455 §5.5: a control frame's payload is 125 bytes at most, the code takes two
 _ALIVE, _OVER = b"alive", b"over"
 
@@ -83,8 +84,8 @@ class _OfEachFrame(Peer):
         "_allowance",
         "_codec",
         "_counts",
-        "_decode",
         "_hub",
+        "_keys_of",
         "_session",
     )
 
@@ -115,7 +116,7 @@ class Connection(_OfEachFrame):
         self._hub = hub
         self._counts = hub.counts
         self._codec = codec
-        self._decode = codec.decode
+        self._keys_of = codec.keys
         self._wire: WebSocketWire | None = None
         """None before `opened` and after `closed`."""
         self._user = 0
@@ -170,23 +171,26 @@ class Connection(_OfEachFrame):
             kind = "binary" if self._codec.binary else "text"
             self._close(CloseCode.PROTOCOL, f"{self._codec.subprotocol} has {kind} frames")
             return
-        try:
-            message = self._decode(payload)
-        except Undecodable as exc:
-            self._close(CloseCode.PROTOCOL, str(exc))
-            return
         session = self._session
-        if session is not None and message.get("t") == "keys":
-            ref = message.get("ref")
-            if ref is None or ref == session.ref:
-                events = message.get("e")
-                holds = message.get("h")
-                if type(events) is list and len(events) <= _HOT_ITEMS and (holds is None or len(payload) <= 4096):
-                    outcome = session.keys(message.get("n"), events, holds, now_ms=self._hub.clock() * 1000)
+        if session is not None and size <= _HOT_BYTES:
+            try:
+                keys = self._keys_of(payload)
+            except NOT_KEYS:
+                pass
+            else:
+                ref = keys.ref
+                if ref is None or ref == session.ref:
+                    events = keys.e
+                    outcome = session.keys(keys.n, events, keys.h, now_ms=self._hub.clock() * 1000)
                     counts.events += len(events) >> 1
                     if outcome is not None or session.ended:
                         self._answer(session, outcome)
                     return
+        try:
+            message = self._codec.decode(payload)
+        except Undecodable as exc:
+            self._close(CloseCode.PROTOCOL, str(exc))
+            return
         self._take(message)
 
     def pong(self, payload: bytes) -> None:

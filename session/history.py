@@ -71,8 +71,8 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-SHORT_GAPS: Final = tuple(map(varint, range(2048)))
-"""Each dt below two seconds as `varint` has it: nearly all that are typed."""
+SHORT_GAPS: Final = {dt: varint(dt) for dt in range(2048)}
+"""Each dt below two seconds as `varint` has it: nearly all that are typed. (A map: it has no -1.)"""
 
 
 def encode(events: Sequence[Any], history: bytearray) -> str | None:

@@ -360,7 +360,11 @@ class TypingSession(_OfEachFrame):
         return self._takeover is not None and self.n < self._takeover.log_n
 
     def keys(self, n: Any, e: Any, h: Any, *, now_ms: float) -> Outcome:
-        """Take one `keys` frame (values as decoded, unchecked). The hot path: frames of one or two events."""
+        """Take one `keys` frame. The hot path: frames of one or two events.
+
+        Types are the codec's to check (what Python takes for a whole number, such as True, is taken here); values are
+        checked here. `feeding` checks both.
+        """
         if not self._live or n != self.n or type(n) is not int or type(e) is not list:
             return _run(self.feeding(n, e, h, now_ms=now_ms))
         size = len(e)
@@ -372,15 +376,8 @@ class TypingSession(_OfEachFrame):
         try:
             events = iter(e)
             for dt in events:
-                code = CODES[next(events)]
-                if type(dt) is not int or dt < 0:
-                    raise TypeError
-                history += SHORT_GAPS[dt] + code
-        except (
-            KeyError,
-            TypeError,
-            IndexError,
-        ):  # a key not met before, a long pause, or none at all: the long way tells
+                history += SHORT_GAPS[dt] + CODES[next(events)]
+        except (KeyError, TypeError):  # a key not met before, a long pause, or nothing of the kind: the long way tells
             del history[mark:]
             return _run(self.feeding(n, e, h, now_ms=now_ms))
         scorer = self._scorer
@@ -428,7 +425,7 @@ class TypingSession(_OfEachFrame):
         if scoring and self.n > before and (takeover is None or self.n > takeover.log_n):
             self._arrived(now_ms)
         if h is not None:
-            fault = self._hold(h)
+            fault = self._hold(h if type(h) is list and {*map(type, h)} <= {int} else None)
             if fault is not None:
                 return fault
         self._live = (
@@ -527,13 +524,17 @@ class TypingSession(_OfEachFrame):
         while len(holds) < n:
             holds.frombytes(_NO_HOLDS)
         pairs = iter(h)
-        for event in pairs:
-            hold = next(pairs)
-            if type(event) is not int or type(hold) is not int or not 0 <= event < n or not 0 <= hold <= MAX_DT_MS:
-                if self.state in FINAL:
+        try:
+            for event in pairs:
+                hold = next(pairs)
+                if 0 <= event < n and 0 <= hold <= MAX_DT_MS:
+                    holds[event] = hold + 1 if hold < LONGEST_HOLD_MS else LONGEST_HOLD_MS + 1
+                elif self.state in FINAL:
                     return None  # of keys after the end
-                return _protocol("keys.h has numbers of events sent before, and whole ms")
-            holds[event] = hold + 1 if hold < LONGEST_HOLD_MS else LONGEST_HOLD_MS + 1
+                else:
+                    return _protocol("keys.h has numbers of events sent before, and whole ms")
+        except TypeError:
+            return _protocol("keys.h has whole numbers, of events sent before and of ms")
         return None
 
     # --- the end ---

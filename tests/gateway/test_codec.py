@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.codec import CODECS, JSON, MSGPACK, Codec, Undecodable
+from gateway.codec import CODECS, JSON, MSGPACK, NOT_KEYS, Codec, Undecodable
 
 values = st.recursive(
     st.none()
@@ -108,3 +108,50 @@ def test_others_read_what_we_write() -> None:
     message = {"t": "tick", "n": 3, "r": b"\x00" * 3, "wpm": 61.5}
     assert msgpack.loads(MSGPACK.encode(message)) == message
     assert json.loads(JSON.encode(message)) == message | {"r": "AAAA"}
+
+
+atoms = st.none() | st.booleans() | st.integers(-10, 70_000) | st.floats(-5, 5) | st.text(max_size=3)
+flat = st.lists(st.integers(0, 400) | st.sampled_from("ab \b"), max_size=8)
+
+
+@pytest.mark.parametrize("codec", CODECS.values(), ids=list(CODECS))
+@given(
+    message=st.fixed_dictionaries(
+        {"t": st.sampled_from(["keys", "keys", "hb"]), "n": st.integers(0, 2**53) | atoms, "e": flat | atoms},
+        optional={"h": st.lists(st.integers(0, 400) | atoms, max_size=4) | atoms, "ref": st.integers(0, 9) | atoms},
+    )
+    | st.dictionaries(st.sampled_from(["t", "n", "e", "h", "ref", "x"]), values, max_size=6)
+)
+def test_keys_are_what_the_general_decoder_reads(codec: Codec, message: dict[str, Any]) -> None:
+    """Or they are none: a wrong type is never taken for a right one."""
+    payload = codec.encode(message)
+    plain = codec.decode(payload)
+    try:
+        keys = codec.keys(payload)
+    except NOT_KEYS:
+        e, h = plain.get("e"), plain.get("h")
+        right = (
+            plain.get("t") == "keys"
+            and type(plain.get("n")) is int
+            and type(plain.get("ref")) in (int, type(None))
+            and type(e) is list
+            and {*map(type, e)} <= {int, str}
+            and (h is None or (type(h) is list and {*map(type, h)} <= {int}))
+        )
+        assert not right
+    else:
+        assert plain["t"] == "keys"
+        assert (keys.n, keys.e, keys.h, keys.ref) == (plain["n"], plain["e"], plain.get("h"), plain.get("ref"))
+        found = [keys.n, *keys.e, *(keys.h or []), *([] if keys.ref is None else [keys.ref])]
+        assert {*map(type, found)} <= {int, str}
+        assert not any(value is True or value is False for value in [plain["n"], *plain["e"], *(plain.get("h") or [])])
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"{", b"[]", b"\xc1", b"\x81\xa1t", b'{"t":"keys"}', b"[" * 100_000, b"\x91" * 100_000]
+)
+@pytest.mark.parametrize("codec", CODECS.values(), ids=list(CODECS))
+def test_payloads_that_are_no_keys(codec: Codec, payload: bytes) -> None:
+    """Whatever is wrong with one, it is left to the general decoder."""
+    with pytest.raises(NOT_KEYS):
+        codec.keys(payload)
