@@ -1,0 +1,102 @@
+"""Malformed records of every kind: each becomes a dead letter with a reason and a sentence, and none anything else."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from loadtest.finished import Typists
+from persistence.catalogue import EmbeddedCatalogue
+from persistence.catalogue.texts import Texts
+from persistence.stream.record import encode, key_of
+from persistence.workers.batch import Undecodable
+from persistence.workers.decoding import decode
+from session.options import SessionLimits
+from session.result import Result
+from tests.persistence.workers.memory import MemoryRecord
+
+
+@pytest.fixture(name="honest")
+async def _honest() -> AsyncIterator[Result]:
+    async with EmbeddedCatalogue(None) as catalogue:
+        yield Typists(Texts(catalogue, limits=SessionLimits())).finish(mode="words", count=5)
+
+
+def record(result: Result, **changes: Any) -> MemoryRecord:
+    sent = encode(result, node="node-1", timestamp_ms=5)
+    fields: dict[str, Any] = {"key": sent.key, "value": sent.value, "headers": tuple(sent.headers)}
+    return MemoryRecord("test-results", 0, 0, 5, **(fields | changes))
+
+
+def test_what_a_gateway_sends_is_what_a_worker_gets(honest: Result) -> None:
+    assert decode(record(honest)) == honest
+
+
+def reason_of(bad: MemoryRecord) -> tuple[str, str]:
+    with pytest.raises(Undecodable) as refused:
+        decode(bad)
+    return refused.value.reason, str(refused.value)
+
+
+def test_a_record_that_is_no_result(honest: Result) -> None:
+    for value in (None, b"", b"\xc1", b"rubbish", msgpack.packb([1]), msgpack.packb([1, 2, 3]), honest.pack()[:-3]):
+        assert reason_of(record(honest, value=value))[0] == "malformed", value
+
+
+def test_a_record_under_another_s_key(honest: Result) -> None:
+    reason, error = reason_of(record(honest, key=key_of(1)))
+    assert reason == "malformed"
+    assert "under the key b'1'" in error
+    assert reason_of(record(honest, key=None))[0] == "malformed"
+
+
+def test_a_schema_newer_than_this_build_is_told_apart(honest: Result) -> None:
+    """It is sound, and a newer worker can read it: whoever sorts dead letters finds it by its reason."""
+    headers = (("schema", b"9"),)
+    assert reason_of(record(honest, headers=headers)) == ("newer", "a record of schema 9; this build reads up to 1")
+    value = msgpack.packb([9, *msgpack.unpackb(honest.pack())[1:]])
+    assert reason_of(record(honest, headers=(), value=value))[0] == "newer"
+
+
+def test_a_result_of_a_user_that_there_cannot_be(honest: Result) -> None:
+    for user in (2**63, 2**53, 0):
+        other = replace(honest, user=user)
+        reason, error = reason_of(record(honest, key=key_of(user), value=other.pack()))
+        assert reason == "implausible"
+        assert str(user) in error
+
+
+def test_a_result_whose_core_was_changed(honest: Result) -> None:
+    changed = replace(honest, summary=replace(honest.summary, wpm=250.0))
+    assert reason_of(record(changed)) == (
+        "implausible",
+        "the result's core does not have the hash that was sent with it",
+    )
+
+
+@given(at=st.integers(0, 10**6), byte=st.integers(0, 255), cut=st.integers(0, 20))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_happens_to_its_bytes(honest: Result, at: int, byte: int, cut: int) -> None:
+    """A value with a byte changed and some left out is read as it was meant, or refused with a reason."""
+    packed = bytearray(honest.pack())
+    packed[at % len(packed)] = byte
+    try:
+        found = decode(record(honest, value=bytes(packed[: len(packed) - cut])))
+    except Undecodable as refused:
+        reason = refused.reason
+    else:
+        assert found.core_hash == honest.core_hash
+        return
+    assert reason in ("malformed", "newer", "implausible")
+
+
+@given(value=st.binary(max_size=200), key=st.none() | st.binary(max_size=20), header=st.binary(max_size=12))
+def test_whatever_bytes_come(value: bytes, key: bytes | None, header: bytes) -> None:
+    sent = MemoryRecord("test-results", 0, 0, 5, key, value, (("schema", header), ("attempt", header)))
+    with pytest.raises(Undecodable) as refused:
+        decode(sent)
+    assert refused.value.reason in ("malformed", "newer", "implausible")
