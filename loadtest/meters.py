@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 from math import exp, log
+from operator import add
 
 __all__ = ["Meters", "Times"]
 
@@ -49,6 +51,25 @@ class Times:
     def clear(self) -> None:
         """Begin anew."""
         self.__init__()  # type: ignore[misc]  # that is what it does
+
+    def merge(self, other: Times) -> None:
+        """Take all readings of another one."""
+        self.n += other.n
+        self.total_ms += other.total_ms
+        self.most_ms = max(self.most_ms, other.most_ms)
+        self._counts = array("Q", map(add, self._counts, other._counts))
+
+    @classmethod
+    def joined(cls, several: Iterable[Times]) -> Times:
+        """The readings of all of these."""
+        whole = cls()
+        for one in several:
+            whole.merge(one)
+        return whole
+
+    def copy(self) -> Times:
+        """The readings so far."""
+        return self.joined([self])
 
     def facts(self) -> dict[str, float | int | None]:
         """The usual figures, in ms."""
@@ -119,6 +140,21 @@ class Meters:
         """Keep the first twenty."""
         if len(self.notes) < 20:
             self.notes.append(what)
+
+    def add(self, other: Meters) -> None:
+        """Add up what the clients of another process counted."""
+        for name in (one.name for one in fields(self)):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            match mine:
+                case int():
+                    setattr(self, name, mine + theirs)
+                case Counter():
+                    mine.update(theirs)
+                case Times():
+                    mine.merge(theirs)
+                case _:
+                    for what in theirs:
+                        self.note(what)
 
     def times(self) -> dict[str, Times]:
         """Every distribution by name."""

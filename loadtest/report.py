@@ -25,6 +25,7 @@ _NAMES = {
     "to_accepted": "finish to accepted",
     "to_stored": "finish to stored",
     "to_resumed": "lost to resumed",
+    "generator_late": "the generator's own lateness",
 }
 
 

@@ -12,211 +12,108 @@ is held against the client's own scoring of its log; the exit code is 1 where on
 from __future__ import annotations
 
 import asyncio
-import gc
-import os
+import multiprocessing
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
-from random import Random
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from loadtest.client import ClientOptions, TypingClient
-from loadtest.crowd import PEOPLE, Crowd
-from loadtest.engine import Engine
+from loadtest.client import ClientOptions
 from loadtest.line import Address, loopback, loopback_url
-from loadtest.meters import Meters
-from loadtest.mixes import MIXES, MixPlan
+from loadtest.meters import Meters, Times
+from loadtest.mixes import MIXES
 from loadtest.report import print_report, write_json
 from loadtest.served import Served, cpu_s, memory_bytes, raise_file_limit
+from loadtest.share import Outcome, Share, SwarmOptions, Window, help_swarm
 from persistence.results import SqliteResults
 from session.identity import session_from_text
 
 __all__ = ["Swarm", "SwarmOptions", "main", "missing_rows"]
 
-MOST_TYPISTS = 60_000
-LONGEST_S = 3_600
-SETTLE_S = 120.0
-"""How long, after the time is over, tests under way may take to their `stored`."""
+T = TypeVar("T")
 
-
-@dataclass(frozen=True, slots=True)
-class SwarmOptions:
-    """One run."""
-
-    typists: int = 1_000
-    seconds: float = 30.0
-    """Of typing, after the ramp."""
-    ramp_s: float = 0.0
-    """Over which typists come; 0: two thousand a second."""
-    seed: int = 1
-    mix: str = "mix"
-    rest_ms: float = 2_000.0
-    """Mean pause between two tests."""
-    kill_every_s: float | None = None
-    """The run's own server is killed (SIGKILL) and started again this often."""
-    drop_per_s: float = 0.0
-    """Connections that are lost, each second."""
-    settle: bool = True
-    """Whether tests under way are waited for at the end."""
-    client: ClientOptions = field(default_factory=ClientOptions)
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.typists <= MOST_TYPISTS:
-            raise ValueError(f"typists is {self.typists}; allowed are 1 to {MOST_TYPISTS}")
-        if not 0 < self.seconds <= LONGEST_S or not 0 <= self.ramp_s <= LONGEST_S:
-            raise ValueError(f"seconds and ramp are at most {LONGEST_S}, and seconds more than 0")
-        if self.mix not in MIXES:
-            raise ValueError(f"mode is {self.mix!r}; allowed are {', '.join(MIXES)}")
-        if self.kill_every_s is not None and self.kill_every_s < 1:
-            raise ValueError("kill-every is at least 1 second")
-        if self.rest_ms < 0 or self.drop_per_s < 0:
-            raise ValueError("rest and drop are 0 or more")
+_LOOK_MS = 250
+"""How often the server's memory is read."""
+_ENDED = "a process of the swarm has ended; its error is above"
 
 
 class Swarm:
-    """The typists of one run, and what they measured. `pid`: the server's, where it is known."""
+    """The typists of one run, and what they measured. `pid`: the server's, where it is known.
+
+    This process types its own share of them; further ones (`SwarmOptions.processes`) help with theirs.
+    """
 
     def __init__(self, options: SwarmOptions, address: Address, *, pid: Callable[[], int | None]) -> None:
         if not loopback(address[0]):
             raise ValueError(f"{address[0]} is not in 127.0.0.0/8: load is only ever put on this machine")
         self.options = options
-        self.meters = Meters()
-        self.engine = Engine()
-        crowd = Crowd(options.seed, min(PEOPLE, options.typists))
-        for number in range(min(PEOPLE, options.typists)):
-            crowd.person(number)  # now, not amid the run
-        self.clients = [
-            TypingClient(
-                self.engine,
-                number,
-                MixPlan(crowd, number, mix=options.mix, seed=options.seed, rest_ms=options.rest_ms),
-                options=options.client,
-                meters=self.meters,
-            )
-            for number in range(options.typists)
-        ]
-        self._address = address
         self._pid = pid
-        self._chance = Random(f"swarm {options.seed}")
+        self._sessions: list[str] = []
+        self._helpers = [_Helper(options, address, place) for place in range(1, options.processes)]
+        self._share = Share(options, address)
+        for helper in self._helpers:
+            helper.receive(bool)  # it is there
 
     def close(self) -> None:
         """Hang up everywhere."""
-        for client in self.clients:
-            client.abandon()
-        self.engine.close()
+        self._share.close()
+        for helper in self._helpers:
+            helper.close()
 
     def run(
         self, *, progress: Callable[[float, str], None], restart: Callable[[], None] | None = None
     ) -> dict[str, Any]:
         """Ramp up, type for the time, stop, wait for the last results; the facts of it all."""
-        options, meters, engine = self.options, self.meters, self.engine
-        ramp_ms = options.ramp_s * 1000 or options.typists / 2
+        options, share = self.options, self._share
+        total_ms = options.total_ms
         empty_bytes = self._memory()
-        begun_ms = engine.now_ms
-        for number, client in enumerate(self.clients):
-            client.begin(self._address, due_ms=begun_ms + number * ramp_ms / options.typists)
-        gc.collect()
-        gc.freeze()
-        total_ms = ramp_ms + options.seconds * 1000
-        self._turn(begun_ms + ramp_ms, lambda now: progress((now - begun_ms) / total_ms, "coming"))
-        # the first second after the ramp still belongs to it
-        meters.clear_times()
-        engine.lateness.clear()
-        steady_ms = engine.now_ms
-        before = (meters.frames_out, meters.events, meters.frames_in, self._cpu(), os.times().user + os.times().system)
-        kill_ms = steady_ms + (options.kill_every_s or 1e9) * 1000
-        memory_most = 0
-        kills = 0
-        cpu_lost = 0.0
-        next_look_ms = steady_ms
-        drop_ms = steady_ms + (1000 / options.drop_per_s if options.drop_per_s else 1e12)
-        end_ms = steady_ms + options.seconds * 1000
-        while engine.now_ms < end_ms:
-            self._turn(min(end_ms, next_look_ms + 250, kill_ms, drop_ms), None)
-            now_ms = engine.now_ms
-            if now_ms >= next_look_ms + 250:
-                next_look_ms = now_ms
-                progress((now_ms - begun_ms) / total_ms, f"{sum(c.typing for c in self.clients):,} typing")
+        begun_ms = monotonic() * 1000 + (100 if self._helpers else 0)
+        for helper in self._helpers:
+            helper.send(begun_ms)
+        share.begin(begun_ms)
+        share.turn(begun_ms + options.ramp_ms, lambda now: progress((now - begun_ms) / total_ms, "coming"))
+        share.steady()
+        end_ms = begun_ms + total_ms
+        kill_every_ms = (options.kill_every_s or 1e9) * 1000
+        now_ms = look_ms = share.engine.now_ms
+        kill_ms = now_ms + kill_every_ms
+        memory_most = kills = 0
+        cpu, cpu_before = 0.0, self._cpu()
+        while now_ms < end_ms:
+            share.turn_steady(min(end_ms, look_ms + _LOOK_MS, kill_ms))
+            now_ms = share.engine.now_ms
+            if now_ms >= look_ms + _LOOK_MS:
+                look_ms = now_ms
+                typing = sum(client.typing for client in share.clients) * options.processes
+                progress((now_ms - begun_ms) / total_ms, f"{typing:,} typing")
                 memory_most = max(memory_most, self._memory())
-            if now_ms >= drop_ms:
-                drop_ms += 1000 / options.drop_per_s
-                self._chance.choice(self.clients).drop()
             if now_ms >= kill_ms and restart is not None and end_ms - now_ms > 3000:
-                cpu_lost += self._cpu() - before[3]
+                cpu += self._cpu() - cpu_before
                 restart()
-                before = (*before[:3], self._cpu(), before[4])
+                cpu_before = self._cpu()
                 kills += 1
-                kill_ms = engine.now_ms + (options.kill_every_s or 0) * 1000
-        steady_s = (engine.now_ms - steady_ms) / 1000
-        cpu = self._cpu() - before[3] + cpu_lost
-        frames = meters.frames_out - before[0]
-        live = sum(client.typing for client in self.clients)
-        facts: dict[str, Any] = {
-            "typists": options.typists,
-            "connections": len(engine),
-            "typing": live,
-            "mode": options.mix,
-            "encoding": "msgpack" if options.client.binary else "JSON",
-            "seed": options.seed,
-            "steady_s": round(steady_s, 2),
-            "frames_per_s": round(frames / steady_s, 1),
-            "events_per_s": round((meters.events - before[1]) / steady_s, 1),
-            "server_frames_per_s": round((meters.frames_in - before[2]) / steady_s, 1),
-            "server_cpu_percent": round(100 * cpu / steady_s, 1) if cpu else None,
-            "server_us_per_frame": round(1e6 * cpu / frames, 2) if cpu and frames else None,
-            "generator_cpu_percent": round(100 * (os.times().user + os.times().system - before[4]) / steady_s, 1),
-            "generator_late_ms": engine.lateness.facts(),
-            "server_kib_per_connection": (
-                round((memory_most - empty_bytes) / 1024 / max(1, len(engine)), 2) if empty_bytes else None
-            ),
-            "kills": kills,
-            "times_ms": {name: times.facts() for name, times in meters.times().items() if times.n},
-        }
+                kill_ms = share.engine.now_ms + kill_every_ms
+        cpu += self._cpu() - cpu_before
+        windows = [share.window(), *(helper.receive(Window) for helper in self._helpers)]
+        facts = _steady_facts(options, windows, cpu, (memory_most - empty_bytes) if empty_bytes else None)
+        facts["kills"] = kills
         if options.settle:
-            for client in self.clients:
-                client.stop()
             progress(1.0, "the last results")
-            engine.run(lambda: all(client.done for client in self.clients), limit_s=SETTLE_S)
-        facts |= {
-            "cut_short": sum(client.typing for client in self.clients) if options.settle else None,
-            "unfinished": sum(not (c.done or c.typing) for c in self.clients) if options.settle else None,
-            "started": meters.started,
-            "accepted": meters.accepted,
-            "stored": meters.stored,
-            "checked": meters.checked,
-            "mismatched": meters.mismatched,
-            "doubled": meters.doubled,
-            "reconnects": meters.reconnects,
-            "resumed": meters.resumed,
-            "resent_events": meters.resent,
-            "verdicts": dict(meters.verdicts),
-            "errors": dict(meters.errors),
-            "notes": meters.notes,
-        }
-        for name in ("to_accepted", "to_stored", "to_resumed"):  # most of a short run's come at its end
-            if (times := getattr(meters, name)).n:
-                facts["times_ms"][name] = times.facts()
-        return facts
+            share.settle()
+        outcomes = [share.outcome(), *(helper.receive(Outcome) for helper in self._helpers)]
+        self._sessions = [session for outcome in outcomes for session in outcome.sessions]
+        return facts | _final_facts(options, outcomes, facts["times_ms"])
 
     def sessions(self) -> list[str]:
-        """Ids of all sessions that some client saw stored."""
-        return [session for client in self.clients for session in client.sessions]
-
-    def _turn(self, until_ms: float, progress: Callable[[float], None] | None) -> None:
-        engine = self.engine
-        shown_ms = engine.now_ms
-        while engine.now_ms < until_ms:
-            engine.turn()
-            if progress is not None and engine.now_ms - shown_ms > 200:
-                shown_ms = engine.now_ms
-                progress(shown_ms)
+        """Ids of all sessions that some client saw stored, once the run is over."""
+        return self._sessions
 
     def _cpu(self) -> float:
         pid = self._pid()
@@ -225,6 +122,99 @@ class Swarm:
     def _memory(self) -> int:
         pid = self._pid()
         return 0 if pid is None else memory_bytes(pid)
+
+
+class _Helper:
+    """A further process that types, and the pipe to it."""
+
+    def __init__(self, options: SwarmOptions, address: Address, place: int) -> None:
+        spawning = multiprocessing.get_context("spawn")
+        theirs: Connection
+        self._pipe, theirs = spawning.Pipe()
+        self._process = spawning.Process(target=help_swarm, args=(theirs, options, address, place), daemon=True)
+        self._process.start()
+        theirs.close()  # so that its end is seen here
+
+    def send(self, begun_ms: float) -> None:
+        """Tell it when to begin. Raises RuntimeError where it has ended."""
+        try:
+            self._pipe.send(begun_ms)
+        except OSError:
+            raise RuntimeError(_ENDED) from None
+
+    def receive(self, kind: type[T]) -> T:
+        """What it has to give next. Raises RuntimeError where it has ended instead."""
+        try:
+            given = self._pipe.recv()
+        except (EOFError, OSError):
+            raise RuntimeError(_ENDED) from None
+        assert isinstance(given, kind)
+        return given
+
+    def close(self) -> None:
+        """End it, whatever it does."""
+        self._pipe.close()
+        self._process.terminate()
+        self._process.join()
+        self._process.close()
+
+
+def _steady_facts(options: SwarmOptions, windows: list[Window], cpu: float, memory_bytes: int | None) -> dict[str, Any]:
+    """What the steady part showed, over all processes. `cpu`: the server's."""
+    steady_s = max(window.seconds for window in windows)
+    frames = sum(window.frames for window in windows)
+    connections = sum(window.connections for window in windows)
+    own = [100 * window.cpu_s / window.seconds for window in windows]
+    lateness = Times.joined(window.lateness for window in windows)
+    times = {name: Times.joined(window.times[name] for window in windows) for name in windows[0].times}
+    return {
+        "typists": options.typists,
+        "connections": connections,
+        "typing": sum(window.typing for window in windows),
+        "mode": options.mix,
+        "encoding": "msgpack" if options.client.binary else "JSON",
+        "seed": options.seed,
+        "steady_s": round(steady_s, 2),
+        "frames_per_s": round(frames / steady_s, 1),
+        "events_per_s": round(sum(window.events for window in windows) / steady_s, 1),
+        "server_frames_per_s": round(sum(window.frames_in for window in windows) / steady_s, 1),
+        "server_cpu_percent": round(100 * cpu / steady_s, 1) if cpu else None,
+        "server_us_per_frame": round(1e6 * cpu / frames, 2) if cpu and frames else None,
+        "generator_processes": options.processes,
+        "generator_cpu_percent": round(sum(own), 1),
+        "generator_busiest_percent": round(max(own), 1),
+        "server_kib_per_connection": None
+        if memory_bytes is None
+        else round(memory_bytes / 1024 / max(1, connections), 2),
+        "times_ms": {name: one.facts() for name, one in times.items() if one.n} | {"generator_late": lateness.facts()},
+    }
+
+
+def _final_facts(options: SwarmOptions, outcomes: list[Outcome], steady_times: dict[str, Any]) -> dict[str, Any]:
+    """What the whole run showed, over all processes."""
+    meters = Meters()
+    for outcome in outcomes:
+        meters.add(outcome.meters)
+    late_times = {  # most of a short run's come at its end
+        name: times.facts() for name in ("to_accepted", "to_stored", "to_resumed") if (times := meters.times()[name]).n
+    }
+    return {
+        "cut_short": sum(outcome.cut_short for outcome in outcomes) if options.settle else None,
+        "unfinished": sum(outcome.unfinished for outcome in outcomes) if options.settle else None,
+        "started": meters.started,
+        "accepted": meters.accepted,
+        "stored": meters.stored,
+        "checked": meters.checked,
+        "mismatched": meters.mismatched,
+        "doubled": meters.doubled,
+        "reconnects": meters.reconnects,
+        "resumed": meters.resumed,
+        "resent_events": meters.resent,
+        "verdicts": dict(meters.verdicts),
+        "errors": dict(meters.errors),
+        "notes": meters.notes,
+        "times_ms": steady_times | late_times,
+    }
 
 
 async def missing_rows(data: Path, sessions: list[str]) -> int:
@@ -250,7 +240,10 @@ async def missing_rows(data: Path, sessions: list[str]) -> int:
 @click.option("--drop", default=0.0, show_default=True, help="Connections lost each second.")
 @click.option("--check-every", default=1, show_default=True, help="Score every so-manieth result again; 0: none.")
 @click.option("--server-core", type=int, help="Pin the run's own server to this core.")
-@click.option("--core", type=int, help="Pin the typists to this core.")
+@click.option("--processes", default=1, show_default=True, help="Share the typists out among so many processes.")
+@click.option(
+    "--core", "cores", type=int, multiple=True, help="Pin the typists to this core; again for the next process."
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the report here, too.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def main(
@@ -265,7 +258,8 @@ def main(
     drop: float,
     check_every: int,
     server_core: int | None,
-    core: int | None,
+    processes: int,
+    cores: tuple[int, ...],
     json_file: Path | None,
     quiet: bool,
 ) -> None:
@@ -282,6 +276,8 @@ def main(
             mix=mix,
             kill_every_s=kill_every,
             drop_per_s=drop,
+            processes=processes,
+            cores=cores,
             client=ClientOptions(
                 binary=encoding == "msgpack",
                 check_every=check_every,
@@ -291,10 +287,8 @@ def main(
     except ValueError as fault:
         raise click.UsageError(str(fault)) from None
     files = raise_file_limit()
-    if typists + 64 > files:
+    if typists / processes + 64 > files:
         raise click.UsageError(f"{typists} connections need more than this process's {files} open files")
-    if core is not None:
-        os.sched_setaffinity(0, {core})
     console = Console()
     columns = (TextColumn("{task.description:24}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"))
     with ExitStack() as stack:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from loadtest.bench.rounds import Bench, Part
+from loadtest.bench.rounds import LIMIT_NOTE, Bench, Part, limit
 from loadtest.client import ClientOptions
 from loadtest.served import Served, raise_file_limit
 from loadtest.swarm import Swarm, SwarmOptions
@@ -28,6 +28,8 @@ def capacity(bench: Bench) -> Part:
             seconds=5.0 if bench.quick else 15.0,
             ramp_s=ramp_s,
             settle=False,
+            processes=max(1, len(bench.cores)),
+            cores=bench.cores,
             client=ClientOptions(check_every=20),
         )
         with Served.in_temporary_folder(core=bench.server_core) as server:
@@ -43,6 +45,7 @@ def capacity(bench: Bench) -> Part:
         taken.append(facts)
         times = facts["times_ms"]
         answer, late = times.get("answer", {}), times.get("tick_late", {})
+        own = times["generator_late"]["p99"]
         rows.append(
             [
                 typists,
@@ -58,7 +61,9 @@ def capacity(bench: Bench) -> Part:
                 times.get("key_to_tick", {}).get("p99"),
                 facts["server_kib_per_connection"],
                 facts["mismatched"],
-                facts["generator_cpu_percent"],
+                facts["generator_busiest_percent"],
+                own,
+                limit(facts["generator_busiest_percent"], own),
             ]
         )
     return Part(
@@ -78,11 +83,14 @@ def capacity(bench: Bench) -> Part:
             "KiB a session",
             "mismatched",
             "generator CPU %",
+            "late p99",
+            "limit",
         ),
         rows,
         {"steps": taken},
         notes=(
             "answer: from a frame to its answer, amid the load; tick late: what a tick takes beyond its second. "
             "key → tick has the client's 230 ms and the second between ticks in it.",
+            LIMIT_NOTE,
         ),
     )

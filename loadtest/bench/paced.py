@@ -22,7 +22,7 @@ from typing import Any
 from loadtest.bench.builds import Absent
 from loadtest.bench.closed import frame_for
 from loadtest.bench.contenders import CONTENDERS, OURS, Contender
-from loadtest.bench.rounds import Bench, Part, undisturbed
+from loadtest.bench.rounds import LIMIT_NOTE, Bench, Part, limit, undisturbed
 from loadtest.bench.steady import (
     ONE_KEY,
     PERIOD_MS,
@@ -44,10 +44,6 @@ __all__ = ["SteadyPlan", "opened", "paced_load", "plain", "scored"]
 
 GATEWAY = "Typegate, the whole gateway"
 PLAIN = "1 answer/s"
-MOST_GENERATOR_PERCENT = 90.0
-MOST_LATE_MS = 20.0
-"""Where the generator's own CPU, or the p99 of its lateness, is above these, it was the limit: the table says so."""
-
 _OPENING_PER_S = 2_000.0
 _OPEN_S = 60.0
 _SETTLE_S = 1.2  # from a change of rhythm to its measure
@@ -324,6 +320,7 @@ def paced_load(bench: Bench) -> Part:
             "Ratios are to Typegate's row of the same work: its bare wire plain, the whole gateway scored. Servers in "
             "other languages score without receipts, limits, metrics and plausibility: the least that it takes.",
             f"websockets has {few:,} connections: it cannot hold more.",
+            LIMIT_NOTE,
         ),
     )
 
@@ -338,7 +335,6 @@ def _cost(runs: Sequence[dict[str, float]] | None) -> float | None:
 
 def _row(job: _Job, runs: Sequence[dict[str, float]], own: float | None) -> list[object]:
     middle = {name: median(one[name] for one in runs) for name in runs[0]}
-    limited = middle["generator_percent"] > MOST_GENERATOR_PERCENT or middle["generator_late_p99_ms"] > MOST_LATE_MS
     return [
         job.connections,
         round(middle["us_per_frame"], 2),
@@ -347,7 +343,7 @@ def _row(job: _Job, runs: Sequence[dict[str, float]], own: float | None) -> list
         round(middle["frames_per_s"]),
         round(middle["generator_percent"], 1),
         round(middle["generator_late_p99_ms"], 1),
-        "generator" if limited else "",
+        limit(middle["generator_percent"], middle["generator_late_p99_ms"]),
     ]
 
 

@@ -10,13 +10,26 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-__all__ = ["Bench", "Part", "middle", "undisturbed"]
+__all__ = ["LIMIT_NOTE", "Bench", "Part", "limit", "middle", "undisturbed"]
+
+MOST_GENERATOR_PERCENT = 90.0
+MOST_LATE_MS = 20.0
+
+LIMIT_NOTE = (
+    f"limit: generator, where its busiest process took over {MOST_GENERATOR_PERCENT:.0f} % of a core or was late by "
+    f"over {MOST_LATE_MS:.0f} ms (p99): such a row tells of the generator, not of the server."
+)
 
 
 def middle(values: Sequence[float | None]) -> float | None:
     """The median of what there is."""
     there = [value for value in values if value is not None]
     return median(there) if there else None
+
+
+def limit(generator_percent: float, late_p99_ms: float | None) -> str:
+    """What limited a load: the generator, or nothing that is known."""
+    return "generator" if generator_percent > MOST_GENERATOR_PERCENT or (late_p99_ms or 0.0) > MOST_LATE_MS else ""
 
 
 @contextmanager
@@ -49,15 +62,16 @@ class Bench:
 
     quick: bool
     server_core: int | None
-    core: int | None
+    cores: tuple[int, ...]
+    """Where the load comes from, where that is not left to the kernel."""
     progress: Callable[[float, str], None]
     """Share of the present part that is done, and what is being done."""
 
     @classmethod
     def on_two_cores(cls, *, quick: bool, progress: Callable[[float, str], None]) -> Bench:
-        """The server on the first core that this process may use, the load on the last; on one core both share it."""
+        """The server on the first core that this process may use, the load on the others; on one core both share it."""
         cores = sorted(os.sched_getaffinity(0))
         if len(cores) < 2:
-            return cls(quick, None, None, progress)
+            return cls(quick, None, (), progress)
         os.sched_setaffinity(0, {cores[-1]})
-        return cls(quick, cores[0], cores[-1], progress)
+        return cls(quick, cores[0], tuple(cores[:0:-1]), progress)

@@ -35,6 +35,25 @@ def test_without_readings_there_is_no_quantile() -> None:
     assert (times.n, times.most_ms) == (0, 0.0)
 
 
+def test_what_several_processes_measured_adds_up() -> None:
+    one, other = Meters(frames_out=3, accepted=1), Meters(frames_out=4)
+    for ms in (1.0, 3.0):
+        one.answer.add(ms)
+    other.answer.add(200.0)
+    one.errors["busy"] += 1
+    other.errors["busy"] += 2
+    for _ in range(15):
+        one.note("mine")
+        other.note("theirs")
+    before = one.answer.copy()
+    one.add(other)
+    assert (one.frames_out, one.accepted, one.errors["busy"]) == (7, 1, 3)
+    assert (one.answer.n, one.answer.most_ms, one.answer.total_ms) == (3, 200.0, 204.0)
+    assert one.answer.quantile(0.5) == pytest.approx(3.0, rel=0.02)
+    assert (before.n, before.most_ms) == (2, 3.0)
+    assert one.notes == ["mine"] * 15 + ["theirs"] * 5
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [(None, "–"), (True, "yes"), (12345, "12,345"), (1234.5, "1,234"), (12.34, "12.3"), (0.1234, "0.123"), ("x", "x")],

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,13 +30,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield server
 
 
-@pytest.mark.parametrize("binary", [True, False], ids=["msgpack", "json"])
-def test_a_hundred_typists_get_the_results_that_they_typed(served: Served, binary: bool) -> None:
+@pytest.mark.parametrize(("binary", "processes"), [(True, 1), (False, 2)], ids=["msgpack", "json, two processes"])
+def test_a_hundred_typists_get_the_results_that_they_typed(served: Served, binary: bool, processes: int) -> None:
     options = SwarmOptions(
         typists=100,
         seconds=2.0,
         mix="time5",
         drop_per_s=10.0,
+        processes=processes,
         client=ClientOptions(binary=binary, retry_ms=(50.0, 400.0), probe_every=4),
     )
     swarm = Swarm(options, served.address, pid=lambda: served.pid)
@@ -48,6 +50,23 @@ def test_a_hundred_typists_get_the_results_that_they_typed(served: Served, binar
     assert facts["resumed"] > 0
     assert facts["server_cpu_percent"] > 0
     assert facts["times_ms"]["answer"]["n"] > 0
+    assert facts["generator_processes"] == processes
+    assert 0 < facts["generator_busiest_percent"] <= facts["generator_cpu_percent"]
+    assert facts["times_ms"]["generator_late"]["n"] > 100
+    assert len(set(swarm.sessions())) == 100
+
+
+def test_a_swarm_that_loses_a_process_says_so(served: Served) -> None:
+    options = SwarmOptions(typists=4, seconds=0.5, mix="time5", processes=2, settle=False)
+    swarm = Swarm(options, served.address, pid=lambda: None)
+    try:
+        (helper,) = multiprocessing.active_children()
+        helper.terminate()
+        with pytest.raises(RuntimeError, match="a process of the swarm has ended"):
+            swarm.run(progress=lambda share, what: None)
+    finally:
+        swarm.close()
+    assert multiprocessing.active_children() == []
 
 
 def test_a_server_killed_in_mid_test_loses_nothing(tmp_path: Path) -> None:
@@ -152,6 +171,7 @@ def test_the_command_reports(served: Served, tmp_path: Path) -> None:
         (["--seconds", "0"], "seconds"),
         (["--kill-every", "5", "--url", "ws://127.0.0.1:1/ws"], "of the run's own"),
         (["--kill-every", "0.1"], "at least 1 second"),
+        (["--typists", "2", "--processes", "3"], "processes is 3"),
     ],
 )
 def test_wrong_options_are_told(options: list[str], said: str) -> None:
