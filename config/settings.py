@@ -34,6 +34,7 @@ from config.gateway import (
     TlsOptions,
     host_name,
 )
+from persistence.boards import BoardsOptions
 from persistence.cache import CacheOptions
 from persistence.catalogue import CatalogueOptions
 from persistence.kafka.options import KafkaOptions
@@ -123,6 +124,8 @@ class Settings(BaseSettings):
     """Which results are personal bests and go on boards."""
     cache: CacheOptions = Field(default_factory=CacheOptions)
     """Caches, in this process or in Redis."""
+    boards: BoardsOptions = Field(default_factory=BoardsOptions)
+    """Leaderboards."""
     redis: RedisOptions = Field(default_factory=RedisOptions)
     """Redis, where processes share one."""
     catalogue: CatalogueOptions = Field(default_factory=CatalogueOptions)

@@ -4,8 +4,8 @@
 once. What lies in Redis may always be lost or old: who keeps something there says what stands in for it.
 """
 
-from persistence.redis.calls import Answer, Call, Script
+from persistence.redis.calls import Answer, Argument, Call, Script
 from persistence.redis.options import RedisOptions
 from persistence.redis.servers import RedisFacts, RedisServers
 
-__all__ = ["Answer", "Call", "RedisFacts", "RedisOptions", "RedisServers", "Script"]
+__all__ = ["Answer", "Argument", "Call", "RedisFacts", "RedisOptions", "RedisServers", "Script"]

@@ -87,11 +87,14 @@ class Span(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A day, a week, or all time."""
+    """A day, a week, or all time; its text is `day-20783`, `week-20780` or `all`."""
 
     span: Span
     day: int
     """Its first day, in days since 1970-01-01; 0 for all time."""
+
+    def __str__(self) -> str:
+        return self.span.value if self.span is Span.ALL else f"{self.span.value}-{self.day}"
 
     @classmethod
     def of(cls, span: Span, day: int) -> Period:

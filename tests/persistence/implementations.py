@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Protocol
 
+from persistence.boards import Boards, BoardsOptions, MemoryBoards, RedisBoards
 from persistence.cache import Cache, CacheOptions, MemoryCache, RedisCache
 from persistence.redis import RedisOptions, RedisServers
 from persistence.results import ResultStore, SqliteResults
@@ -40,6 +41,22 @@ CACHES: dict[str, Callable[[CacheOptions, Callable[[], float], Fixture], Abstrac
     "memory": lambda options, clock_ms, _: MemoryCache(options, chance=Random(1), clock_ms=clock_ms),
     "redis": lambda options, clock_ms, fixture: _redis_cache(fixture("redis_single"), options, clock_ms),
     "redis-cluster": lambda options, clock_ms, fixture: _redis_cache(fixture("redis_cluster"), options, clock_ms),
+}
+
+
+@asynccontextmanager
+async def _redis_boards(where: RedisOptions, store: ResultStore, options: BoardsOptions) -> AsyncIterator[Boards]:
+    async with (
+        RedisServers(replace(where, prefix=f"{uuid.uuid4().hex}:")) as servers,
+        RedisBoards(servers, store, options) as boards,
+    ):
+        yield boards
+
+
+BOARDS: dict[str, Callable[[ResultStore, BoardsOptions, Fixture], AbstractAsyncContextManager[Boards]]] = {
+    "memory": lambda store, options, _: MemoryBoards(store, options),
+    "redis": lambda store, options, fixture: _redis_boards(fixture("redis_single"), store, options),
+    "redis-cluster": lambda store, options, fixture: _redis_boards(fixture("redis_cluster"), store, options),
 }
 
 
