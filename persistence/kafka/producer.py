@@ -137,18 +137,26 @@ class Producer:
             await self._introduce(within_s)
 
     async def _introduce(self, within_s: float) -> None:
-        """Get an identity. Raises StoreError where no broker gives one."""
+        """Get an identity; some brokers take a moment after their start to give one. Raises StoreError."""
         request = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=2**31 - 1)
+        error = StoreError("Kafka does not let us produce yet", retriable=True)
         try:
             async with asyncio.timeout(within_s):
-                answer = await self._cluster.ask(request)
+                while self._identity is None:
+                    try:
+                        answer = await self._cluster.ask(request)
+                    except StoreError as fault:
+                        error = fault
+                    else:
+                        if answer.error_code == 0:
+                            self._identity = Identity(answer.producer_id, answer.producer_epoch)
+                            self._sequences.clear()
+                            break
+                        name = for_code(answer.error_code).__name__
+                        error = StoreError(f"Kafka does not let us produce: {name}", retriable=True)
+                    await asyncio.sleep(_AGAIN_S)
         except TimeoutError:
-            raise StoreError("no broker of Kafka lets us produce yet", retriable=True) from None
-        if answer.error_code:
-            name = for_code(answer.error_code).__name__
-            raise StoreError(f"Kafka does not let us produce: {name}", retriable=True)
-        self._identity = Identity(answer.producer_id, answer.producer_epoch)
-        self._sequences.clear()
+            raise error from None
 
     def _dispatch(self, lots: Sequence[Lot]) -> list[Lot]:
         """Send lots to their leaders, one request a broker; those that were not sent because theirs owes an answer."""

@@ -13,10 +13,14 @@ from typing import Any, Protocol
 
 from persistence.boards import Boards, BoardsOptions, MemoryBoards, RedisBoards
 from persistence.cache import Cache, CacheOptions, MemoryCache, RedisCache
+from persistence.kafka.options import KafkaOptions
 from persistence.redis import RedisOptions, RedisServers
 from persistence.results import ResultStore, SqliteResults
 from persistence.stream import Sink, StoreSink
+from persistence.stream.kafka import KafkaSink
+from persistence.stream.record import decode
 from session.result import Result
+from tests.persistence.kafka.brokers import make_topic, read_all
 
 STORES: dict[str, Callable[[Path], AbstractAsyncContextManager[ResultStore]]] = {
     "sqlite": lambda folder: SqliteResults(folder / "results.db"),
@@ -82,11 +86,37 @@ class _Store:
 
 
 @asynccontextmanager
-async def _store_sink(folder: Path) -> AsyncIterator[FarSide]:
+async def _store_sink(folder: Path, _: Fixture) -> AsyncIterator[FarSide]:
     async with SqliteResults(folder / "results.db") as store:
         far = _Store(store)
         async with far.sink:
             yield far
 
 
-SINKS: dict[str, Callable[[Path], AbstractAsyncContextManager[FarSide]]] = {"store": _store_sink}
+class _Topic:
+    """The far side of the sink to Kafka."""
+
+    def __init__(self, sink: Sink, options: KafkaOptions) -> None:
+        self.sink = sink
+        self._options = options
+
+    async def arrived(self, user: int) -> list[Result]:
+        records = await read_all(self._options.servers, self._options.results_topic)
+        results = [decode(record.key, record.value, record.headers) for record in records]
+        return list({result.session: result for result in results if result.user == user}.values())
+
+
+@asynccontextmanager
+async def _kafka_sink(_: Path, fixture: Fixture) -> AsyncIterator[FarSide]:
+    options = KafkaOptions(
+        servers=tuple(fixture("kafka_servers")), results_topic=fixture("fresh_name")("results"), answer_ms=30_000
+    )
+    await make_topic(options.servers, options.results_topic, partitions=5)
+    async with KafkaSink(options, node="here") as sink:
+        yield _Topic(sink, options)
+
+
+SINKS: dict[str, Callable[[Path, Fixture], AbstractAsyncContextManager[FarSide]]] = {
+    "store": _store_sink,
+    "kafka": _kafka_sink,
+}

@@ -19,7 +19,7 @@ def spooled(results: Sequence[Result]) -> list[Spooled]:
 
 @pytest.fixture(params=SINKS)
 async def far(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[FarSide]:
-    async with SINKS[request.param](tmp_path) as made:
+    async with SINKS[request.param](tmp_path, request.getfixturevalue) as made:
         yield made
 
 
