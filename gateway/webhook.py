@@ -15,7 +15,6 @@ import asyncio
 import random
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -23,6 +22,7 @@ from typing import Protocol, Self
 import orjson
 import structlog
 
+from config.webhook import WebhookOptions
 from gateway.posting import SIGNATURE, Target, Undelivered, signature
 from persistence.errors import StoreError
 from persistence.workers.analytics import News, news_in
@@ -31,7 +31,7 @@ from persistence.workers.batch import DeadLetter, DeadLetters
 from persistence.workers.feed import Feed, Record
 from session.identity import session_to_text
 
-__all__ = ["Webhook", "WebhookMeter", "WebhookOptions"]
+__all__ = ["Webhook", "WebhookMeter", "read_secret"]
 
 log = structlog.get_logger(__name__)
 
@@ -39,46 +39,6 @@ _BATCH = 100
 _REFUSALS = 3
 _TRIES = 10
 """So often a notice is tried while others are taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class WebhookOptions:
-    """Another site that is told of personal bests and ranks."""
-
-    url: str = ""
-    """Where to post to; empty: nowhere."""
-    secret_file: Path | None = None
-    """File with the secret that signs each post; at least 16 bytes, a line feed at its end is not part of it."""
-    limit_s: float = 5.0
-    """How long one post may take in all."""
-    at_once: int = 8
-    """Posts under way at a time, each of another user."""
-    give_up_s: float = 3600.0
-    """Age at which a notice that could not be posted is no news any more, and goes to the dead letters."""
-
-    def __post_init__(self) -> None:
-        if self.url:
-            Target(self.url, limit_s=self.limit_s)
-            if self.secret_file is None:
-                raise ValueError("url needs a secret_file: the other site must know that a post is ours")
-        for name, least, most in (("limit_s", 0.1, 60), ("at_once", 1, 1_000), ("give_up_s", 1, 7 * 86_400)):
-            if not least <= getattr(self, name) <= most:
-                raise ValueError(f"{name} is {getattr(self, name)}; allowed is {least} to {most}")
-
-    def secret(self) -> bytes:
-        """Read the secret. Raises `StoreError` where it cannot be used."""
-        assert self.secret_file is not None
-        try:
-            secret = self.secret_file.read_bytes().removesuffix(b"\n")
-        except OSError as fault:
-            raise StoreError(
-                f"the webhook's secret {self.secret_file} cannot be read: {fault.strerror}", retriable=False
-            ) from None
-        if len(secret) < 16:
-            raise StoreError(
-                f"the webhook's secret {self.secret_file} has {len(secret)} bytes; 16 are the least", retriable=False
-            )
-        return secret
 
 
 class WebhookMeter(Protocol):
@@ -117,7 +77,8 @@ class Webhook:
 
     async def __aenter__(self) -> Self:
         """Raises `StoreError` where the secret cannot be used."""
-        self._secret = await asyncio.to_thread(self._options.secret)
+        assert self._options.secret_file is not None
+        self._secret = await asyncio.to_thread(read_secret, self._options.secret_file)
         self._task = asyncio.get_running_loop().create_task(self._work(), name="webhook")
         return self
 
@@ -221,3 +182,14 @@ class Webhook:
                 log.warning("a dead letter of the webhook cannot be kept now", why=str(error))
             await asyncio.sleep(self._back_off.seconds(tries))
             tries += 1
+
+
+def read_secret(file: Path) -> bytes:
+    """The secret that signs posts. Raises `StoreError` where the file cannot be used."""
+    try:
+        secret = file.read_bytes().removesuffix(b"\n")
+    except OSError as fault:
+        raise StoreError(f"the webhook's secret {file} cannot be read: {fault.strerror}", retriable=False) from None
+    if len(secret) < 16:
+        raise StoreError(f"the webhook's secret {file} has {len(secret)} bytes; 16 are the least", retriable=False)
+    return secret
