@@ -8,21 +8,19 @@ safe: results are in the spool, running tests with their clients.
 """
 
 import asyncio
-import errno
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import structlog
 
-from config.edge import EdgeOptions
 from config.settings import Settings
-from gateway.api import Parts, admin_app, public_app
+from gateway.api import Parts, public_app
 from gateway.api.health import Health
 from gateway.api.pages import Pages
 from gateway.auth import Authenticator
@@ -35,8 +33,9 @@ from gateway.heads import Request
 from gateway.hub import Hub
 from gateway.jwks import Unreadable
 from gateway.metrics import Metrics, SpoolFigures
+from gateway.opening import CLOSE_S, CannotStart, admin_port, listen, measuring_lag, owned, refreshing, url_of
 from persistence.cache import MemoryCache, RecentResults
-from persistence.catalogue import Catalogue, CatalogueError, EmbeddedCatalogue
+from persistence.catalogue import CatalogueError, EmbeddedCatalogue
 from persistence.catalogue.texts import Texts
 from persistence.errors import StoreError
 from persistence.folder import DataFolder
@@ -48,17 +47,8 @@ from session.settling import Finished
 __all__ = ["WEB", "CannotStart", "Gateway", "tls_context"]
 
 WEB = Path(__file__).parent / "web"
-REFRESH_S = 5.0
-"""How often it is looked whether a command has imported tests; one PRAGMA when it has not."""
-LAG_PERIOD_S = 0.25
-CLOSE_S = 2.0
-"""Time for close frames to be answered and running HTTP requests to end."""
 
 log = structlog.get_logger(__name__)
-
-
-class CannotStart(Exception):
-    """The server cannot start; the message is one sentence with what to do."""
 
 
 class Gateway:
@@ -95,16 +85,12 @@ class Gateway:
     @property
     def url(self) -> str:
         """The address to open in a browser."""
-        host, port = self._edge.addresses[0]
-        return f"{'https' if self._tls else 'http'}://{_browsable(host)}:{port}/"
+        return url_of(self._edge, tls=self._tls is not None)
 
     @property
     def admin_url(self) -> str | None:
         """The admin port's address; None where it is off."""
-        if self._admin is None:
-            return None
-        host, port = self._admin.addresses[0]
-        return f"http://{_browsable(host)}:{port}/"
+        return None if self._admin is None else url_of(self._admin)
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Send clients away and pass on what is spooled, within the settings' times; `hurry` cuts the waiting short."""
@@ -207,7 +193,7 @@ class Gateway:
         )
         edge = self._edge = Edge(edge_options, subprotocols=tuple(CODECS))
         opening.push_async_callback(edge.close, timeout_s=CLOSE_S)
-        await _listen(edge, app, _peers(hub), setting="server.port", flag="--port", ssl=self._tls)
+        await listen(edge, app, _peers(hub), setting="server.port", flag="--port", ssl=self._tls)
 
         def spool_figures() -> SpoolFigures:
             spooled = spool.facts()
@@ -226,17 +212,9 @@ class Gateway:
             caches={"recent": cache.facts},
         )
         if settings.admin.enabled:
-            admin = self._admin = Edge(EdgeOptions(host=settings.admin.host, port=settings.admin.port, connections=256))
-            opening.push_async_callback(admin.close, timeout_s=CLOSE_S)
-            await _listen(
-                admin,
-                admin_app(metrics, self.health),
-                lambda _: Refusal(404, "There is no WebSocket on the admin port."),
-                setting="admin.port",
-                flag="--admin-port",
-            )
-        await enter(_owned(_refreshing(catalogue, texts), name="refresh the catalogue"))
-        await enter(_owned(_measuring_lag(metrics), name="measure the loop's lag"))
+            self._admin = await enter(admin_port(settings.admin, metrics, self.health))
+        await enter(owned(refreshing(catalogue, texts), name="refresh the catalogue"))
+        await enter(owned(measuring_lag(metrics), name="measure the loop's lag"))
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
@@ -267,33 +245,6 @@ def _no_password() -> str:
 
 def _reason(fault: Exception) -> str:
     return (getattr(fault, "reason", None) or str(fault)).replace("_", " ").lower()
-
-
-async def _listen(
-    edge: Edge,
-    app: object,
-    peers: Callable[[Request], Connection | Refusal],
-    *,
-    setting: str,
-    flag: str,
-    ssl: ssl.SSLContext | None = None,
-) -> None:
-    host, port = edge.options.host, edge.options.port
-    try:
-        await edge.start(app, peers, ssl=ssl)
-    except OSError as fault:
-        match fault.errno:
-            case errno.EADDRINUSE:
-                what = (
-                    f"port {port} on {host} is in use; stop what uses it, or choose another with {flag} (0: a free one)"
-                )
-            case errno.EACCES:
-                what = f"port {port} may not be had by this user; choose one above 1023 with {flag}"
-            case errno.EADDRNOTAVAIL:
-                what = f"{host} is no address of this machine; set {setting.partition('.')[0]}.host (0.0.0.0: all)"
-            case _:
-                what = f"cannot listen on {host} port {port}: {fault.strerror or fault}"
-        raise CannotStart(f"{what}.") from None
 
 
 def _peers(hub: Hub) -> Callable[[Request], Connection | Refusal]:
@@ -331,43 +282,5 @@ async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, bool | None]) 
     return not task.cancelled() and task.result() is not False
 
 
-@asynccontextmanager
-async def _owned(work: Coroutine[Any, Any, None], *, name: str) -> AsyncIterator[None]:
-    """Run work beside, as long as the context is open."""
-    task = asyncio.get_running_loop().create_task(work, name=name)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _refreshing(catalogue: Catalogue, texts: Texts) -> None:
-    """See what `typegate tests import` writes while the server runs."""
-    while True:
-        await asyncio.sleep(REFRESH_S)
-        try:
-            if await catalogue.refresh():
-                await texts.warm()
-                log.info("took in new tests", tests=len(catalogue.shelf))
-        except CatalogueError as fault:
-            log.warning("the catalogue cannot be read again; what was read before stays", fault=str(fault))
-
-
-async def _measuring_lag(metrics: Metrics) -> None:
-    loop = asyncio.get_running_loop()
-    while True:
-        due = loop.time() + LAG_PERIOD_S
-        await asyncio.sleep(LAG_PERIOD_S)
-        metrics.lag(max(0.0, loop.time() - due))
-
-
 def _epoch_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _browsable(host: str) -> str:
-    """A host as a browser on this machine can open it."""
-    if host in ("0.0.0.0", "::"):
-        return "localhost"
-    return f"[{host}]" if ":" in host else host

@@ -1,4 +1,4 @@
-"""The server's process: its signals, its limits, its collector, and an end in bounded time."""
+"""A process of ours: its signals, its limits, its collector, and an end in bounded time."""
 
 import asyncio
 import gc
@@ -8,17 +8,16 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
 
 import structlog
 import uvloop
 
-from config.settings import Settings
-from gateway.app import Gateway
-
-__all__ = ["RESERVED_FILES", "exit_after", "raise_file_limit", "run"]
+__all__ = ["RESERVED_FILES", "Process", "allow_connections", "exit_after", "raise_file_limit", "run"]
 
 CLOSING_S = 15.0
-"""Time for all resources to close after grace and flush; with their defaults 35 s in all, and in fact a few ms."""
+"""Time for all resources to close after the grace; a server's is 20 s by default, so 35 s in all, in fact a few ms."""
 RESERVED_FILES = 256
 """Open files beside connections: databases, logs, sockets of libraries."""
 MANY_TYPISTS = 10_000 + RESERVED_FILES
@@ -29,23 +28,39 @@ MANY_FILES = 1 << 20
 log = structlog.get_logger(__name__)
 
 
-def run(settings: Settings, *, announce: Callable[[Gateway], None]) -> None:
-    """Serve until SIGTERM or SIGINT. `announce` is called when it listens. Raises CannotStart."""
-    wanted = settings.server.connections + RESERVED_FILES
-    files = raise_file_limit()
-    if files < wanted:
-        (log.warning if files < MANY_TYPISTS else log.info)(
-            "the limit of open files is below the connections allowed; raise it (ulimit -n, or LimitNOFILE in systemd)",
-            open_files=files,
-            connections=settings.server.connections,
-        )
+class Process(Protocol):
+    """What a process of ours is for: a server or a worker. Entering begins it, leaving ends it without grace."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """Come to an end in good order; `hurry` cuts the waiting short."""
+        ...
+
+    def reload(self) -> None:
+        """Read again what files may have changed (SIGHUP)."""
+        ...
+
+
+P = TypeVar("P", bound=Process)
+
+
+def run(process: Callable[[], P], *, announce: Callable[[P], None], grace_s: float) -> None:
+    """Run a process until SIGTERM or SIGINT. `process` makes it, `announce` is called when it has begun.
+
+    Its drain may take `grace_s`. Raises what entering it raises.
+    """
     # Threads (databases, compression) give the interpreter back after 1 ms instead of 5 where the loop wants it:
     # nothing may hold the loop for more than 3 ms.
     sys.setswitchinterval(0.001)
-    uvloop.run(_serve(settings, announce))
+    uvloop.run(_run(process, announce, grace_s))
 
 
-async def _serve(settings: Settings, announce: Callable[[Gateway], None]) -> None:
+async def _run(make: Callable[[], P], announce: Callable[[P], None], grace_s: float) -> None:
     loop = asyncio.get_running_loop()
     stop, hurry = asyncio.Event(), asyncio.Event()
 
@@ -54,18 +69,30 @@ async def _serve(settings: Settings, announce: Callable[[Gateway], None]) -> Non
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped)
-    async with Gateway(settings) as gateway:
-        loop.add_signal_handler(signal.SIGHUP, gateway.reload)
+    async with make() as process:
+        loop.add_signal_handler(signal.SIGHUP, process.reload)
         # What is there now stays: the collector need not walk it again. A session makes no cycles, so the collector
         # has little to find, and its pauses grow with what it walks (DESIGN's 219 ms at 10,000 sessions in lists).
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
-        announce(gateway)
+        announce(process)
         await stop.wait()
-        exit_after(settings.stop.grace_s + settings.stop.flush_s + CLOSING_S)
-        await gateway.drain(hurry)
+        exit_after(grace_s + CLOSING_S)
+        await process.drain(hurry)
     log.info("stopped")
+
+
+def allow_connections(connections: int) -> None:
+    """Have as many open files as these need, as far as the system lets us; say so where it does not."""
+    wanted = connections + RESERVED_FILES
+    files = raise_file_limit()
+    if files < wanted:
+        (log.warning if files < MANY_TYPISTS else log.info)(
+            "the limit of open files is below the connections allowed; raise it (ulimit -n, or LimitNOFILE in systemd)",
+            open_files=files,
+            connections=connections,
+        )
 
 
 def exit_after(seconds: float) -> None:
@@ -75,7 +102,7 @@ def exit_after(seconds: float) -> None:
     """
 
     def end() -> None:
-        log.error("the server did not stop in time; something hangs, so it ends now", seconds=seconds)
+        log.error("the process did not stop in time; something hangs, so it ends now", seconds=seconds)
         os._exit(1)
 
     timer = threading.Timer(seconds, end)

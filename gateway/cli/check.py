@@ -218,7 +218,8 @@ def _tls(settings: "Settings") -> Iterator[Finding]:
         return
     from cryptography import x509
 
-    from gateway.app import CannotStart, tls_context
+    from gateway.app import tls_context
+    from gateway.opening import CannotStart
 
     try:
         tls_context(settings)

@@ -8,7 +8,7 @@ import click
 from gateway.cli.options import Unstartable, examples, read_settings, settings_flags
 
 if TYPE_CHECKING:
-    from gateway.app import Gateway
+    from gateway.app import Gateway as Server
 
 __all__ = ["serve"]
 
@@ -71,21 +71,23 @@ def serve(
     import structlog
 
     from config.logs import set_up
-    from gateway.app import CannotStart
-    from gateway.process import run
+    from gateway.app import Gateway
+    from gateway.opening import CannotStart
+    from gateway.process import allow_connections, run
 
     set_up(settings.log)
     log = structlog.get_logger("gateway")
     for note in settings.notes():
         log.warning(note)
 
-    def announce(gateway: "Gateway") -> None:
+    def announce(gateway: "Server") -> None:
         click.echo(f"Typegate is ready: open {gateway.url}  (Ctrl-C stops it)")
         log.info("serving", url=gateway.url, admin=gateway.admin_url, data=str(settings.node.data.absolute()))
         if open_page:
             click.launch(gateway.url)
 
     try:
-        run(settings, announce=announce)
+        allow_connections(settings.server.connections)
+        run(lambda: Gateway(settings), announce=announce, grace_s=settings.stop.grace_s + settings.stop.flush_s)
     except CannotStart as fault:
         raise Unstartable(f"Cannot start: {fault}") from None

@@ -9,14 +9,15 @@ import httpx
 import pytest
 
 from config.gateway import AdminOptions, TlsOptions
-from gateway.app import CannotStart, Gateway, tls_context
+from gateway.app import Gateway, tls_context
+from gateway.opening import CannotStart
 from tests.gateway.certificate import write_certificate
 from tests.gateway.running import command, serving, settings
 from tests.gateway.typing_client import client
 
 
 async def test_imported_tests_reach_a_running_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.app.REFRESH_S", 0.05)
+    monkeypatch.setattr("gateway.opening.REFRESH_S", 0.05)
     row = {"id": 77, "title": "New", "text": "One two three four five six.", "category": "zoo"}
     (tmp_path / "rows.json").write_text(json.dumps([row | {"difficulty": "easy", "language": "en"}]))
     async with serving(tmp_path / "data") as (gateway, http):

@@ -1,0 +1,126 @@
+"""What the composition roots share: how a port is opened, work that runs beside, what a start fails with."""
+
+import asyncio
+import errno
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+
+from config.edge import EdgeOptions
+from config.gateway import AdminOptions
+from gateway.api import admin_app
+from gateway.api.health import Health
+from gateway.connection import Connection
+from gateway.edge import Edge
+from gateway.exposition import Exposition
+from gateway.handshake import Refusal
+from gateway.heads import Request
+from persistence.catalogue import Catalogue, CatalogueError
+from persistence.catalogue.texts import Texts
+
+__all__ = ["CLOSE_S", "CannotStart", "admin_port", "listen", "measuring_lag", "owned", "refreshing", "url_of"]
+
+REFRESH_S = 5.0
+"""How often it is looked whether a command has imported tests; one PRAGMA when it has not."""
+LAG_PERIOD_S = 0.25
+CLOSE_S = 2.0
+"""Time for close frames to be answered and running HTTP requests to end."""
+
+log = structlog.get_logger(__name__)
+
+
+class CannotStart(Exception):
+    """The server cannot start; the message is one sentence with what to do."""
+
+
+async def listen(
+    edge: Edge,
+    app: object,
+    peers: Callable[[Request], Connection | Refusal],
+    *,
+    setting: str,
+    flag: str,
+    ssl: ssl.SSLContext | None = None,
+) -> None:
+    """Have an edge listen. Raises CannotStart, with what to do, where it cannot."""
+    host, port = edge.options.host, edge.options.port
+    try:
+        await edge.start(app, peers, ssl=ssl)
+    except OSError as fault:
+        match fault.errno:
+            case errno.EADDRINUSE:
+                what = (
+                    f"port {port} on {host} is in use; stop what uses it, or choose another with {flag} (0: a free one)"
+                )
+            case errno.EACCES:
+                what = f"port {port} may not be had by this user; choose one above 1023 with {flag}"
+            case errno.EADDRNOTAVAIL:
+                what = f"{host} is no address of this machine; set {setting.partition('.')[0]}.host (0.0.0.0: all)"
+            case _:
+                what = f"cannot listen on {host} port {port}: {fault.strerror or fault}"
+        raise CannotStart(f"{what}.") from None
+
+
+@asynccontextmanager
+async def admin_port(options: AdminOptions, metrics: Exposition, health: Health) -> AsyncIterator[Edge]:
+    """The port for the people who run it, as long as the context is open."""
+    edge = Edge(EdgeOptions(host=options.host, port=options.port, connections=256))
+    try:
+        await listen(
+            edge,
+            admin_app(metrics, health),
+            lambda _: Refusal(404, "There is no WebSocket on the admin port."),
+            setting="admin.port",
+            flag="--admin-port",
+        )
+        yield edge
+    finally:
+        await edge.close(timeout_s=CLOSE_S)
+
+
+def url_of(edge: Edge, *, tls: bool = False) -> str:
+    """The address to open in a browser of this machine."""
+    host, port = edge.addresses[0]
+    return f"{'https' if tls else 'http'}://{_browsable(host)}:{port}/"
+
+
+def _browsable(host: str) -> str:
+    """A host as a browser on this machine can open it."""
+    if host in ("0.0.0.0", "::"):
+        return "localhost"
+    return f"[{host}]" if ":" in host else host
+
+
+@asynccontextmanager
+async def owned(work: Coroutine[Any, Any, None], *, name: str) -> AsyncIterator[None]:
+    """Run work beside, as long as the context is open."""
+    task = asyncio.get_running_loop().create_task(work, name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def refreshing(catalogue: Catalogue, texts: Texts) -> None:
+    """See what `typegate tests import` writes while the server runs."""
+    while True:
+        await asyncio.sleep(REFRESH_S)
+        try:
+            if await catalogue.refresh():
+                await texts.warm()
+                log.info("took in new tests", tests=len(catalogue.shelf))
+        except CatalogueError as fault:
+            log.warning("the catalogue cannot be read again; what was read before stays", fault=str(fault))
+
+
+async def measuring_lag(metrics: Exposition) -> None:
+    """Measure how late the loop wakes up."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LAG_PERIOD_S
+        await asyncio.sleep(LAG_PERIOD_S)
+        metrics.lag(max(0.0, loop.time() - due))
