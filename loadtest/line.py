@@ -22,14 +22,15 @@ try:
 except ImportError:  # the library without its C extension
     from websockets.utils import apply_mask
 
-__all__ = ["LONGEST_HOLD_MS", "Address", "Line", "client_frame", "loopback", "loopback_url"]
+__all__ = ["ACCEPT", "LONGEST_HOLD_MS", "Address", "Line", "client_frame", "loopback", "loopback_url"]
 
 Address = tuple[str, int]
 
 BINARY, TEXT, CLOSE, PING, PONG = 0x82, 0x81, 0x88, 0x89, 0x8A
 
 _KEY = b64encode(bytes(range(16)))
-_ACCEPT = b64encode(sha1(_KEY + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())  # RFC 6455 4.2.2
+ACCEPT = b64encode(sha1(_KEY + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+"""What a server answers to the one key (RFC 6455 4.2.2)."""
 _MASKS = [Random("masks").randbytes(4) for _ in range(256)]
 _HEADS = [[bytes((first, 0x80 | length)) for length in range(126)] for first in range(256)]
 _DATA = frozenset((BINARY, 0xC2))  # compressed only where that was offered (RFC 7692)
@@ -188,7 +189,7 @@ class Line:
                     self._over(0, "no end of the response's head")
                 self._unread = whole
                 return
-            if not head.startswith(b"HTTP/1.1 101 ") or _ACCEPT not in head:
+            if not head.startswith(b"HTTP/1.1 101 ") or ACCEPT not in head:
                 self._over(0, (head.split(b"\r\n")[0] + b": " + rest[:200]).decode(errors="replace"))
                 return
             self._upgraded = True

@@ -98,6 +98,10 @@ class Child:
         """Its own resident memory."""
         return memory_bytes(self.pid)
 
+    def open_files(self) -> int:
+        """Files and sockets that it has open."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
     def launch(self) -> None:
         """Start it, and wait for nothing."""
         variables = {name: value for name, value in os.environ.items() if not name.startswith("TYPEGATE_")}

@@ -17,9 +17,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from loadtest.bench.capacity import capacity
 from loadtest.bench.closed import closed_loop
 from loadtest.bench.micro import micro
-from loadtest.bench.moments import finishes, handshakes, long_texts
+from loadtest.bench.moments import finishes, long_texts
 from loadtest.bench.paced import paced_load
 from loadtest.bench.rounds import Bench, Part
+from loadtest.bench.wave import handshakes
 from loadtest.report import machine, markdown, print_table, write_json
 from loadtest.served import raise_file_limit
 
@@ -66,7 +67,7 @@ def main(quick: bool, only: str, out: Path) -> None:
     a  closed loop: echo              e  a thousand finishes in a second
     b  paced load, plain and scored   f  in process: keystroke, frame, tick, result
     c  capacity: typists on a core    g  long texts: how long others wait
-    d  handshake to ready
+    d  handshakes: to ready, to resumed
     """
     wanted = [letter.strip() for letter in only.split(",") if letter.strip()]
     unknown = [letter for letter in wanted if letter not in PARTS]

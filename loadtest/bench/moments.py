@@ -1,8 +1,7 @@
-"""What happens to all at once: (d) a wave of connections, (e) a thousand finishes in a second, (g) long texts."""
+"""What happens to all at once: (e) a thousand finishes in a second, (g) long texts. Waves of connections: `wave`."""
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from functools import partial
 from statistics import median
@@ -14,85 +13,13 @@ from loadtest.bench.rounds import Bench, Part, middle
 from loadtest.client import ClientOptions, TypingClient
 from loadtest.engine import Engine
 from loadtest.meters import Meters
-from loadtest.served import Served, raise_file_limit
+from loadtest.served import Served
 from loadtest.typist import Typed
 from scoring.text import Word
 
-__all__ = ["finishes", "handshakes", "long_texts"]
-
-AT_ONCE = 256
-"""Handshakes of the wave that are under way at a time: fewer than the door lets one address have."""
+__all__ = ["finishes", "long_texts"]
 
 GRAPHEMES = 20_000
-
-
-class NoPlan:
-    """Types nothing."""
-
-    def choose(self, test: int) -> dict[str, Any] | None:
-        """A test that is never begun: `start` is what the server is busy with no more than once."""
-        return None
-
-    def type(self, words: Sequence[Word], *, test: int, limit_ms: int | None) -> Typed:
-        """Nothing."""
-        return Typed(array("I"), "", array("H"))
-
-    def pause_ms(self, test: int) -> float:
-        """For ever."""
-        return 1e9
-
-
-def handshakes(bench: Bench) -> Part:
-    """Server CPU from the first SYN to the last `ready`, over the number of connections."""
-    wave = min(2_000 if bench.quick else 10_000, raise_file_limit() - 300)
-    rounds = 2 if bench.quick else 3
-    costs: list[float] = []
-    rates: list[float] = []
-    times: list[dict[str, Any]] = []
-    for turn in range(rounds):
-        bench.progress(turn / rounds, f"{wave:,} connections")
-        with Served.in_temporary_folder(core=bench.server_core) as server:
-            cost, rate, to_ready = _wave(server, wave)
-        costs.append(cost)
-        rates.append(rate)
-        times.append(to_ready)
-    return Part(
-        f"(d) Handshake to ready: a wave of {wave:,}, median of {rounds} rounds",
-        ("connections", "server CPU µs each", "connections/s", "ready p50 ms", "p99"),
-        [
-            [
-                wave,
-                round(median(costs), 1),
-                round(median(rates)),
-                middle([one["p50"] for one in times]),
-                middle([one["p99"] for one in times]),
-            ]
-        ],
-        {"us": costs, "per_s": rates, "times_ms": times},
-    )
-
-
-def _wave(server: Served, size: int) -> tuple[float, float, dict[str, Any]]:
-    """Connect so many; server CPU µs each, how many a second, and their times."""
-    engine, meters = Engine(), Meters()
-    clients = [_Ready(engine, number, NoPlan(), options=ClientOptions(), meters=meters) for number in range(size)]
-    try:
-        cpu, begun = server.cpu_s(), monotonic()
-        for number, client in enumerate(clients):
-            client.begin(server.address)
-            if number % (AT_ONCE // 2) == 0:
-                engine.run(partial(_are_ready, meters, number - AT_ONCE // 2), limit_s=10)
-        if not engine.run(partial(_are_ready, meters, size), limit_s=60):
-            raise RuntimeError(f"{size - meters.ready} of {size} connections were not ready")
-        return 1e6 * (server.cpu_s() - cpu) / size, size / (monotonic() - begun), meters.to_ready.facts()
-    finally:
-        for client in clients:
-            client.abandon()
-        engine.close()
-
-
-def _are_ready(meters: Meters, least: int) -> bool:
-    return meters.ready >= least
 
 
 def _have_typed(meters: Meters, until_ms: float) -> bool:
@@ -101,15 +28,6 @@ def _have_typed(meters: Meters, until_ms: float) -> bool:
 
 def _are_done(clients: Sequence[TypingClient]) -> bool:
     return all(client.done for client in clients)
-
-
-class _Ready(TypingClient):
-    """A client that goes no further than `ready`."""
-
-    __slots__ = ()
-
-    def _begin_test(self) -> None:
-        """Not here."""
 
 
 class _Finisher(SteadyPlan):

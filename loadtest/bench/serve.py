@@ -3,6 +3,7 @@
 Work `echo` sends each message back. Work `paced` takes 40-byte messages and answers every fourth one of a connection
 with 100 bytes. Work `scored` (websockets alone) speaks `typegate.v1.msgpack` and does what Typegate does with keys: the
 same codec, session and ticks, from a library's connection instead of ours, without limits, results and metrics.
+Work `handshake` (raw alone) answers a connection's first two reads with what Typegate answers, made once for all.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 import uvloop
 
+from loadtest.line import ACCEPT
 from loadtest.served import raise_file_limit
 
 __all__ = ["ANSWER", "SERVERS", "main"]
@@ -50,9 +52,34 @@ async def raw(work: str) -> None:
                 if not self.count & 3:
                     self.transport.write(ANSWER)
 
-    server = await asyncio.get_running_loop().create_server(Raw, "127.0.0.1", 0, backlog=4096)
+    class Greeter(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport: Any = transport
+            self.answers = iter(answers)
+
+        def data_received(self, data: bytes) -> None:
+            self.transport.write(next(self.answers))
+
+    answers = _greetings() if work == "handshake" else ()
+    protocol = Greeter if work == "handshake" else Raw
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0, backlog=4096)
     announce(server.sockets[0].getsockname()[1])
     await server.serve_forever()
+
+
+def _greetings() -> tuple[bytes, bytes]:
+    """The response to an upgrade with `hello`, and `ready`: about as long as Typegate's, for the client's one key."""
+    from gateway.codec import MSGPACK
+    from gateway.frames import BINARY_HEADS, head_16
+    from session.messages import Hello, Ready
+
+    hello = MSGPACK.encode(Hello(1, "node", 10_000, {f"limit {number}": 65_536 for number in range(8)}).to_wire())
+    ready = MSGPACK.encode(Ready(-(2**52), True, "x" * 46).to_wire())
+    response = (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: %b\r\nSec-WebSocket-Protocol: typegate.v1.msgpack\r\n\r\n"
+    ) % ACCEPT
+    return response + head_16(0x82, 126, len(hello)) + hello, BINARY_HEADS[len(ready)] + ready
 
 
 async def wire(work: str) -> None:

@@ -1,6 +1,8 @@
 """The bench: each part measures something on a small scale, and what is absent is said and no failure."""
 
 import json
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from loadtest.bench.contenders import CONTENDERS, OURS
 from loadtest.bench.paced import plain, scored
 from loadtest.bench.rounds import Part, middle
 from loadtest.bench.steady import ONE_KEY, PERIOD_MS, TWO_KEYS, model_mix
+from loadtest.bench.wave import Crowd, Visitor
 from loadtest.served import Child, Served
 
 BY_NAME = {contender.name: contender for contender in CONTENDERS}
@@ -61,6 +64,32 @@ def test_frames_of_the_models_mix_are_the_pages() -> None:
     assert 1.2 < mix.keys_a_frame < 1.7
     assert {sum(gaps) for gaps in mix.frames} == {int(PERIOD_MS)}
     assert min(min(gaps) for gaps in mix.frames) >= 0
+
+
+def test_a_wave_is_measured_at_each_step() -> None:
+    """The floor answers as Typegate does; a test that is held when its connection is lost goes on."""
+    come = partial(Visitor.come, goal="ready")
+    with Child("raw", [sys.executable, "-m", "loadtest.bench.serve", "raw", "handshake"]) as raw:
+        crowd = Crowd(raw, 300)
+        costs = [crowd.step(come)]
+        crowd.close()
+    with Served.in_temporary_folder() as server:
+        crowd = Crowd(server, 300)
+        costs.append(crowd.step(come))
+        costs.append(crowd.step(partial(Visitor.begin, goal="hb")))
+        assert crowd.go().us > 0
+        costs.append(crowd.step(partial(Visitor.come, goal="resumed")))
+        crowd.close()
+    assert [cost.times_ms["n"] for cost in costs] == [300, 300, 300, 300]
+    assert all(cost.us > 0 for cost in costs)
+
+
+def test_a_wave_that_cannot_come_says_why() -> None:
+    with Child("raw", [sys.executable, "-m", "loadtest.bench.serve", "raw", "echo"]) as raw:
+        crowd = Crowd(raw, 1)
+        with pytest.raises(RuntimeError, match=r"failed.*GET /ws"):
+            crowd.step(partial(Visitor.come, goal="ready"))
+        crowd.close()
 
 
 def test_the_command_writes_table_and_json(tmp_path: Path) -> None:
