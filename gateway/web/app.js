@@ -12,7 +12,7 @@ import { fixed, percent } from "./figures.js";
 import { HistoryView } from "./history.js";
 import { keepPage } from "./keep.js";
 import { keptLogs, readLog } from "./log.js";
-import { OptionsBar, startOptions } from "./options.js";
+import { inputKind, OptionsBar, startOptions } from "./options.js";
 import { ResultView } from "./result-view.js";
 import { bind, change, settings, show as showSettings } from "./settings.js";
 import { settleKeptLogs } from "./settle.js";
@@ -181,8 +181,9 @@ function onFailed(error, log) {
 /** @param {Record<string, any>} started */
 function repeat(started) {
   const { mode, test, text, seconds, language } = started;
-  if (mode === "quote" && test) special = { ...startOptions(), mode: "quote", test };
-  else special = { mode: "text", text: text.trim(), language, ...(seconds ? { seconds } : {}), input: startOptions().input };
+  const input = inputKind(language);
+  if (mode === "quote" && test) special = { mode, test, language, input };
+  else special = { mode: "text", text: text.trim(), language, ...(seconds ? { seconds } : {}), input };
   startTest();
 }
 
@@ -190,7 +191,8 @@ function repeat(started) {
 function practise(words) {
   const list = [];
   while (list.length < Math.min(PRACTICE_WORDS, words.length * PRACTICE_REPEATS)) list.push(...shuffled(words));
-  special = { mode: "text", text: list.join(" "), language: resultView.started?.language ?? settings.language, input: startOptions().input };
+  const language = resultView.started?.language ?? settings.language;
+  special = { mode: "text", text: list.join(" "), language, input: inputKind(language) };
   startTest();
 }
 

@@ -11,7 +11,7 @@ import { bind, change, settings } from "./settings.js";
 /** What the settings ask the server for. @returns {Record<string, unknown>} */
 export function startOptions() {
   const { mode, language, seconds, count, punctuation, numbers } = settings;
-  const input = { input: inputKind() };
+  const input = { input: inputKind(language) };
   switch (mode) {
     case "words":
       return { mode, count, language, punctuation, numbers, ...input };
@@ -36,9 +36,9 @@ export function onTouch() {
   return matchMedia("(hover: none) and (pointer: coarse)").matches;
 }
 
-/** Which table of plausible key times holds. */
-export function inputKind() {
-  if (/^(ko|ja|zh)\b/.test(settings.language)) return "ime";
+/** Which table of plausible key times holds. @param {string} language of the text */
+export function inputKind(language) {
+  if (/^(ko|ja|zh)\b/.test(language)) return "ime";
   return onTouch() ? "touch" : "keyboard";
 }
 

@@ -64,6 +64,8 @@ export class TestView {
     this.clock = 0;
     this.noteTimer = 0;
     this.lasting = "";
+    /** @type {{label: string, action: () => void} | null} */
+    this.offered = null;
     this.shownProgress = "";
     this.listen();
   }
@@ -228,11 +230,13 @@ export class TestView {
       byId("restart").focus();
     } else if (!inField && event.key.length === 1 && event.key !== " " && !event.ctrlKey && !event.altKey && !event.metaKey) {
       if (/** @type {Element} */ (event.target).closest("input:not([type=radio], [type=checkbox]), select, textarea")) return;
-      // Any key brings the text back. In mid-test only the right one is typed as well: it was not meant as a mistake.
+      // Any key brings the text back, and is nothing else (in some browsers / and ' search). In mid-test only the right
+      // one is typed as well: it was not meant as a mistake.
+      event.preventDefault();
       const { scorer, log } = this;
       const wanted = scorer?.target(scorer.active)?.[scorer.typed[scorer.active].length];
-      if (log && log.n > 0 && !scorer?.zen && wanted !== event.key) event.preventDefault();
       this.focus();
+      if (log?.n === 0 || scorer?.zen || wanted === event.key) this.onKey(event.key, event.timeStamp);
     }
   }
 
@@ -301,13 +305,15 @@ export class TestView {
   /** One that stays until it is taken back by "". @param {string} sentence @param {{label: string, action: () => void} | null} [button] */
   tell(sentence, button = null) {
     clearTimeout(this.noteTimer);
+    this.noteTimer = 0;
     this.lasting = sentence;
-    byId("notice").replaceChildren(sentence, ...(button ? [h("button", { type: "button", onclick: button.action }, button.label)] : []));
+    this.offered = button;
+    byId("notice").replaceChildren(sentence, ...(button ? [" ", h("button", { type: "button", onclick: button.action }, button.label)] : []));
   }
 
+  /** Back to what lasts. */
   clearNote() {
-    clearTimeout(this.noteTimer);
-    if (byId("notice").textContent !== this.lasting) say(byId("notice"), this.lasting);
+    if (this.noteTimer) this.tell(this.lasting, this.offered);
   }
 
   /** With an on-screen keyboard the line that is typed stays in sight. */

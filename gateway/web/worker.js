@@ -19,10 +19,8 @@ addEventListener("fetch", (/** @type {any} */ event) => {
   const { method, mode, url } = event.request;
   const { origin, pathname } = new URL(url);
   if (method !== "GET" || origin !== location.origin) return;
-  if (mode === "navigate" && pathname === "/") {
-    event.respondWith(page(event));
-    event.waitUntil(Promise.resolve(event.preloadResponse).catch(() => {})); // it may come after its answer is needed
-  } else if (pathname.startsWith("/assets/")) event.respondWith(file(event.request));
+  if (mode === "navigate" && pathname === "/") event.respondWith(page(event.request));
+  else if (pathname.startsWith("/assets/")) event.respondWith(file(event.request));
 });
 
 /** Fetches the whole release, or fails: then the one before stays, and the browser tries again on a later visit. */
@@ -40,15 +38,18 @@ async function takeOver() {
   for (const name of await caches.keys()) {
     if (name.startsWith(PREFIX) && name !== NAME) await caches.delete(name);
   }
-  await /** @type {any} */ (self).registration.navigationPreload?.enable();
 }
 
-/** The server's page; the kept one where there is no server, or none that can answer. @param {any} event */
-async function page({ request, preloadResponse }) {
-  const kept = await caches.match("/", { cacheName: NAME });
+/**
+ * The server's page; the kept one where there is no server, or none that can answer. (No navigation preload: Firefox lets
+ * the whole navigation fail with it.)
+ *
+ * @param {Request} request
+ */
+async function page(request) {
+  const kept = await caches.match("/", { cacheName: NAME, ignoreVary: true });
   try {
-    const answer = Promise.resolve(preloadResponse).then((early) => early ?? fetch(request));
-    const fresh = kept ? await soon(answer) : await answer;
+    const fresh = await (kept ? soon(fetch(request)) : fetch(request));
     if (fresh.status < 500 || !kept) return fresh;
   } catch (error) {
     if (!kept) throw error;

@@ -99,6 +99,18 @@ async def test_the_same_text_again(visit: Visit) -> None:
     assert await visitor.typed_text() == TEXT["text"]
 
 
+async def test_the_same_quote_again_whatever_is_chosen_in_the_options(visit: Visit) -> None:
+    visitor = await visit(settings={"mode": "quote", "difficulty": "easy", "category": "nature"})
+    text = await visitor.typed_text()
+    await visitor.type(text, delay_ms=5)
+    await visitor.state("stored")
+    await visitor.page.click("text=Same text again")
+    await visitor.until(lambda: len(visitor.got("started")) == 2)
+    await visitor.ready()
+    assert await visitor.typed_text() == text
+    assert visitor.got("started")[1]["mode"] == "quote"
+
+
 async def test_history_lists_results_and_opens_an_old_one(visit: Visit) -> None:
     """Newest first, with a plot of progress; an old result opens with its plot, its replay and its keys."""
     visitor = await finished(visit)
