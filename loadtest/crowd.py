@@ -1,31 +1,32 @@
 """Many typists at once, at a few microseconds a key: `typist`'s people, drawn once and played again and again.
 
 Drawing every gap of every key of 20,000 people takes half of the core that the load must come from. Here each person
-draws their rhythm (gaps and holds) once, long enough not to be noticed again within a test, and each test takes a piece
-of it from a place of its own; the strokes jump from one error to the next instead of asking at every character. Speeds,
-gaps, holds, errors and corrections are the model's (a test holds them to it); what is lost is that no two tests of
-20,000 share a gap.
+draws their rhythm (what chance adds to their habits, for gaps and holds) once, long enough not to be noticed again
+within a test, and each test takes a piece of it from a place of its own; the strokes jump from one error to the next
+instead of asking at every character. Speeds, habits, gaps, holds, errors and corrections are the model's (a test holds
+them to it); what is lost is that no two tests of 20,000 share a draw.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise
-from math import exp, log, log1p
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, islice, repeat
+from math import exp, log1p
+from operator import add, mul, sub
 from random import Random
 
+from loadtest.habits import GapHabits, HoldHabits
 from loadtest.typist import (
     CORRECTIONS,
     ERRORS_LEFT,
-    HOLD_SIGMA,
-    KEYS_PER_CHARACTER,
-    MOST_GAP_MS,
     MOST_HOLD_MS,
     REACTION_SIGMA,
     TAKEN_BACK,
     Typed,
     Typist,
+    pair_of,
 )
 from scoring.text import Word
 
@@ -59,23 +60,17 @@ class Crowd:
 class Person:
     """One person's rhythm, and their typing of any words."""
 
-    __slots__ = ("_gaps", "_holds", "typist")
+    __slots__ = ("_gap_habits", "_hold_habits", "_holds", "_rhythm", "typist")
 
     def __init__(self, typist: Typist) -> None:
         self.typist = typist
         chance = Random(f"rhythm {typist.seed}")
-        gauss = chance.gauss
-        mean_ms = 12_000.0 / (typist.wpm * KEYS_PER_CHARACTER)
-        mu, sigma = log(mean_ms) - typist.gap_sigma**2 / 2, typist.gap_sigma
-        # the running time is rounded, not each gap: rounding errors must not add up
-        times = [
-            round(at) for at in accumulate(min(exp(gauss(mu, sigma)), MOST_GAP_MS) for _ in range(RHYTHM_KEYS + 1))
-        ]
-        self._gaps = array("I", (late - early for early, late in pairwise(times)))
-        hold_mu = log(typist.hold_ms) - HOLD_SIGMA**2 / 2
-        self._holds = array(
-            "H", (min(int(exp(gauss(hold_mu, HOLD_SIGMA))) + 1, MOST_HOLD_MS) for _ in range(RHYTHM_KEYS))
-        )
+        rhythm = list(islice(typist.rhythm(chance), RHYTHM_KEYS))
+        mean = sum(rhythm) / RHYTHM_KEYS  # of so few draws it is not 1, and the person's speed is to stay theirs
+        self._rhythm = array("d", (draw / mean for draw in rhythm))
+        self._holds = array("d", (min(typist.hold(chance), MOST_HOLD_MS / 2) for _ in range(RHYTHM_KEYS)))
+        self._gap_habits = GapHabits(typist.seed, typist.gap_sigma)
+        self._hold_habits = HoldHabits(typist.seed)
 
     def type(self, words: Sequence[Word], *, chance: Random, limit_ms: int | None = None) -> Typed:
         """Type these words to the end; with a limit, over and over until that client time (see `Typist.type`)."""
@@ -83,29 +78,34 @@ class Person:
         reaction = round(self.typist.reaction_ms * exp(chance.gauss(0.0, REACTION_SIGMA)))
         if limit_ms is None:
             keys = _line(_strokes(words, chance))
-            gaps = _again(self._gaps, start, len(keys))
+            times = self._times(keys, start)
         else:
-            gaps = self._within(start, limit_ms)
-            keys = _line(_strokes(words, chance, least=len(gaps)))[: len(gaps)]
-        gaps[0] = reaction
-        return Typed(gaps, keys, _again(self._holds, start, len(keys)))
+            # some more than the speed promises; a test of few keys may still be far from the mean
+            least = 20 + int(1.1 * limit_ms / self.typist.mean_gap_ms)
+            keys = _line(_strokes(words, chance, least=least))
+            times = self._times(keys, start)
+            while times[-1] < limit_ms:
+                keys = _line([keys, *_strokes(words, chance, least=least)])
+                times = self._times(keys, start)
+            count = bisect_left(times, limit_ms)
+            keys, times = keys[:count], times[:count]
+        gaps = array("I", map(sub, times, [-reaction, *times]))
+        habits = map(self._hold_habits.__getitem__, keys)
+        holds = map(int, map(mul, _again(self._holds, start, len(keys)), habits))
+        return Typed(gaps, keys, array("H", holds))
 
-    def _within(self, start: int, limit_ms: int) -> array[int]:
-        """Gaps until the limit; the first is the reaction's place, which the test's own time does not count."""
-        gaps = self._gaps
-        count = 1 + limit_ms * RHYTHM_KEYS // max(1, sum(gaps))
-        some = _again(gaps, start, count)
-        total = sum(some) - some[0]
-        while total < limit_ms:
-            count += 1
-            total += gaps[(start + count - 1) % RHYTHM_KEYS]
-        while total >= limit_ms:
-            count -= 1
-            total -= gaps[(start + count) % RHYTHM_KEYS]
-        return _again(gaps, start, count)
+    def _times(self, keys: Sequence[str], start: int) -> list[int]:
+        """When each key is typed, in ms since the first; the running time is made whole, not each gap."""
+        pairs = map(pair_of, keys, keys[1:]) if type(keys) is not str else map(add, keys, keys[1:])
+        habits = list(map(self._gap_habits.__getitem__, pairs))
+        if not habits:
+            return [0]
+        mean_ms = self.typist.mean_gap_ms * len(habits) / sum(habits)
+        waits = map(mul, habits, _again(self._rhythm, start, len(habits)))
+        return list(map(int, map(mul, accumulate(waits, initial=0.0), repeat(mean_ms))))
 
 
-def _again(values: array[int], start: int, count: int) -> array[int]:
+def _again(values: array[float], start: int, count: int) -> array[float]:
     """Take `count` values from `start` on, from the beginning again after the end."""
     taken = values[start : start + count]
     while len(taken) < count:
@@ -113,7 +113,7 @@ def _again(values: array[int], start: int, count: int) -> array[int]:
     return taken
 
 
-def _line(strokes: Iterator[Sequence[str]]) -> Sequence[str]:
+def _line(strokes: Iterable[Sequence[str]]) -> Sequence[str]:
     """Keys of all strokes: one str where each key is one code point, else a tuple."""
     parts = list(strokes)
     if all(type(part) is str for part in parts):
@@ -126,6 +126,8 @@ def _strokes(words: Sequence[Word], chance: Random, *, least: int = 0) -> Iterat
 
     Each correction takes place within its word, before the word's last character: there it can end no word and no test.
     """
+    if least:  # no more of the text than will be typed
+        words = words[: bisect_left(list(accumulate(map(len, words[:least]))), least) + 1]
     text: Sequence[str]
     if all(type(word) is str for word in words):
         text = "".join(words)  # type: ignore[arg-type]  # all are str

@@ -9,19 +9,28 @@ A. Oulasvirta, "Observations on Typing from 136 Million Keystrokes", CHI 2018:
   one and those typed before it was noticed (1 + 2 · 0.063 · 1.373 = 1.173);
 - gaps are lognormal within a person, keys held for 116 ms on average (24 ms from person to person).
 
-What it leaves out is what makes a person: a gap depends on nothing around it, and `scoring.plausibility` rightly says
-so of tests of 200 keys and more. `python -m loadtest.bots` prints how often.
+Within these laws a person has habits: which keys come late and which at once (see `habits`). They change no mean and no
+variance, and are what `scoring.plausibility` knows people by; `python -m loadtest.bots` prints how it judges this one.
 """
 
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import exp, inf, log, log1p
+from itertools import chain, islice
+from math import exp, inf, log1p, sqrt
 from random import Random
 
+from loadtest.habits import (
+    HOLD_HABITS_VARIANCE,
+    PACE_KEEPS,
+    PACE_VARIANCE,
+    REST_VARIANCE,
+    GapHabits,
+    HoldHabits,
+)
 from scoring.text import Word
 
-__all__ = ["Typed", "Typist"]
+__all__ = ["Typed", "Typist", "mean_habit", "pair_of"]
 
 WPM_MU, WPM_SIGMA = 3.871, 0.378
 """Of the logarithm of words a minute, across people."""
@@ -43,6 +52,7 @@ MOST_HOLD_MS = 2_000
 """No gap and no hold is longer, however the draw falls."""
 
 _MIN_WPM, _MAX_WPM = 8.0, 220.0
+_MEASURED_KEYS = 256  # by which a text is told to be quicker or slower than others; the person's speed is for any text
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +107,27 @@ class Typist:
         self.hold_ms = min(max(chance.gauss(HOLD_MS, HOLD_MS_SPREAD), 50.0), 220.0)
         self.reaction_ms = REACTION_MS * exp(chance.gauss(0.0, REACTION_SIGMA))
 
+    @property
+    def mean_gap_ms(self) -> float:
+        """From key to key, over a long test; a word is five characters."""
+        return 12_000.0 / (self.wpm * KEYS_PER_CHARACTER)
+
+    def rhythm(self, chance: Random) -> Iterator[float]:
+        """Yield what chance and the pace of the moment make of one gap after the other; the mean is 1."""
+        scale = self.gap_sigma / GAP_SIGMA
+        pace_sigma = scale * sqrt(PACE_VARIANCE)
+        step_sigma, rest_sigma = pace_sigma * sqrt(1 - PACE_KEEPS**2), scale * sqrt(REST_VARIANCE)
+        mu = -(pace_sigma**2 + rest_sigma**2) / 2
+        pace = chance.gauss(0.0, pace_sigma)
+        while True:
+            yield exp(mu + pace + chance.gauss(0.0, rest_sigma))
+            pace = PACE_KEEPS * pace + chance.gauss(0.0, step_sigma)
+
+    def hold(self, chance: Random) -> float:
+        """Draw how long a key is held, in ms, but for the habit."""
+        sigma = sqrt(HOLD_SIGMA**2 - HOLD_HABITS_VARIANCE)
+        return self.hold_ms * exp(chance.gauss(-(sigma**2) / 2, sigma))
+
     def type(self, words: Sequence[Word], *, test: int = 0, limit_ms: float | None = None) -> Typed:
         """Type these words (`Passage.words`) to the end; with a limit, over and over until that client time.
 
@@ -109,9 +140,11 @@ class Typist:
             raise ValueError("there is nothing to type")
         chance = Random(f"typist {self.seed} test {test}")
         gauss = chance.gauss
-        mean_ms = 12_000.0 / (self.wpm * KEYS_PER_CHARACTER)  # a word is 5 characters
-        gap_mu, gap_sigma = log(mean_ms) - self.gap_sigma**2 / 2, self.gap_sigma
-        hold_mu = log(self.hold_ms) - HOLD_SIGMA**2 / 2
+        rhythm = self.rhythm(chance)
+        strokes = _strokes(text, _without_space(words), chance, again=limit_ms is not None)
+        first = list(islice(strokes, _MEASURED_KEYS))
+        gap_habits, hold_habits = GapHabits(self.seed, self.gap_sigma), HoldHabits(self.seed)
+        mean_ms = self.mean_gap_ms / mean_habit(first, gap_habits)
         keys: list[str] = []
         gaps = array("I")
         holds = array("H")
@@ -119,17 +152,29 @@ class Typist:
         now = reaction = self.reaction_ms * exp(gauss(0.0, REACTION_SIGMA))
         last = 0
         end = inf if limit_ms is None else limit_ms + round(reaction)
-        for key in _strokes(text, _without_space(words), chance, again=limit_ms is not None):
+        for key in chain(first, strokes):
+            if keys:
+                now += min(mean_ms * gap_habits[pair_of(keys[-1], key)] * next(rhythm), MOST_GAP_MS)
             at = round(now)
             if at >= end:
                 break
             keys.append(key)
             gaps.append(at - last)
-            holds.append(min(int(exp(gauss(hold_mu, HOLD_SIGMA))) + 1, MOST_HOLD_MS))
+            holds.append(min(round(self.hold(chance) * hold_habits[key]), MOST_HOLD_MS))
             last = at
-            now += min(exp(gauss(gap_mu, gap_sigma)), MOST_GAP_MS)
         single = "".join(keys)
         return Typed(gaps, single if len(single) == len(keys) else tuple(keys), holds)
+
+
+def pair_of(before: str, key: str) -> str:
+    """Return two keys as one string, from which they can be told again."""
+    return before + key if len(before) == 1 else f"{before}\0{key}"
+
+
+def mean_habit(keys: Sequence[str], habits: GapHabits) -> float:
+    """Return the mean of what habits make of the gaps between these keys; 1 of fewer than two."""
+    pairs = list(map(pair_of, keys, keys[1:]))
+    return sum(map(habits.__getitem__, pairs)) / len(pairs) if pairs else 1.0
 
 
 def _without_space(words: Sequence[Word]) -> frozenset[int]:

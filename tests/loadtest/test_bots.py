@@ -10,9 +10,13 @@ from statistics import fmean, pstdev
 import pytest
 from click.testing import CliRunner
 
-from loadtest.bots import BOTS, PEOPLE, main, play, rate, sped_up
+from loadtest.bots import BOTS, PEOPLE, Log, main, play, rate, sped_up
+from loadtest.crowd import Crowd
 from loadtest.people import Recording, joined, read
+from loadtest.typist import Typist
+from persistence.catalogue.builtin import built_in_word_lists
 
+COMMON = next(words.words for words in built_in_word_lists() if words.language == "en")
 FRESH = 20_261_123
 """A seed that no threshold was set by."""
 
@@ -59,6 +63,21 @@ def test_longer_tests_tell_more(bot: str) -> None:
 
 def test_a_lognormal_law_is_told_as_often_as_the_documents_say() -> None:
     assert rate(play("lognormal law", 220, FRESH + test) for test in range(300)).flagged >= 0.9
+
+
+@pytest.mark.parametrize("length", [100, 200, 400])
+def test_the_loads_typists_are_judged_as_people_are(length: int) -> None:
+    """They have people's habits: the load is not made of logs that are dear to judge, and `review` in the end."""
+    crowd = Crowd(FRESH, 150)
+    logs: list[Log] = []
+    for number in range(150):
+        chance = Random(number)
+        words = [f"{word} " for word in chance.choices(COMMON, k=length)]
+        typed = Typist(FRESH + number).type(words), crowd.person(number).type(words, chance=chance)
+        logs += (Log(one.events(0, length), dict(enumerate(one.holds[:length]))) for one in typed)
+    rates = rate(logs)
+    assert rates.tests == 300
+    assert rates.flagged <= 0.02
 
 
 def test_rates_of_nothing_are_none() -> None:
