@@ -359,7 +359,8 @@ class Connection(_OfEachFrame):
         if hub.draining:
             self._error(Error("draining", "this node goes away; reconnect, then start", 0, ref=start.ref))
             return
-        wait_ms = hub.starts.take(self._user, now_ms=hub.clock() * 1000)
+        began_s = hub.clock()
+        wait_ms = hub.starts.take(self._user, now_ms=began_s * 1000)
         if wait_ms:
             self._error(Error("busy", f"too many starts; the next one in {wait_ms} ms", wait_ms, ref=start.ref))
             return
@@ -372,17 +373,20 @@ class Connection(_OfEachFrame):
             return
         seed = hub.random_bits(SEED_BITS)
         self._work(
-            hub.texts.choosing(options, seed=seed, ref=start.ref), partial(self._begin, options, seed, start.ref)
+            hub.texts.choosing(options, seed=seed, ref=start.ref),
+            partial(self._begin, options, seed, start.ref, began_s),
         )
 
-    def _begin(self, options: TestOptions, seed: int, ref: int | None, material: Material | Error) -> None:
+    def _begin(
+        self, options: TestOptions, seed: int, ref: int | None, began_s: float, material: Material | Error
+    ) -> None:
         if isinstance(material, Error):
             self._error(material)
             return
         if self._session is not None:
             self._abort()
         hub = self._hub
-        epoch_ms = hub.epoch_ms()
+        epoch_ms, now_s = hub.epoch_ms(), hub.clock()
         session = TypingSession.begin(
             options,
             material,
@@ -392,11 +396,12 @@ class Connection(_OfEachFrame):
             ref=ref,
             ring=hub.ring,
             limits=hub.limits,
-            now_ms=hub.clock() * 1000,
+            now_ms=now_s * 1000,
             epoch_ms=epoch_ms,
         )
         self._hold_on(session)
         self._counts.starts += 1
+        hub.metrics.started(now_s - began_s)
         self._say(session.started(material))
 
     def _keys(self, keys: Keys) -> None:

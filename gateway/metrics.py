@@ -123,6 +123,9 @@ class Metrics(Exposition):
         self._closes = Counter("typegate_ws_closes", "Ended WebSockets by close code", ["code"], registry=registry)
         self._errors = Counter("typegate_errors", "`error` messages sent, by code", ["code"], registry=registry)
         self._auths: dict[tuple[str, str], int] = defaultdict(int)  # a guest's is counted in each handshake
+        self._started = Histogram(
+            "typegate_started_seconds", "From a `start` to its `started`", buckets=RESULT_BUCKETS, registry=registry
+        )
         self._submitted = cache(
             Counter("typegate_results_submitted", "Results handed to the spool", ["mode"], registry=registry).labels
         )
@@ -192,6 +195,10 @@ class Metrics(Exposition):
     def auth(self, kind: str, outcome: str) -> None:
         """Count an identification: kind `guest` or `jwt`, outcome `ok` or the refusal's code."""
         self._auths[kind, outcome] += 1
+
+    def started(self, seconds: float) -> None:
+        """Observe the time from a `start` to its `started`."""
+        self._started.observe(seconds)
 
     def submitted(self, mode: str) -> None:
         """Count a result handed to the spool."""

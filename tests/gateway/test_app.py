@@ -46,6 +46,7 @@ async def test_what_happens_is_in_the_metrics(tmp_path: Path) -> None:
         'typegate_ws_handshakes_total{outcome="accepted"} 1.0',
         'typegate_auth_total{kind="guest",outcome="ok"} 1.0',
         "typegate_tests_started_total 1.0",
+        "typegate_started_seconds_count 1.0",
         f"typegate_events_scored_total {events}.0",
         'typegate_errors_total{code="options"} 1.0',
         "typegate_accepted_seconds_count 1.0",
