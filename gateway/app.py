@@ -32,16 +32,17 @@ from gateway.handshake import Refusal
 from gateway.heads import Request
 from gateway.hub import Hub
 from gateway.jwks import Unreadable
-from gateway.metrics import Metrics, SpoolFigures
+from gateway.metrics import Metrics, SpoolFigures, StreamFigures
 from gateway.opening import CLOSE_S, CannotStart, admin_port, listen, measuring_lag, owned, refreshing, url_of
+from gateway.topics import look_at_topics, look_until_seen
 from persistence.cache import MemoryCache, RecentResults
 from persistence.catalogue import CatalogueError, EmbeddedCatalogue
 from persistence.catalogue.texts import Texts
 from persistence.errors import StoreError
 from persistence.folder import DataFolder
 from persistence.keys import load_keys
-from persistence.results import SqliteResults
-from persistence.stream import Drain, Spool, StoreSink, Stream
+from persistence.results import ResultStore, SqliteResults
+from persistence.stream import Drain, Sink, Spool, StoreSink, Stream
 from session.settling import Finished
 
 __all__ = ["WEB", "CannotStart", "Gateway", "tls_context"]
@@ -57,7 +58,7 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.hub: Hub
-        self.metrics = Metrics(node=settings.node.name)
+        self.metrics = Metrics(node=settings.node.name, rows=not settings.kafka.enabled)
         self.health: Health
         self._edge: Edge
         self._admin: Edge | None = None
@@ -130,6 +131,8 @@ class Gateway:
         self._tls = tls_context(settings)
         edge_options = settings.edge
 
+        if settings.kafka.enabled and not await look_at_topics(settings.kafka, settings.topics):
+            await enter(owned(look_until_seen(settings.kafka, settings.topics), name="look at Kafka's topics"))
         folder = await enter(DataFolder(settings.node.data, min_free_bytes=settings.spool.min_free_bytes))
         ring = await asyncio.to_thread(load_keys, folder.keys, now_ms=_epoch_ms(), entropy=os.urandom)
         authenticator = self._authenticator = await enter(Authenticator(settings.auth, ring, chance=chance))
@@ -158,7 +161,7 @@ class Gateway:
         )
         hub.start()
         opening.push_async_callback(hub.stop)
-        sink = await enter(StoreSink(store, recent=recent))
+        sink = await enter(_sink(settings, store, recent))
         stream = self._stream = await enter(Drain(spool, sink, hub.submissions.stored, settings.stream))
 
         self.health = Health(
@@ -204,10 +207,20 @@ class Gateway:
                 conflicts=store.facts().conflicts,
             )
 
+        def stream_figures() -> StreamFigures:
+            facts, place = stream.facts(), sink.facts()
+            return StreamFigures(
+                up=facts.fault is None and place.fault is None,
+                held=facts.held,
+                failures=facts.failures,
+                reopened=place.reopened,
+            )
+
         metrics.watch(
             connections=lambda: edge.websockets,
             sessions=hub.sessions,
             spool=spool_figures,
+            stream=stream_figures,
             edge=lambda: edge.tally,
             caches={"recent": cache.facts},
         )
@@ -215,6 +228,15 @@ class Gateway:
             self._admin = await enter(admin_port(settings.admin, metrics, self.health))
         await enter(owned(refreshing(catalogue, texts), name="refresh the catalogue"))
         await enter(owned(measuring_lag(metrics), name="measure the loop's lag"))
+
+
+def _sink(settings: Settings, store: ResultStore, recent: RecentResults) -> Sink:
+    """Where the drain brings results: to Kafka where there is one, else to the store of this process."""
+    if not settings.kafka.enabled:
+        return StoreSink(store, recent=recent)
+    from persistence.stream.kafka import KafkaSink  # loads aiokafka
+
+    return KafkaSink(settings.kafka, node=settings.node.name)
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:

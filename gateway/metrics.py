@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from gateway.exposition import RESULT_BUCKETS, Exposition
 
-__all__ = ["Counts", "Metrics", "SpoolFigures"]
+__all__ = ["Counts", "Metrics", "SpoolFigures", "StreamFigures"]
 
 HTTP_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.15, 0.5, 1.0, 2.0, 5.0)
 
@@ -71,6 +71,20 @@ class SpoolFigures:
     """Of these, such as the store will never take."""
     conflicts: int = 0
     """Results since start that met another core of the same session in the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFigures:
+    """What a scrape wants to know of the way from the spool to the place that confirms results."""
+
+    up: bool
+    """Whether results are taken there now."""
+    held: int
+    """Results that could not be taken just now, and those that wait behind them for their users' order."""
+    failures: int
+    """Tries that failed since start."""
+    reopened: int
+    """How often since start the connection had to begin anew."""
 
 
 class EdgeFigures(Protocol):
@@ -164,13 +178,14 @@ class Metrics(Exposition):
         connections: Callable[[], int] | None = None,
         sessions: Callable[[], Mapping[str, int]] | None = None,
         spool: Callable[[], SpoolFigures] | None = None,
+        stream: Callable[[], StreamFigures] | None = None,
         edge: Callable[[], EdgeFigures] | None = None,
         caches: Mapping[str, Callable[[], CacheFigures]] | None = None,
     ) -> None:
         """Take functions that a scrape asks on the loop.
 
-        They give the open WebSockets, the sessions by where they are, the spool's figures, the edge's, and those of
-        each cache by what it keeps.
+        They give the open WebSockets, the sessions by where they are, the figures of spool, stream and edge, and those
+        of each cache by what it keeps.
         """
         if connections is not None:
             self.ask(lambda: [self._connections(connections())])
@@ -178,6 +193,8 @@ class Metrics(Exposition):
             self.ask(lambda: [_gauge("typegate_sessions", "Sessions by state", "state", sessions())])
         if spool is not None:
             self.ask(lambda: _spool(spool()))
+        if stream is not None:
+            self.ask(lambda: _stream(stream()))
         if edge is not None:
             self.ask(lambda: _edge(edge()))
         if caches is not None:
@@ -263,6 +280,15 @@ def _spool(figures: SpoolFigures) -> list[Metric]:
         CounterMetricFamily(
             "typegate_conflicts", "Results that met another core of the same session", value=figures.conflicts
         ),
+    ]
+
+
+def _stream(figures: StreamFigures) -> list[Metric]:
+    return [
+        GaugeMetricFamily("typegate_stream_up", "Whether results are taken where they are confirmed", value=figures.up),
+        GaugeMetricFamily("typegate_stream_held_rows", "Results that could not be taken just now", value=figures.held),
+        CounterMetricFamily("typegate_stream_failures", "Tries to hand on that failed", value=figures.failures),
+        CounterMetricFamily("typegate_stream_reopened", "Connections that began anew", value=figures.reopened),
     ]
 
 

@@ -260,6 +260,25 @@ def _ports(settings: "Settings") -> Iterator[Finding]:
             yield Finding(part, "note" if bare else "ok", where + "; it has no password" * bare)
 
 
+def _kafka(settings: "Settings") -> Iterator[Finding]:
+    if not settings.kafka.enabled:
+        return
+    from persistence.errors import StoreError
+    from persistence.kafka.admin import check_topics
+
+    try:
+        reports = asyncio.run(check_topics(settings.kafka, settings.topics))
+    except StoreError as fault:
+        yield Finding("Kafka", "fault", str(fault))
+        return
+    weak: State = "fault" if settings.kafka.production else "note"
+    for report in reports:
+        for weakness in report.faults:
+            yield Finding("Kafka", weak, weakness)
+        if not report.faults:
+            yield Finding("Kafka", "ok", f"topic {report.topic} is as it should be")
+
+
 def _page(settings: "Settings") -> Iterator[Finding]:
     from gateway.api.pages import Pages
     from gateway.app import WEB
@@ -284,4 +303,12 @@ def _tried(part: str, probe: Callable[[], str]) -> Finding:
         return Finding(part, "fault", str(fault))
 
 
-PROBES: tuple[Callable[["Settings"], Iterator[Finding]], ...] = (_environment, _data, _auth, _tls, _ports, _page)
+PROBES: tuple[Callable[["Settings"], Iterator[Finding]], ...] = (
+    _environment,
+    _data,
+    _auth,
+    _tls,
+    _kafka,
+    _ports,
+    _page,
+)

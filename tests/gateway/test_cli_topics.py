@@ -41,6 +41,22 @@ async def test_topics_are_checked_made_and_checked(variables: dict[str, str], tm
     assert "1 of 3 topics is weaker than asked for." in errors
 
 
+async def test_check_tries_kafka_too(variables: dict[str, str], tmp_path: Path) -> None:
+    """Weak topics are worth a note, and a fault where the server would not start with them."""
+    code, said, _ = await command("check", "--data", "d", folder=tmp_path, **variables)
+    assert code == 0
+    assert f"topic {variables['TYPEGATE_KAFKA_RESULTS_TOPIC']} is missing" in said
+    code, said, errors = await command(
+        "check", "--data", "d", folder=tmp_path, **variables, TYPEGATE_KAFKA_PRODUCTION="true"
+    )
+    assert code == 1
+    assert "3 parts would not work" in errors
+    away = variables | {"TYPEGATE_KAFKA_SERVERS": "127.0.0.1:1"}
+    code, said, _ = await command("check", "--data", "d", folder=tmp_path, **away)
+    assert code == 1
+    assert "Kafka at 127.0.0.1:1 cannot be asked about its topics" in said
+
+
 async def test_without_kafka_there_are_no_topics(tmp_path: Path) -> None:
     code, _, errors = await command("topics", "check", folder=tmp_path)
     assert code == 1

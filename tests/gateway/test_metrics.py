@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.edge import Tally
-from gateway.metrics import Counts, Metrics, SpoolFigures
+from gateway.metrics import Counts, Metrics, SpoolFigures, StreamFigures
 from persistence.cache import CacheFacts
 
 
@@ -67,6 +67,7 @@ async def test_what_is_watched_is_asked_at_each_scrape() -> None:
         connections=lambda: connections,
         sessions=lambda: {"live": 2, "held": 1},
         spool=lambda: SpoolFigures(rows=4, oldest_age_s=1.5, refused=1, conflicts=2),
+        stream=lambda: StreamFigures(up=True, held=7, failures=8, reopened=9),
         edge=lambda: tally,
         caches={"recent": lambda: CacheFacts(hits=10, misses=3, stale=2, errors=1)},
     )
@@ -76,6 +77,10 @@ async def test_what_is_watched_is_asked_at_each_scrape() -> None:
     assert shown["typegate_queue_depth", labels()] == 4
     assert shown["typegate_spool_oldest_seconds", labels()] == 1.5
     assert shown["typegate_conflicts_total", labels()] == 2
+    assert shown["typegate_stream_up", labels()] == 1
+    assert shown["typegate_stream_held_rows", labels()] == 7
+    assert shown["typegate_stream_failures_total", labels()] == 8
+    assert shown["typegate_stream_reopened_total", labels()] == 9
     assert shown["typegate_ws_handshakes_total", labels(outcome="accepted")] == 5
     assert shown["typegate_connections_refused_total", labels(why="late")] == 6
     for outcome, count in (("hit", 10), ("miss", 3), ("stale", 2), ("error", 1)):
