@@ -8,7 +8,7 @@
 import { h, svg } from "./dom.js";
 
 const HEIGHT = 230;
-const MARGIN = { top: 14, right: 40, bottom: 34, left: 44 };
+const MARGIN = { top: 14, right: 40, bottom: 34, left: 52 };
 
 /**
  * @typedef {object} PlotData

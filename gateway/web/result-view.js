@@ -40,6 +40,7 @@ export class ResultView {
     this.heading = h("h1", { tabindex: -1, class: "unseen" }, "Result");
     this.state = h("p", { class: "state" });
     this.figures = h("div", { class: "summary" });
+    this.details = h("div", { class: "details" });
     /** @type {Replay | null} */
     this.replay = null;
   }
@@ -69,7 +70,7 @@ export class ResultView {
       panels.push(panel("Replay", (this.replay = new Replay(scorer.words, options, events, started)).element));
       if (!scorer.zen) panels.push(panel("Errors by key", keyboardPicture(keyFigures(scorer.words, options, events), settings.layout[started.language] ?? {})));
     }
-    this.root.replaceChildren(this.heading, this.figures, h("div", { class: "after" }, this.state, actions), keysHelp(), ...panels);
+    this.root.replaceChildren(this.heading, this.figures, h("div", { class: "after" }, this.state, actions), keysHelp(), this.details, ...panels);
     this.showState(state);
     if (fresh) {
       this.heading.focus({ preventScroll: true });
@@ -84,6 +85,8 @@ export class ResultView {
     this.figures.replaceChildren(
       h("dl", { class: "big" }, figure("wpm", result), figure("acc", result)),
       h("div", { class: "graph" }, plot),
+    );
+    this.details.replaceChildren(
       h(
         "dl",
         { class: "small" },
@@ -96,9 +99,9 @@ export class ResultView {
 
   /** Says whether the test counts, once that is known. @param {{verdict?: string, reasons?: any[]}} judged */
   setVerdict(judged) {
-    this.figures.querySelector(".verdict")?.remove();
+    this.details.querySelector(".verdict")?.remove();
     const said = verdict(judged);
-    if (said) (judged.verdict === "ok" ? this.figures.querySelector(".what") : this.figures)?.append(said);
+    if (said) (judged.verdict === "ok" ? this.details.querySelector(".what") : this.details)?.append(said);
   }
 
   /** How far it has come by now; what lasts is also said aloud. @param {State} state */
