@@ -9,10 +9,10 @@ from pydantic import BaseModel, Field
 
 from gateway.api.pages import matches
 from gateway.api.problems import Problem, ProblemDetails
-from persistence.catalogue import DIFFICULTIES, Catalogue, Difficulty, Test
+from persistence.catalogue import DIFFICULTIES, Catalogue, Difficulty, Shelf, Test
 from session.identity import IdentityError, user_from_text
 
-__all__ = ["router"]
+__all__ = ["languages_body", "router", "test_body"]
 
 
 class LanguageRow(BaseModel):
@@ -75,23 +75,7 @@ def router(catalogue: Catalogue, *, max_age_s: int, page_rows: int) -> APIRouter
     @routes.get("/languages", response_model=Languages, summary="Languages, categories and difficulties")
     async def languages(request: Request) -> Response:
         """All that a test can be chosen by."""
-        shelf = catalogue.shelf
-        body = {
-            "languages": [
-                {
-                    "language": words.language,
-                    "name": words.name,
-                    "direction": words.direction,
-                    "words": len(words.words),
-                    "version": words.version,
-                    "quotes": len(shelf.ids(language=words.language)),
-                }
-                for words in shelf.word_lists
-            ],
-            "categories": list(shelf.categories),
-            "difficulties": list(DIFFICULTIES),
-        }
-        return answer(request, body, f'"{shelf.etag}"')
+        return answer(request, languages_body(catalogue.shelf), f'"{catalogue.shelf.etag}"')
 
     @routes.get("/tests", response_model=PassageList, summary="List tests")
     async def tests(
@@ -129,9 +113,33 @@ def router(catalogue: Catalogue, *, max_age_s: int, page_rows: int) -> APIRouter
         found = catalogue.shelf.test(_id(id, "id"), version)
         if found is None:
             raise Problem(404, f"there is no test {id}{'' if version is None else f' of version {version}'}")
-        return answer(request, {**_row(found), "text": found.text}, f'"{found.id}-{found.version}"')
+        return answer(request, test_body(found), f'"{found.id}-{found.version}"')
 
     return routes
+
+
+def languages_body(shelf: Shelf) -> dict[str, Any]:
+    """What `/v1/languages` answers."""
+    return {
+        "languages": [
+            {
+                "language": words.language,
+                "name": words.name,
+                "direction": words.direction,
+                "words": len(words.words),
+                "version": words.version,
+                "quotes": len(shelf.ids(language=words.language)),
+            }
+            for words in shelf.word_lists
+        ],
+        "categories": list(shelf.categories),
+        "difficulties": list(DIFFICULTIES),
+    }
+
+
+def test_body(test: Test) -> dict[str, Any]:
+    """What `/v1/tests/{id}` answers."""
+    return {**_row(test), "text": test.text}
 
 
 def _row(test: Test) -> dict[str, Any]:

@@ -23,10 +23,11 @@ FORMATS = ("auto", "json", "jsonl", "csv", "paragraphs", "lines", "words")
         "typegate tests list --language en --difficulty easy",
         "typegate tests show 1000000001",
         "typegate tests import quotes.json --language en --category classics",
+        "typegate tests export /var/lib/typegate/content",
     )
 )
 def tests() -> None:
-    """List, show and import the passages and word lists that there are to type."""
+    """List, show, import and export the passages and word lists that there are to type."""
 
 
 @tests.command(
@@ -183,6 +184,36 @@ def show(id_: int, config: Path | None, data: Path | None, version: int | None) 
     )
     click.echo()
     click.echo(test.text)
+
+
+@tests.command(
+    "export",
+    epilog=examples(
+        "typegate tests export /var/lib/typegate/content",
+        "typegate tests export content && rsync -a content/ edge:/var/lib/typegate/content/",
+    ),
+)
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@settings_flags
+def export(folder: Path, config: Path | None, data: Path | None) -> None:
+    """Write all tests as files into FOLDER, for a CDN or a web server: the answers of /v1/tests/ID and /v1/languages.
+
+    It may be run again on the same folder: what has not changed is left alone. config/deploy/nginx-content.conf serves
+    it.
+    """
+    from rich.progress import Progress
+
+    from gateway.api.bundle import write_bundle
+
+    shelf = asyncio.run(_shelf(_catalogue(config, data, make=False)))
+    try:
+        with Progress(transient=True) as bar:
+            task = bar.add_task("export", total=None)
+            for written in write_bundle(shelf, folder):
+                bar.update(task, completed=written.files, total=written.total)
+    except OSError as fault:
+        raise Failed(f"{fault.filename or folder} cannot be written: {fault.strerror}.") from None
+    click.echo(f"{folder} holds {written.total:,} files; {written.changed:,} of them are new or changed.")
 
 
 def _catalogue(config: Path | None, data: Path | None, *, make: bool = True) -> "EmbeddedCatalogue":
