@@ -1,6 +1,6 @@
 """The composition root: opens every resource of one process in one place, and closes them in reverse.
 
-    folder ─ keys ─ authenticator ─ catalogue ─ store ─ cache ─ spool ─ hub ─ sink ─ stream ─ edge ─ admin port
+    folder ─ keys ─ authenticator ─ catalogue ─ store ─ front ─ spool ─ hub ─ sink ─ stream ─ edge ─ admin port
 
 Nothing else opens anything, and nothing is opened at import. Stopping: not ready → clients are told → what is spooled
 goes on to the store → connections close with 1012 → resources close. Each step is bounded; what a bound cuts short is
@@ -13,6 +13,7 @@ import ssl
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +21,7 @@ from typing import Any, Self
 import structlog
 
 from config.settings import Settings
+from gateway import front_metrics
 from gateway.api import Parts, public_app
 from gateway.api.health import Health
 from gateway.api.pages import Pages
@@ -35,14 +37,16 @@ from gateway.jwks import Unreadable
 from gateway.metrics import Metrics, SpoolFigures, StreamFigures
 from gateway.opening import CLOSE_S, CannotStart, admin_port, listen, measuring_lag, owned, refreshing, url_of
 from gateway.topics import look_at_topics, look_until_seen
-from persistence.cache import MemoryCache, RecentResults
 from persistence.catalogue import CatalogueError, EmbeddedCatalogue
 from persistence.catalogue.texts import Texts
 from persistence.errors import StoreError
 from persistence.folder import DataFolder
+from persistence.front import Front, in_front_of
 from persistence.keys import load_keys
 from persistence.results import ResultStore, SqliteResults
 from persistence.stream import Drain, Sink, Spool, StoreSink, Stream
+from persistence.workers.effects import Effects
+from persistence.workers.meter import Meter
 from session.settling import Finished
 
 __all__ = ["WEB", "CannotStart", "Gateway", "tls_context"]
@@ -138,8 +142,7 @@ class Gateway:
         authenticator = self._authenticator = await enter(Authenticator(settings.auth, ring, chance=chance))
         catalogue = await enter(EmbeddedCatalogue(folder.catalogue, settings.catalogue))
         store = await enter(SqliteResults(folder.results, settings.results, settings.bests, wrote=metrics.db_write))
-        cache = await enter(MemoryCache(settings.cache))
-        recent = RecentResults(cache, store)
+        front = await enter(in_front_of(store, redis=settings.redis, cache=settings.cache, boards=settings.boards))
         spool = self._spool = await enter(Spool(folder.spool, settings.spool))
 
         texts = Texts(catalogue, limits=settings.session)
@@ -161,7 +164,7 @@ class Gateway:
         )
         hub.start()
         opening.push_async_callback(hub.stop)
-        sink = await enter(_sink(settings, store, recent))
+        sink = await enter(_sink(settings, store, front))
         stream = self._stream = await enter(Drain(spool, sink, hub.submissions.stored, settings.stream))
 
         self.health = Health(
@@ -170,18 +173,18 @@ class Gateway:
                 "keys": authenticator.ping,
                 "catalogue": catalogue.ping,
                 "store": store.ping,
-                "cache": cache.ping,
+                "caches": front.ping,
                 "spool": spool.ping,
                 "stream": stream.ping,
             },
             # what is taken is in the spool, and passages and lists are in memory
-            behind=("catalogue", "store", "cache", "stream"),
+            behind=("catalogue", "store", "caches", "stream"),
         )
         app = public_app(
             Parts(
                 catalogue=catalogue,
                 store=store,
-                recent=recent,
+                front=front,
                 underway=_underway(hub),
                 texts=texts,
                 authenticator=authenticator,
@@ -222,18 +225,19 @@ class Gateway:
             spool=spool_figures,
             stream=stream_figures,
             edge=lambda: edge.tally,
-            caches={"recent": cache.facts},
         )
+        metrics.ask(partial(front_metrics.families, front))
         if settings.admin.enabled:
             self._admin = await enter(admin_port(settings.admin, metrics, self.health))
         await enter(owned(refreshing(catalogue, texts), name="refresh the catalogue"))
         await enter(owned(measuring_lag(metrics), name="measure the loop's lag"))
 
 
-def _sink(settings: Settings, store: ResultStore, recent: RecentResults) -> Sink:
+def _sink(settings: Settings, store: ResultStore, front: Front) -> Sink:
     """Where the drain brings results: to Kafka where there is one, else to the store of this process."""
     if not settings.kafka.enabled:
-        return StoreSink(store, recent=recent)
+        effects = Effects(Meter(), recent=front.recent, boards=front.boards)
+        return StoreSink(store, follow=effects.follow)
     from persistence.stream.kafka import KafkaSink  # loads aiokafka
 
     return KafkaSink(settings.kafka, node=settings.node.name)

@@ -98,30 +98,6 @@ class EdgeFigures(Protocol):
     heads_overdue: int
 
 
-class CacheFigures(Protocol):
-    """What the cache counts itself, since its start."""
-
-    @property
-    def hits(self) -> int:
-        """Answered from the cache."""
-        ...
-
-    @property
-    def misses(self) -> int:
-        """Read from the store."""
-        ...
-
-    @property
-    def stale(self) -> int:
-        """Answered with an older value while a newer one was read."""
-        ...
-
-    @property
-    def errors(self) -> int:
-        """Read from the store because the cache did not answer."""
-        ...
-
-
 class Metrics(Exposition):
     """A gateway's figures. `rows`: whether what is confirmed stored is a row; else a worker makes it one."""
 
@@ -180,12 +156,10 @@ class Metrics(Exposition):
         spool: Callable[[], SpoolFigures] | None = None,
         stream: Callable[[], StreamFigures] | None = None,
         edge: Callable[[], EdgeFigures] | None = None,
-        caches: Mapping[str, Callable[[], CacheFigures]] | None = None,
     ) -> None:
         """Take functions that a scrape asks on the loop.
 
-        They give the open WebSockets, the sessions by where they are, the figures of spool, stream and edge, and those
-        of each cache by what it keeps.
+        They give the open WebSockets, the sessions by where they are, the figures of spool, stream and edge.
         """
         if connections is not None:
             self.ask(lambda: [self._connections(connections())])
@@ -197,8 +171,6 @@ class Metrics(Exposition):
             self.ask(lambda: _stream(stream()))
         if edge is not None:
             self.ask(lambda: _edge(edge()))
-        if caches is not None:
-            self.ask(lambda: [_caches({name: facts() for name, facts in caches.items()})])
 
     def closed(self, code: int) -> None:
         """Count a WebSocket connection that ended with this close code; codes of the client's invention as one."""
@@ -305,13 +277,3 @@ def _edge(figures: EdgeFigures) -> list[Metric]:
     accepted = CounterMetricFamily("typegate_connections", "Connections taken, HTTP and WebSocket")
     accepted.add_metric([], figures.accepted)
     return [accepted, handshakes, refused]
-
-
-def _caches(figures: Mapping[str, CacheFigures]) -> Metric:
-    family = CounterMetricFamily("typegate_cache_requests", "Lookups by outcome", labels=["cache", "outcome"])
-    for name, counts in figures.items():
-        family.add_metric([name, "hit"], counts.hits)
-        family.add_metric([name, "miss"], counts.misses)
-        family.add_metric([name, "stale"], counts.stale)
-        family.add_metric([name, "error"], counts.errors)
-    return family

@@ -1,4 +1,4 @@
-"""The HTTP API beside the WebSocket: the page, the catalogue, results for their owners, health, documentation.
+"""The HTTP API beside the WebSocket: page, catalogue, results for their owners, leaderboards, health, documentation.
 
 One file a resource; `public_app` and `admin_app` put them together. Never: keystrokes, a decision about a test.
 """
@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.responses import Response
 
 from config.gateway import HttpOptions
-from gateway.api import catalogue, docs, health, pages, problems, results
+from gateway.api import catalogue, docs, health, leaderboards, pages, problems, progress, results
 from gateway.api.guard import Guard, allowing
 from gateway.api.health import Health
 from gateway.api.heavy import Heavy
@@ -22,9 +22,9 @@ from gateway.limits import Credits
 from gateway.metrics import Metrics
 from gateway.slices import Slices
 from gateway.version import version
-from persistence.cache import RecentResults
 from persistence.catalogue import Catalogue
 from persistence.catalogue.texts import Texts
+from persistence.front import Front
 from persistence.results import ResultStore
 from session.settling import Finished
 
@@ -42,7 +42,7 @@ class Parts:
 
     catalogue: Catalogue
     store: ResultStore
-    recent: RecentResults
+    front: Front
     underway: Callable[[bytes], Finished | None]
     """A result that is durable on this node and not yet in the store, by session."""
     texts: Texts
@@ -64,6 +64,11 @@ def public_app(parts: Parts, *, options: HttpOptions, origins: tuple[str, ...], 
         found = parts.catalogue.shelf.test(test, version)
         return None if found is None else found.title
 
+    callers = Callers(
+        parts.authenticator,
+        Credits(rate_per_s=options.user_per_s, burst=options.user_burst, capacity=options.tracked),
+        parts.metrics,
+    )
     app.include_router(pages.router(parts.pages))
     app.include_router(
         catalogue.router(parts.catalogue, max_age_s=options.catalogue_max_age_s, page_rows=options.page_rows)
@@ -71,17 +76,23 @@ def public_app(parts: Parts, *, options: HttpOptions, origins: tuple[str, ...], 
     app.include_router(
         results.router(
             store=parts.store,
-            recent=parts.recent,
+            recent=parts.front.recent,
             underway=parts.underway,
             texts=parts.texts,
-            callers=Callers(
-                parts.authenticator,
-                Credits(rate_per_s=options.user_per_s, burst=options.user_burst, capacity=options.tracked),
-                parts.metrics,
-            ),
+            callers=callers,
             heavy=Heavy(parts.slices, at_once=options.heavy_at_once),
             page_rows=options.page_rows,
             title_of=title_of,
+        )
+    )
+    app.include_router(progress.router(store=parts.store, callers=callers))
+    app.include_router(
+        leaderboards.router(
+            front=parts.front,
+            store=parts.store,
+            callers=callers,
+            languages=lambda: [words.language for words in parts.catalogue.shelf.word_lists],
+            page_rows=options.page_rows,
         )
     )
     app.include_router(health.router(parts.health, detailed=False))

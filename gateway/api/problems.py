@@ -11,7 +11,9 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-__all__ = ["Problem", "ProblemDetails", "describe", "install", "problem_response"]
+from persistence.errors import StoreError
+
+__all__ = ["Problem", "ProblemDetails", "describe", "install", "problem_response", "unavailable"]
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -34,6 +36,11 @@ class Problem(Exception):
         self.status = status
         self.detail = detail
         self.headers = dict(headers or {})
+
+
+def unavailable(fault: StoreError) -> Problem:
+    """The store's fault as a problem of the moment."""
+    return Problem(503, f"{fault}; try again in a moment", headers={"retry-after": "1"})
 
 
 def problem_response(

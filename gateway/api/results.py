@@ -11,7 +11,7 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel, Field
 
 from gateway.api.heavy import Heavy, private
-from gateway.api.problems import Problem, ProblemDetails
+from gateway.api.problems import Problem, ProblemDetails, unavailable
 from gateway.api.who import Caller, Callers, user_named
 from persistence.cache import RecentResults
 from persistence.catalogue.texts import Texts
@@ -189,7 +189,7 @@ def router(
             try:
                 finished = await store.by_id(session)
             except StoreError as fault:
-                raise _unavailable(fault) from None
+                raise unavailable(fault) from None
         if finished is None or not known.may_read(finished.user):
             raise Problem(404, f"there is no result {name} of yours; one that was given up or never finished has none")
         # judged now, if the stream has not come to it: what is shown here is never provisional
@@ -242,7 +242,7 @@ def router(
         except CursorError as fault:
             raise Problem(422, f"cursor: {fault}") from None
         except StoreError as fault:
-            raise _unavailable(fault) from None
+            raise unavailable(fault) from None
         rows = (shown(one, stored=True, title_of=title_of) for one in page.results)
         return await heavy.rows("results", rows, cursor=page.cursor)
 
@@ -310,7 +310,3 @@ def _replay(result: Result, texts: Texts, row: dict[str, Any]) -> Generator[None
         "result": row,
     }
     return {name: value for name, value in body.items() if value is not None}
-
-
-def _unavailable(fault: StoreError) -> Problem:
-    return Problem(503, f"{fault}; try again in a moment", headers={"retry-after": "1"})

@@ -5,7 +5,7 @@ A store keeps what nodes attested; it scores nothing and checks no owner (the AP
 
 from persistence.results.bests import BestRules, Board, BoardError, Period, PersonalBest, Place, Span
 from persistence.results.cursor import Page
-from persistence.results.port import Outcome, Progress, ResultStore, StoreFacts, Written
+from persistence.results.port import Outcome, Progress, ResultStore, Stored, StoreFacts, Written
 from persistence.results.sqlite import SqliteResults, SqliteResultsOptions
 
 __all__ = [
@@ -23,5 +23,6 @@ __all__ = [
     "SqliteResults",
     "SqliteResultsOptions",
     "StoreFacts",
+    "Stored",
     "Written",
 ]

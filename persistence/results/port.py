@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from persistence.errors import StoreError
 from persistence.results.bests import Board, Period, PersonalBest, Place
@@ -48,6 +48,13 @@ class Written:
     def set(self) -> tuple[PersonalBest, ...]:
         """The personal bests that are this session's."""
         return tuple(best for best in self.bests.values() if best is not None and best.session == self.session)
+
+
+class Stored(NamedTuple):
+    """A result as it was given, and what stands in the store."""
+
+    result: Result
+    written: Written
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,54 +1,70 @@
-"""The embedded sink: the result store of the same process, and the recent lists in front of it."""
+"""The embedded sink: the result store of the same process, and what follows from what is in it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 import structlog
 
-from persistence.cache.recent import RecentResults
 from persistence.errors import StoreError
-from persistence.results.port import ResultStore
+from persistence.results.port import ResultStore, Stored
 from persistence.stream.port import SinkFacts
 from persistence.stream.spool import Spooled
 
 log = structlog.get_logger(__name__)
 
 
-class StoreSink:
-    """A `Sink` without a broker: a batch is one transaction of the store. `recent` is told of what was stored.
+Follow: TypeAlias = Callable[[Sequence[Stored]], Awaitable[None]]
+"""Does what follows from stored results; a retriable `StoreError`: not now, all of it again."""
 
-    Store and lists belong to whoever opened them.
+_OWED = 10_000
+"""Most results remembered of which this is owed; others' lists and boards are read from the store in time."""
+_OWED_AT_ONCE = 500
+
+
+class StoreSink:
+    """A `Sink` without a broker: a batch is one transaction of the store. `follow` does what follows from it.
+
+    A result is confirmed when it is in the store. What cannot follow now is tried again every `again_s`, as long as
+    this is open.
     """
 
-    def __init__(self, store: ResultStore, *, recent: RecentResults | None = None) -> None:
+    def __init__(self, store: ResultStore, *, follow: Follow | None = None, again_s: float = 1.0) -> None:
         self._store = store
-        self._recent = recent
+        self._again_s = again_s
+        self._follow = follow
         self._fault: str | None = None
+        self._owed: deque[Stored] = deque(maxlen=_OWED)
+        self._paying: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        if self._paying is not None:
+            self._paying.cancel()
+            await asyncio.wait([self._paying])
+            log.warning("caches and leaderboards were not told of stored results", results=len(self._owed))
 
     async def hand_on(self, rows: Sequence[Spooled]) -> Sequence[StoreError | None]:
         """Write a batch; what can never be stored is found by halving."""
-        answers = await self._write(rows)
-        stored = [row.result for row, answer in zip(rows, answers, strict=True) if answer is None]
-        if self._recent is not None and stored:
-            try:
-                await self._recent.stored(stored)
-            except Exception:  # a cache may be away; its lists end by themselves
-                log.exception("the recent lists were not told of stored results", results=len(stored))
+        stored: list[Stored] = []
+        answers = await self._write(rows, stored)
+        if self._follow is not None and stored:
+            await self._do(self._follow, stored)
         return answers
 
-    async def _write(self, rows: Sequence[Spooled]) -> list[StoreError | None]:
+    async def _write(self, rows: Sequence[Spooled], stored: list[Stored]) -> list[StoreError | None]:
+        """The answer for each; what is in the store comes to `stored`."""
+        results = [row.result for row in rows]
         try:
-            await self._store.write([row.result for row in rows])
+            stored += map(Stored, results, await self._store.write(results))
         except StoreError as error:
             self._fault = str(error) if error.retriable else None
             if error.retriable:
@@ -56,9 +72,37 @@ class StoreSink:
             if len(rows) == 1:
                 return [error]
             half = len(rows) // 2
-            return [*await self._write(rows[:half]), *await self._write(rows[half:])]
+            return [*await self._write(rows[:half], stored), *await self._write(rows[half:], stored)]
         self._fault = None
         return [None] * len(rows)
+
+    async def _do(self, follow: Follow, stored: Sequence[Stored]) -> None:
+        """Do what follows; after what is owed already."""
+        if self._paying is None:
+            try:
+                await follow(stored)
+                return
+            except StoreError as error:
+                log.error("results are stored, but what follows cannot be done now", why=str(error))
+                self._paying = asyncio.get_running_loop().create_task(self._pay(follow), name="owed effects")
+            except Exception:  # a fault of ours; the results are stored all the same
+                log.exception("what follows from stored results failed", results=len(stored))
+                return
+        self._owed.extend(stored)
+
+    async def _pay(self, follow: Follow) -> None:
+        await asyncio.sleep(self._again_s)
+        while self._owed:
+            part = [self._owed.popleft() for _ in range(min(len(self._owed), _OWED_AT_ONCE))]
+            try:
+                await follow(part)
+            except StoreError:
+                self._owed.extendleft(reversed(part))
+                await asyncio.sleep(self._again_s)
+            except Exception:
+                log.exception("what follows from stored results failed", results=len(part))
+        self._paying = None
+        log.warning("what follows from stored results is done again")
 
     def facts(self) -> SinkFacts:
         """Facts for metrics."""

@@ -18,8 +18,8 @@ from typing import NamedTuple, Protocol, TypeAlias
 import structlog
 
 from persistence.errors import StoreError
-from persistence.results.port import ResultStore
-from persistence.workers.effects import Effects, Stored
+from persistence.results.port import ResultStore, Stored
+from persistence.workers.effects import Effects
 from persistence.workers.feed import Record
 from persistence.workers.meter import Meter
 from persistence.workers.rescore import Rescorer

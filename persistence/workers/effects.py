@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -17,23 +17,15 @@ from persistence.cache.recent import RecentResults
 from persistence.errors import StoreError
 from persistence.notices import Notices, notice_of
 from persistence.results.bests import Span
-from persistence.results.port import Written
+from persistence.results.port import Stored, Written
 from persistence.workers.analytics import event_of
 from persistence.workers.meter import Meter
-from session.result import Result
 
-__all__ = ["Analytics", "Effects", "Ranking", "Stored"]
+__all__ = ["Analytics", "Effects", "Ranking"]
 
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
-
-
-class Stored(NamedTuple):
-    """A result as it was given, and what stands in the store."""
-
-    result: Result
-    written: Written
 
 
 class Ranking(Protocol):

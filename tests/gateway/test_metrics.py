@@ -7,11 +7,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.edge import Tally
+from gateway.exposition import Exposition
 from gateway.metrics import Counts, Metrics, SpoolFigures, StreamFigures
-from persistence.cache import CacheFacts
 
 
-async def figures(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+async def figures(metrics: Exposition) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     text = (await metrics.scrape()).decode()
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -69,7 +69,6 @@ async def test_what_is_watched_is_asked_at_each_scrape() -> None:
         spool=lambda: SpoolFigures(rows=4, oldest_age_s=1.5, refused=1, conflicts=2),
         stream=lambda: StreamFigures(up=True, held=7, failures=8, reopened=9),
         edge=lambda: tally,
-        caches={"recent": lambda: CacheFacts(hits=10, misses=3, stale=2, errors=1)},
     )
     shown = await figures(metrics)
     assert shown["typegate_ws_connections", labels(node="n", process="2")] == 3
@@ -83,8 +82,6 @@ async def test_what_is_watched_is_asked_at_each_scrape() -> None:
     assert shown["typegate_stream_reopened_total", labels()] == 9
     assert shown["typegate_ws_handshakes_total", labels(outcome="accepted")] == 5
     assert shown["typegate_connections_refused_total", labels(why="late")] == 6
-    for outcome, count in (("hit", 10), ("miss", 3), ("stale", 2), ("error", 1)):
-        assert shown["typegate_cache_requests_total", labels(cache="recent", outcome=outcome)] == count
     connections = 4
     assert (await figures(metrics))["typegate_ws_connections", labels(node="n", process="2")] == 4
 

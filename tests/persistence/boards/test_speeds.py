@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from persistence.boards.speeds import CountedSpeeds, Speeds
+from persistence.boards import CountedSpeeds, Speeds
 from persistence.cache import CacheOptions, MemoryCache
 from persistence.results import Board, Period, ResultStore, Span, SqliteResults
 from tests.persistence.samples import ranked

@@ -11,7 +11,7 @@ import pytest
 
 from persistence.cache import MemoryCache, RecentResults
 from persistence.errors import StoreError
-from persistence.results import SqliteResults, Written
+from persistence.results import SqliteResults, Stored, Written
 from persistence.stream import Drain, Sink, Spool, Spooled, SpoolOptions, StoreSink, Stream, StreamOptions
 from persistence.stream.drain import back_off_ms
 from session.result import Result
@@ -322,7 +322,10 @@ async def test_the_recent_list_knows_of_a_result_before_its_owner_hears(bench: B
             lists.append(asyncio.get_running_loop().create_task(recent.of(7)))
             bench.hear(result)
 
-        async with Drain(bench.spool, StoreSink(bench.store, recent=recent), hear, QUICK):
+        async def follow(stored: Sequence[Stored]) -> None:
+            await recent.stored([one.result for one in stored])
+
+        async with Drain(bench.spool, StoreSink(bench.store, follow=follow), hear, QUICK):
             await bench.spool.put(sample())
             await bench.told_of(1)
         assert await lists[0] == [sample()]

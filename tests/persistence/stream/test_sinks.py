@@ -1,12 +1,13 @@
 """One suite over all sinks: what they confirm is there, once, in order, and what they refuse holds up nobody."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from persistence.cache import MemoryCache, RecentResults
-from persistence.results import SqliteResults
+from persistence.errors import StoreError
+from persistence.results import SqliteResults, Stored
 from persistence.stream import Spooled, StoreSink
 from session.result import Result
 from tests.persistence.implementations import SINKS, FarSide
@@ -61,14 +62,42 @@ async def test_a_sink_that_is_well_says_so(far: FarSide) -> None:
     assert facts.place
 
 
-async def test_recent_lists_that_fail_hold_up_nobody(tmp_path: Path) -> None:
-    """A cache that is away costs its lists, not the results."""
+async def test_what_follows_and_fails_holds_up_nobody(tmp_path: Path) -> None:
+    """A fault of what follows costs that, not the results."""
 
-    class Away(RecentResults):
-        async def stored(self, results: Sequence[Result]) -> None:
-            raise OSError("the cache is away")
+    async def follow(_: Sequence[Stored]) -> None:
+        raise OSError("a fault of ours")
 
-    async with MemoryCache() as cache, SqliteResults(tmp_path / "results.db") as store:
-        sink = StoreSink(store, recent=Away(cache, store))
+    async with SqliteResults(tmp_path / "results.db") as store, StoreSink(store, follow=follow) as sink:
         assert await sink.hand_on(spooled([sample()])) == [None]
         assert await store.by_id(sample().session) == sample()
+
+
+async def test_what_cannot_follow_now_follows_later_and_in_order(tmp_path: Path) -> None:
+    """Caches and boards that are away are told when they are back; results are confirmed meanwhile."""
+    followed: list[bytes] = []
+    tried, away = asyncio.Semaphore(0), True
+
+    async def follow(stored: Sequence[Stored]) -> None:
+        tried.release()
+        if away:
+            raise StoreError("away", retriable=True)
+        followed.extend(one.written.session for one in stored)
+
+    results = [sample(i) for i in range(5)]
+    async with (
+        SqliteResults(tmp_path / "results.db") as store,
+        StoreSink(store, follow=follow, again_s=0.001) as sink,
+    ):
+        assert await sink.hand_on(spooled(results[:2])) == [None] * 2
+        assert await sink.hand_on(spooled(results[2:4])) == [None] * 2
+        for _ in range(3):
+            await tried.acquire()
+        assert followed == []
+        away = False
+        async with asyncio.timeout(30):
+            while len(followed) < 4:
+                await tried.acquire()
+        assert followed == [result.session for result in results[:4]]
+        await sink.hand_on(spooled(results[4:]))
+        assert followed[4:] == [results[4].session]

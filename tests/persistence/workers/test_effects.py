@@ -12,9 +12,9 @@ import pytest
 from persistence.cache import MemoryCache, RecentResults
 from persistence.errors import StoreError
 from persistence.notices import Notice
-from persistence.results import SqliteResults, Written
+from persistence.results import SqliteResults, Stored, Written
 from persistence.results.bests import Span
-from persistence.workers.effects import Effects, Stored
+from persistence.workers.effects import Effects
 from persistence.workers.meter import Meter
 from session.identity import session_to_text
 from tests.persistence.samples import sample
