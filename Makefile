@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 ARGS ?=
 
-.PHONY: help run test setup services lint types imports coverage bench protocol pictures clean
+.PHONY: help run test setup services lint types imports coverage bench load protocol pictures clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -18,7 +18,7 @@ run: .venv/run  ## set up what is needed and serve on http://127.0.0.1:8080 (ARG
 	touch $@
 
 .venv/test: .venv/run tests/system-packages loadtest/servers/install tests/scoring/break_test.py
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,load]'
 	tests/system-packages
 	$(PY) -m tests.scoring.break_test
 	touch $@
@@ -49,6 +49,10 @@ test: lint types imports coverage  ## set up what is needed and pass every check
 bench: .venv/run  ## measure this machine: table and JSON in bench-out/
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(PY) -m loadtest.bench $(ARGS)
+
+load: .venv/run  ## locust's typists (ARGS="--host ws://127.0.0.1:8080 --headless -u 200 -r 20 -t 2m --shape ramp")
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[load]'
+	$(PY) -m locust -f loadtest/locustfile.py $(ARGS)
 
 protocol: .venv/run  ## print the tables of PROTOCOL.md from the code
 	$(PY) -m gateway.protocol
