@@ -105,10 +105,10 @@ class Connection(_OfEachFrame):
         "_pinged_ms",
         "_result",
         "_silent_s",
-        "_user",
         "_wire",
         "_working",
         "phase",
+        "user",
     )
 
     def __init__(self, hub: Hub, codec: Codec) -> None:
@@ -119,8 +119,8 @@ class Connection(_OfEachFrame):
         self._keys_of = codec.keys
         self._wire: WebSocketWire | None = None
         """None before `opened` and after `closed`."""
-        self._user = 0
-        """0 until `ready`."""
+        self.user = 0
+        """Whose it is; 0 until `ready`."""
         self._expires_ms: int | None = None
         """When an account's token ends (epoch ms)."""
         self._session: TypingSession | None = None
@@ -256,7 +256,7 @@ class Connection(_OfEachFrame):
         if self._age_s % options.heartbeat_s < 1:
             self._pinged_ms = now_ms
             wire.ping(_ALIVE)
-        if not self._user and not self._working and self._age_s > options.auth_deadline_s:
+        if not self.user and not self._working and self._age_s > options.auth_deadline_s:
             self._close(CloseCode.UNAUTHORISED, f"no auth within {options.auth_deadline_s:g} s")
 
     def alarm(self, now_ms: float) -> None:
@@ -288,7 +288,7 @@ class Connection(_OfEachFrame):
         except Malformed as exc:
             self._close(CloseCode.PROTOCOL, str(exc))
             return
-        if not self._user:
+        if not self.user:
             if type(parsed) is Auth:
                 self._auth(parsed)
             else:
@@ -345,9 +345,10 @@ class Connection(_OfEachFrame):
             self._close(CloseCode.UNAUTHORISED, "this token reads results; it types none")
             return
         self._hub.metrics.auth("guest" if identity.guest else "jwt", "ok")
-        self._user = identity.user
+        self.user = identity.user
         self._expires_ms = identity.expires_at_ms
         self._wire.ready()
+        self._hub.ready(self)
         self._send(ready(identity.user, identity.guest, identity.token))
 
     def _start(self, start: Start) -> None:
@@ -360,7 +361,7 @@ class Connection(_OfEachFrame):
             self._error(Error("draining", "this node goes away; reconnect, then start", 0, ref=start.ref))
             return
         began_s = hub.clock()
-        wait_ms = hub.starts.take(self._user, now_ms=began_s * 1000)
+        wait_ms = hub.starts.take(self.user, now_ms=began_s * 1000)
         if wait_ms:
             self._error(Error("busy", f"too many starts; the next one in {wait_ms} ms", wait_ms, ref=start.ref))
             return
@@ -390,8 +391,8 @@ class Connection(_OfEachFrame):
         session = TypingSession.begin(
             options,
             material,
-            session=mint_session(self._user, epoch_ms=epoch_ms, random_bits=hub.random_bits(RANDOM_BITS)),
-            user=self._user,
+            session=mint_session(self.user, epoch_ms=epoch_ms, random_bits=hub.random_bits(RANDOM_BITS)),
+            user=self.user,
             seed=seed,
             ref=ref,
             ring=hub.ring,
@@ -452,7 +453,7 @@ class Connection(_OfEachFrame):
         if self._session is not None and self._session.id != resume.session:
             self._error(Error("running", "a test runs on this connection; finish or abort it first", ref=resume.ref))
             return
-        claim = Claim.open(resume, user=self._user, ring=hub.ring, limits=hub.limits, epoch_ms=hub.epoch_ms())
+        claim = Claim.open(resume, user=self.user, ring=hub.ring, limits=hub.limits, epoch_ms=hub.epoch_ms())
         if isinstance(claim, Error):
             self._error(claim)
         elif not self._claim_here(claim):
@@ -599,6 +600,11 @@ class Connection(_OfEachFrame):
         self._ended = session.id
         self._awaited.append(session.id)
         self._hub.submissions.submit(session, self, ping_ms=self._ping_ms)
+
+    def notify(self, event: dict[str, Any]) -> None:
+        """Send a message that nobody waits for, where the client reads what it is sent."""
+        if self._wire is not None and self._wire.writable:
+            self._send(event)
 
     # --- what becomes of a result (gateway.submissions.Listener) ---
 

@@ -85,6 +85,8 @@ class Hub:
         self.draining = False
         self.phase = 0
         self.connections: set[Connection] = set()
+        self._users: dict[int, Connection | set[Connection]] = {}
+        """Those that are `ready`, by their user: mostly one; a set where there are several tabs or machines."""
         self.live: dict[bytes, Connection] = {}
         self._held: OrderedDict[bytes, TypingSession] = OrderedDict()
         self._aborted: OrderedDict[bytes, None] = OrderedDict()
@@ -182,9 +184,30 @@ class Hub:
         self.connections.add(connection)
         self.wheel.join(connection)
 
+    def ready(self, connection: Connection) -> None:
+        """It is known who is there."""
+        others = self._users.get(connection.user)
+        if others is None:
+            self._users[connection.user] = connection
+        elif isinstance(others, set):
+            others.add(connection)
+        else:
+            self._users[connection.user] = {others, connection}
+
+    def deliver(self, user: int, event: dict[str, Any]) -> None:
+        """Send a message to all connections of a user that are here; who is slow or not here misses it."""
+        found = self._users.get(user)
+        for connection in tuple(found) if isinstance(found, set) else () if found is None else (found,):
+            connection.notify(event)
+
     def left(self, connection: Connection) -> None:
         """A WebSocket is closed."""
         self.connections.discard(connection)
+        others = self._users.get(connection.user)
+        if isinstance(others, set):
+            others.discard(connection)
+        if others is connection or others == set():
+            del self._users[connection.user]
         self.wheel.leave(connection)
         if not self.connections:
             self._gone.set()

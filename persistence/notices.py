@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from persistence.results.bests import Board, Span
 from persistence.results.port import Written
-from session.identity import session_to_text
+from session.messages import Event
 
 __all__ = ["Notice", "Notices", "notice_of"]
 
@@ -33,15 +33,14 @@ class Notice:
 
     def to_wire(self) -> dict[str, Any]:
         """The `event` message as a map."""
-        return {
-            "t": "event",
-            "kind": "best",
-            "session": session_to_text(self.session),
-            "board": str(self.board),
-            "wpm": self.wpm,
-            "spans": [span.value for span in self.spans],
-            "ranks": {span.value: rank for span, rank in self.ranks.items()},
-        }
+        return Event(
+            kind="best",
+            session=self.session,
+            board=str(self.board),
+            wpm=self.wpm,
+            spans=[span.value for span in self.spans],
+            ranks={span.value: rank for span, rank in self.ranks.items()},
+        ).to_wire()
 
 
 class Notices(Protocol):

@@ -417,6 +417,19 @@ class Resumed(_ServerMessage):
 
 
 @dataclass(frozen=True, slots=True)
+class Event(_ServerMessage):
+    """Good news of a stored result, on every connection of the user, at any time; it may come twice, or not at all."""
+
+    T: ClassVar[str] = "event"
+    kind: Annotated[str, Wire(STRING, "best: the result is the user's best on a board; pass over kinds not known")]
+    session: Annotated[bytes, Wire(SESSION, "the result; who is told twice knows it by this")]
+    board: Annotated[str, Wire(STRING, "kind of test and language, as time-15-en")]
+    wpm: Annotated[float, Wire(NUMBER, "its speed")]
+    spans: Annotated[list[str], Wire(LIST, "of which it is the best: day, week, all")]
+    ranks: Annotated[dict[str, int], Wire(MAP, "by span, its place among everybody's bests, 1 the first; if known")]
+
+
+@dataclass(frozen=True, slots=True)
 class Reconnect(_ServerMessage):
     """The node goes away: come back, to whichever node answers, and resume."""
 
@@ -501,7 +514,7 @@ class Error(_ServerMessage):
 
 
 ServerMessage: TypeAlias = (
-    Hello | Ready | Started | Tick | ResultMessage | Stored | Resumed | Reconnect | HeartbeatAnswer | Error
+    Hello | Ready | Started | Tick | ResultMessage | Stored | Event | Resumed | Reconnect | HeartbeatAnswer | Error
 )
 SERVER_MESSAGES: Final[tuple[type[ServerMessage], ...]] = get_args(ServerMessage)
 

@@ -14,7 +14,7 @@ from gateway.app import Gateway
 from session.identity import session_from_text
 from session.options import SessionLimits
 from tests.gateway.test_connection import settings
-from tests.gateway.typing_client import TypingClient, client
+from tests.gateway.typing_client import MSGPACK, TypingClient, client
 
 
 @asynccontextmanager
@@ -47,6 +47,29 @@ async def resume(typist: TypingClient, started: dict[str, Any]) -> int:
     n = (await typist.receive("resumed"))["n"]
     assert isinstance(n, int)
     return n
+
+
+async def test_an_event_reaches_every_connection_of_its_user_and_no_other(tmp_path: Path) -> None:
+    """Several tabs, whatever their encoding; who has gone or never said who he is gets none, and is forgotten."""
+    event = {"t": "event", "kind": "best", "session": "019b76da-9000-7123-8000-000000000001", "board": "time-15-en"}
+    async with Gateway(settings(tmp_path)) as gateway:
+        hub = gateway.hub
+        async with client(gateway.url) as first, client(gateway.url) as stranger, client(gateway.url, auth=False):
+            token, user = first.ready["token"], int(first.ready["user"])
+            async with client(gateway.url, MSGPACK, token=token) as second, client(gateway.url, token=token) as third:
+                hub.deliver(user, event)
+                for tab in (first, second, third):
+                    assert await tab.receive("event") == event
+            await first.send("hb")
+            await first.receive("hb")
+            hub.deliver(user, event | {"board": "words-50-en"})
+            assert (await first.receive("event"))["board"] == "words-50-en"
+            await stranger.send("hb")
+            await stranger.receive("hb")
+            assert "event" not in [message["t"] for message in stranger.seen]
+        await hub.drain(grace_s=10)  # nobody is there any more
+        hub.deliver(user, event)
+        assert not hub._users
 
 
 async def test_a_lost_session_is_held(tmp_path: Path) -> None:
