@@ -21,13 +21,13 @@ from session.identity import MAX_USER
 from session.options import INPUTS, MODES
 from session.result import Result, core_hash_of
 
-__all__ = ["Implausible", "check"]
+__all__ = ["FIELD_BYTES", "LISTED", "SERIES", "Implausible", "check", "check_core"]
 
-_FIELD_BYTES: Final = 64 * 1024
+FIELD_BYTES: Final = 64 * 1024
 """A row's longest field."""
-_SERIES: Final = 24 * 3_600
+SERIES: Final = 24 * 3_600
 """Seconds of the longest test that settings allow."""
-_LISTED: Final = 64
+LISTED: Final = 64
 """Most features and reasons."""
 
 
@@ -118,7 +118,7 @@ def _series(value: Any) -> bool:
     parts = value.wpm, value.raw, value.burst, value.err
     seconds = len(value.wpm)
     return (
-        all(type(part) is list and len(part) == seconds <= _SERIES for part in parts)
+        all(type(part) is list and len(part) == seconds <= SERIES for part in parts)
         and len(array("I", value.wpm + value.raw + value.burst + value.err)) == 4 * seconds
     )
 
@@ -126,7 +126,7 @@ def _series(value: Any) -> bool:
 def _features(value: Any) -> bool:
     return (
         type(value) is dict
-        and len(value) <= _LISTED
+        and len(value) <= LISTED
         and all(type(name) is str and len(name) <= 64 for name in value)
         and isfinite(sum(array("d", value.values())))
     )
@@ -135,7 +135,7 @@ def _features(value: Any) -> bool:
 def _reasons(value: Any) -> bool:
     return (
         type(value) is tuple
-        and len(value) <= _LISTED
+        and len(value) <= LISTED
         and all(
             type(reason.name) is str
             and len(reason.name) <= 64
@@ -157,9 +157,7 @@ _RULES: Final = (
     _each(_session, "16 bytes, a UUIDv7", "session"),
     _each(_user, f"a whole number, 1 to {MAX_USER}, a guest's with a minus sign", "user"),
     _each(_digest, "16 bytes", "ticket_hash", "log_digest", "text_hash", "core_hash"),
-    _each(
-        lambda value: type(value) is bytes and 0 < len(value) <= _FIELD_BYTES, f"1 to {_FIELD_BYTES} bytes", "replay"
-    ),
+    _each(lambda value: type(value) is bytes and 0 < len(value) <= FIELD_BYTES, f"1 to {FIELD_BYTES} bytes", "replay"),
     _one_of(MODES, "mode"),
     _one_of(INPUTS, "input"),
     _one_of(("ok", "review", "void"), "verdict"),
@@ -191,16 +189,16 @@ _RULES: Final = (
     _number(0, 100, "summary.acc", "summary.consistency", "summary.key_consistency", "summary.wpm_consistency"),
     _number(0, 2**31, "summary.duration_ms", "summary.seconds", "summary.afk_ms"),
     _number(-(2**48), 2**48, "lag_ms", "drift_ms"),
-    _each(_series, f"four lists of whole numbers, equally long, {_SERIES} at most", "summary.series"),
+    _each(_series, f"four lists of whole numbers, equally long, {SERIES} at most", "summary.series"),
     _each(_flag, "true or false", "punctuation", "numbers", "gave_up"),
     _text(71, "language"),
     _text(64, "scoring_version", "node"),
     _each(_tags, "at most 255 texts of at most 32 bytes", "tags"),
-    _each(_features, f"at most {_LISTED} finite numbers by name", "features"),
-    _each(_reasons, f"at most {_LISTED} reasons, each a name and two finite numbers", "reasons"),
+    _each(_features, f"at most {LISTED} finite numbers by name", "features"),
+    _each(_reasons, f"at most {LISTED} reasons, each a name and two finite numbers", "reasons"),
     _each(
-        lambda value: value is None or (type(value) is str and len(value.encode()) <= _FIELD_BYTES),
-        f"text of at most {_FIELD_BYTES} bytes, or nothing",
+        lambda value: value is None or (type(value) is str and len(value.encode()) <= FIELD_BYTES),
+        f"text of at most {FIELD_BYTES} bytes, or nothing",
         "text",
     ),
 )
@@ -210,6 +208,12 @@ def check(result: Result) -> None:
     """Raise `Implausible` where a decoded result is not what a node would send."""
     for rule in _RULES:
         rule.check(result)
+    if not check_core(result):
+        raise Implausible("the result's core does not have the hash that was sent with it")
+
+
+def check_core(result: Result) -> bool:
+    """Whether the result's core has the hash that was sent with it."""
     core_hash = core_hash_of(
         session=result.session,
         user=result.user,
@@ -219,5 +223,4 @@ def check(result: Result) -> None:
         gave_up=result.gave_up,
         scoring_version=result.scoring_version,
     )
-    if core_hash != result.core_hash:
-        raise Implausible("the result's core does not have the hash that was sent with it")
+    return core_hash == result.core_hash

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from persistence.stream import record as stream_record
+from persistence.workers import typed
 from persistence.workers.batch import Undecodable
 from persistence.workers.checking import Implausible, check
 from persistence.workers.feed import Record
@@ -10,10 +13,16 @@ from session.result import Result
 
 __all__ = ["decode"]
 
+_SCHEMA: Final = ("schema", str(stream_record.SCHEMA).encode())
+
 
 def decode(record: Record) -> Result:
     """The result that a record holds. Raises `Undecodable`, whatever the record does to us."""
     try:
+        if record.value is not None and _SCHEMA in record.headers:
+            result = typed.read(record.value)
+            if result is not None and record.key == stream_record.key_of(result.user):
+                return result
         result = stream_record.decode(record.key, record.value, record.headers)
         check(result)
     except stream_record.NewerSchema as error:
