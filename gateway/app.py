@@ -11,7 +11,7 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ from gateway.heads import Request
 from gateway.hub import Hub
 from gateway.jwks import Unreadable
 from gateway.metrics import Metrics, SpoolFigures, StreamFigures
+from gateway.notices import CHANNEL, LocalNotices, RedisNotices, hearing
 from gateway.opening import CLOSE_S, CannotStart, admin_port, listen, measuring_lag, owned, refreshing, url_of
 from gateway.topics import look_at_topics, look_until_seen
 from persistence.catalogue import CatalogueError, EmbeddedCatalogue
@@ -43,6 +44,8 @@ from persistence.errors import StoreError
 from persistence.folder import DataFolder
 from persistence.front import Front, in_front_of
 from persistence.keys import load_keys
+from persistence.notices import Notices
+from persistence.redis.channel import Listener
 from persistence.results import ResultStore, SqliteResults
 from persistence.stream import Drain, Sink, Spool, StoreSink, Stream
 from persistence.workers.effects import Effects
@@ -164,7 +167,13 @@ class Gateway:
         )
         hub.start()
         opening.push_async_callback(hub.stop)
-        sink = await enter(_sink(settings, store, front))
+        pings: dict[str, Callable[[], Awaitable[None]]] = {}
+        notices: Notices = LocalNotices(hub.deliver)
+        if front.redis is not None:  # whoever stores results tells all gateways
+            notices = RedisNotices(front.redis)
+            ear = await enter(Listener(settings.redis, CHANNEL, hearing(hub.deliver)))
+            pings["notices"] = ear.ping
+        sink = await enter(_sink(settings, store, front, notices))
         stream = self._stream = await enter(Drain(spool, sink, hub.submissions.stored, settings.stream))
 
         self.health = Health(
@@ -176,9 +185,10 @@ class Gateway:
                 "caches": front.ping,
                 "spool": spool.ping,
                 "stream": stream.ping,
+                **pings,
             },
             # what is taken is in the spool, and passages and lists are in memory
-            behind=("catalogue", "store", "caches", "stream"),
+            behind=("catalogue", "store", "caches", "stream", *pings),
         )
         app = public_app(
             Parts(
@@ -233,10 +243,10 @@ class Gateway:
         await enter(owned(measuring_lag(metrics), name="measure the loop's lag"))
 
 
-def _sink(settings: Settings, store: ResultStore, front: Front) -> Sink:
+def _sink(settings: Settings, store: ResultStore, front: Front, notices: Notices) -> Sink:
     """Where the drain brings results: to Kafka where there is one, else to the store of this process."""
     if not settings.kafka.enabled:
-        effects = Effects(Meter(), recent=front.recent, boards=front.boards)
+        effects = Effects(Meter(), recent=front.recent, boards=front.boards, notices=notices)
         return StoreSink(store, follow=effects.follow)
     from persistence.stream.kafka import KafkaSink  # loads aiokafka
 
