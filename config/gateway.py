@@ -206,6 +206,8 @@ class HttpOptions:
     """Seconds that browsers and CDNs may keep a catalogue answer without asking."""
     heavy_at_once: int = 2
     """Replays being analysed at a time; more wait."""
+    upload_bytes: int = 655_360
+    """Longest body of a result that was typed offline: 30,000 keystrokes with their holds."""
 
     def __post_init__(self) -> None:
         between("address_per_s", self.address_per_s, 0.01, 1_000_000)
@@ -216,6 +218,7 @@ class HttpOptions:
         between("page_rows", self.page_rows, 1, 1000)
         between("catalogue_max_age_s", self.catalogue_max_age_s, 0, 31_536_000)
         between("heavy_at_once", self.heavy_at_once, 1, 64)
+        between("upload_bytes", self.upload_bytes, 65_536, 16 << 20)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from gateway.hub import Hub
 from gateway.jwks import Unreadable
 from gateway.metrics import Metrics, SpoolFigures, StreamFigures
 from gateway.notices import CHANNEL, LocalNotices, RedisNotices, hearing
+from gateway.offline import OfflineResults
 from gateway.opening import CLOSE_S, CannotStart, admin_port, listen, measuring_lag, owned, refreshing, url_of
 from gateway.topics import look_at_topics, look_until_seen
 from persistence.catalogue import CatalogueError, EmbeddedCatalogue
@@ -195,6 +196,7 @@ class Gateway:
                 catalogue=catalogue,
                 store=store,
                 front=front,
+                offline=OfflineResults(hub),
                 underway=_underway(hub),
                 texts=texts,
                 authenticator=authenticator,

@@ -49,6 +49,7 @@ __all__ = [
     "Ticket",
     "hash_of",
     "seal_receipt",
+    "unsealed",
 ]
 
 MAC_BYTES: Final = 16
@@ -251,6 +252,11 @@ class Ticket:
             strings[0],
             started_ms,
         )
+
+
+def unsealed(ticket: Ticket) -> bytes:
+    """A ticket in a sealed one's form that no ring opens: of a test that no client of ours was given."""
+    return b"\0" + ticket._payload() + bytes(MAC_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

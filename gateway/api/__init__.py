@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.responses import Response
 
 from config.gateway import HttpOptions
-from gateway.api import catalogue, docs, health, leaderboards, pages, problems, progress, results
+from gateway.api import catalogue, docs, health, leaderboards, offline, pages, problems, progress, results
 from gateway.api.guard import Guard, allowing
 from gateway.api.health import Health
 from gateway.api.heavy import Heavy
@@ -20,6 +20,7 @@ from gateway.auth import Authenticator
 from gateway.exposition import CONTENT_TYPE, Exposition
 from gateway.limits import Credits
 from gateway.metrics import Metrics
+from gateway.offline import OfflineResults
 from gateway.slices import Slices
 from gateway.version import version
 from persistence.catalogue import Catalogue
@@ -43,6 +44,7 @@ class Parts:
     catalogue: Catalogue
     store: ResultStore
     front: Front
+    offline: OfflineResults
     underway: Callable[[bytes], Finished | None]
     """A result that is durable on this node and not yet in the store, by session."""
     texts: Texts
@@ -73,6 +75,12 @@ def public_app(parts: Parts, *, options: HttpOptions, origins: tuple[str, ...], 
     app.include_router(
         catalogue.router(parts.catalogue, max_age_s=options.catalogue_max_age_s, page_rows=options.page_rows)
     )
+    callers = Callers(
+        parts.authenticator,
+        Credits(rate_per_s=options.user_per_s, burst=options.user_burst, capacity=options.tracked),
+        parts.metrics,
+    )
+    heavy = Heavy(parts.slices, at_once=options.heavy_at_once)
     app.include_router(
         results.router(
             store=parts.store,
@@ -80,7 +88,7 @@ def public_app(parts: Parts, *, options: HttpOptions, origins: tuple[str, ...], 
             underway=parts.underway,
             texts=parts.texts,
             callers=callers,
-            heavy=Heavy(parts.slices, at_once=options.heavy_at_once),
+            heavy=heavy,
             page_rows=options.page_rows,
             title_of=title_of,
         )
@@ -93,6 +101,16 @@ def public_app(parts: Parts, *, options: HttpOptions, origins: tuple[str, ...], 
             callers=callers,
             languages=lambda: [words.language for words in parts.catalogue.shelf.word_lists],
             page_rows=options.page_rows,
+        )
+    )
+    app.include_router(
+        offline.router(
+            offline=parts.offline,
+            callers=callers,
+            heavy=heavy,
+            limits=parts.offline.limits,
+            most_bytes=options.upload_bytes,
+            title_of=title_of,
         )
     )
     app.include_router(health.router(parts.health, detailed=False))

@@ -151,8 +151,8 @@ def allowing(origins: tuple[str, ...]) -> Callable[[str], bool]:
 
 
 _PREFLIGHT = [
-    (b"access-control-allow-methods", b"GET, HEAD"),
-    (b"access-control-allow-headers", b"authorization, if-none-match"),
+    (b"access-control-allow-methods", b"GET, HEAD, POST"),
+    (b"access-control-allow-headers", b"authorization, content-type, if-none-match"),
     (b"access-control-max-age", b"86400"),
 ]
 

@@ -23,11 +23,13 @@ from session.identity import IdentityError, session_from_text
 from session.result import Result
 from session.settling import Finished
 
-__all__ = ["router", "shown"]
+__all__ = ["ResultRow", "TitleOf", "router", "shown"]
 
 RECENT = 10
 SessionId = Annotated[str, Path(description="The session's UUID, from `started` and `result`")]
 Verdict = Literal["ok", "review", "void"]
+TitleOf = Callable[[int, int], str | None]
+"""The title of a version of a test, by id and version."""
 
 
 class ReasonRow(BaseModel):
@@ -154,7 +156,7 @@ def router(
     callers: Callers,
     heavy: Heavy,
     page_rows: int,
-    title_of: Callable[[int, int], str | None],
+    title_of: TitleOf,
 ) -> APIRouter:
     """`/v1/results/...` and `/v1/users/{id}/results`.
 
@@ -257,7 +259,7 @@ def router(
     return routes
 
 
-def shown(result: Result, *, stored: bool, title_of: Callable[[int, int], str | None]) -> dict[str, Any]:
+def shown(result: Result, *, stored: bool, title_of: TitleOf) -> dict[str, Any]:
     """A result as the API shows it."""
     row = result.to_wire()
     del row["t"]

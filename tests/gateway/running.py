@@ -55,6 +55,17 @@ def store_away(folder: Path) -> Iterator[None]:
             operator.execute("ALTER TABLE away RENAME TO results")
 
 
+@contextmanager
+def store_locked(folder: Path) -> Iterator[None]:
+    """Let the embedded store of a running gateway take no write until the context is left; it may be read."""
+    with closing(sqlite3.connect(folder / "results.db", isolation_level=None)) as operator:
+        operator.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            operator.execute("ROLLBACK")
+
+
 def environment() -> dict[str, str]:
     """The environment of a command, without settings of whoever runs the tests."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TYPEGATE_")}
