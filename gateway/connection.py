@@ -313,29 +313,29 @@ class Connection(_OfEachFrame):
                 assert_never(parsed)
 
     def _auth(self, auth: Auth) -> None:
-        authenticator = self._hub.authenticator
+        token = auth.token
         try:
-            identity = authenticator.identify(auth.token, now_ms=self._hub.epoch_ms())
+            identity = self._hub.authenticator.identify(token, now_ms=self._hub.epoch_ms())
         except Unauthorised as exc:
-            self._unauthorised(exc)
+            self._unauthorised(exc, token)
             return
         if identity is not None:
             self._ready(identity)
         else:
-            assert auth.token is not None  # a guest without one is never sent to the issuer
-            self._wait_for(self._identify(auth.token))
+            assert token is not None  # a guest without one is never sent to the issuer
+            self._wait_for(self._identify(token))
 
     async def _identify(self, token: str) -> None:
         """Ask the issuer for its keys first."""
         try:
             identity = await self._hub.authenticator.identify_later(token, now_ms=self._hub.epoch_ms())
         except Unauthorised as exc:
-            self._unauthorised(exc)
+            self._unauthorised(exc, token)
         else:
             self._ready(identity)
 
-    def _unauthorised(self, exc: Unauthorised) -> None:
-        self._hub.metrics.auth("guest" if exc.code.startswith("guest") else "jwt", exc.code)
+    def _unauthorised(self, exc: Unauthorised, token: str | None) -> None:
+        self._hub.metrics.auth("jwt" if token and "." in token else "guest", exc.code)
         self._close(CloseCode.UNAUTHORISED, exc.message)
 
     def _ready(self, identity: Identity) -> None:

@@ -1,11 +1,20 @@
 """Accounts on a connection: who may type with a JSON Web Token, and for how long."""
 
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import jwt
+import pytest
+from structlog.testing import capture_logs
 
 from config.gateway import AuthOptions
+from gateway.app import Gateway
+from tests.gateway import issuer as issuers
+from tests.gateway.issuer import Issuer, issuing, jwk, rsa
 from tests.gateway.running import serving
 from tests.gateway.typing_client import client
 
@@ -50,3 +59,100 @@ async def test_the_operators_token_types_nothing(tmp_path: Path) -> None:
     ):
         await typist.send("auth", token="s" * 32)
         assert (await typist.closed()).code == 4501
+
+
+async def test_a_refused_token_is_counted_by_its_kind(tmp_path: Path) -> None:
+    """A JWT has dots, a guest's token has none."""
+    async with serving(tmp_path / "data") as (gateway, _):
+        for token_ in ("forged", "a.b.c"):
+            async with client(gateway.url, auth=False) as typist:
+                await typist.send("auth", token=token_)
+                assert (await typist.closed()).code == 4501
+        shown = (await gateway.metrics.scrape()).decode()
+    assert 'typegate_auth_total{kind="guest",outcome="forged"} 1.0' in shown
+    assert 'typegate_auth_total{kind="jwt",outcome="accounts_off"} 1.0' in shown
+
+
+# --- keys that the issuer must be asked for ---
+
+OLD, NEW = rsa(), rsa()
+
+
+@pytest.fixture(name="issuer")
+def running_issuer() -> Iterator[Issuer]:
+    """An issuer whose key set has the old key."""
+    with issuing() as issuer:
+        issuer.keys = [jwk(OLD, "old")]
+        yield issuer
+
+
+@pytest.fixture(name="gateway")
+async def asking_gateway(tmp_path: Path, issuer: Issuer) -> AsyncIterator[Gateway]:
+    """A gateway that has read the issuer's key set."""
+    auth = AuthOptions(
+        algorithm="RS256",
+        issuer="https://site.example",
+        audience="typegate",
+        jwks_url=issuer.url,
+        jwks_retry_s=0,
+    )
+    async with serving(tmp_path / "data", auth=auth) as (gateway, _):
+        async with client(gateway.url, token=signed(gateway, OLD, "old")) as typist:
+            assert typist.ready["user"] == "7"
+        yield gateway
+
+
+def signed(gateway: Gateway, key: issuers.PrivateKey, kid: str) -> str:
+    """An account's token."""
+    return issuers.token(key, "RS256", kid=kid, exp=gateway.hub.epoch_ms() // 1000 + 3600)
+
+
+async def test_a_key_that_is_new_at_the_issuer_is_asked_for_while_its_client_waits(
+    gateway: Gateway, issuer: Issuer
+) -> None:
+    """What the client sends meanwhile waits too, and is answered in order."""
+    issuer.keys.append(jwk(NEW, "new"))
+    async with client(gateway.url, auth=False) as typist:
+        await typist.send("auth", token=signed(gateway, NEW, "new"))
+        await typist.send("start", mode="words", count=3)
+        assert (await typist.receive())["user"] == "7"
+        assert (await typist.receive())["t"] == "started"
+    assert issuer.asked == 2
+
+
+@pytest.mark.parametrize("status", [200, 500], ids=["the issuer has no such key", "the issuer fails"])
+async def test_a_key_that_cannot_be_had_is_refused(gateway: Gateway, issuer: Issuer, status: int) -> None:
+    issuer.answer = lambda: (status, json.dumps({"keys": issuer.keys}).encode())
+    async with client(gateway.url, auth=False) as typist:
+        await typist.send("auth", token=signed(gateway, NEW, "new"))
+        end = await typist.closed()
+    assert (end.code, "(kid)" in end.reason) == (4501, True)
+    assert issuer.asked == 2
+    async with client(gateway.url, token=signed(gateway, OLD, "old")) as typist:
+        assert typist.ready["user"] == "7"
+
+
+async def test_who_is_gone_when_the_issuer_answers_is_no_fault(gateway: Gateway, issuer: Issuer) -> None:
+    """The connection ends while its key is fetched; the next one finds the key read."""
+    asked, answer = threading.Event(), threading.Event()
+
+    def slowly() -> tuple[int, bytes]:
+        asked.set()
+        answer.wait(10)
+        return 200, json.dumps({"keys": [jwk(NEW, "new")]}).encode()
+
+    issuer.answer = slowly
+    with capture_logs() as logs:
+        async with client(gateway.url, auth=False) as typist:
+            await typist.send("auth", token=signed(gateway, NEW, "new"))
+            assert await asyncio.to_thread(asked.wait, 10)
+            (waiting,) = gateway.hub.connections
+            waiting.send_away(after_ms=0)
+            await typist.receive("reconnect")
+            assert (await typist.closed()).code == 1012
+        assert await gateway._edge.emptied(10)
+        answer.set()
+        async with client(gateway.url, token=signed(gateway, NEW, "new")) as typist:
+            assert typist.ready["user"] == "7"
+    assert issuer.asked == 2
+    assert not [line for line in logs if line["log_level"] == "error"]
