@@ -37,20 +37,21 @@ from gateway.jwks import Unreadable
 from gateway.metrics import Metrics, SpoolFigures, StreamFigures
 from gateway.notices import CHANNEL, LocalNotices, RedisNotices, hearing
 from gateway.offline import OfflineResults
-from gateway.opening import CLOSE_S, CannotStart, admin_port, listen, measuring_lag, owned, refreshing, url_of
+from gateway.opening import CLOSE_S, CannotStart, admin_port, listen, measuring_lag, owned, refreshing, renewing, url_of
 from gateway.topics import look_at_topics, look_until_seen
 from persistence.catalogue import CatalogueError, EmbeddedCatalogue
 from persistence.catalogue.texts import Texts
 from persistence.errors import StoreError
 from persistence.folder import DataFolder
 from persistence.front import Front, in_front_of
-from persistence.keys import load_keys
+from persistence.keys import KeyFile
 from persistence.notices import Notices
 from persistence.redis.channel import Listener
 from persistence.results import ResultStore, SqliteResults
 from persistence.stream import Drain, Sink, Spool, StoreSink, Stream
 from persistence.workers.effects import Effects
 from persistence.workers.meter import Meter
+from session.receipt import KeyRing
 from session.settling import Finished
 
 __all__ = ["WEB", "CannotStart", "Gateway", "tls_context"]
@@ -73,6 +74,7 @@ class Gateway:
         self._spool: Spool
         self._stream: Stream
         self._tls: ssl.SSLContext | None = None
+        self._look = asyncio.Event()  # whether the keys were rotated
         self._opened = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -120,6 +122,7 @@ class Gateway:
 
     def reload(self) -> None:
         """Read certificate and key files again (SIGHUP); what cannot be read leaves the old ones in place."""
+        self._look.set()
         try:
             self._authenticator.load()
             if self._tls is not None:
@@ -130,6 +133,10 @@ class Gateway:
             log.error("certificate and keys were not read again; the old ones stay", fault=str(fault))
         else:
             log.info("read certificate and keys again")
+
+    def _take_keys(self, ring: KeyRing) -> None:
+        """Seal and open by these from now on. Tests under way go on with those that they began with."""
+        self.hub.ring = self._authenticator.ring = ring
 
     async def _open(self, opening: AsyncExitStack) -> None:
         settings, metrics = self.settings, self.metrics
@@ -142,7 +149,8 @@ class Gateway:
         if settings.kafka.enabled and not await look_at_topics(settings.kafka, settings.topics):
             await enter(owned(look_until_seen(settings.kafka, settings.topics), name="look at Kafka's topics"))
         folder = await enter(DataFolder(settings.node.data, min_free_bytes=settings.spool.min_free_bytes))
-        ring = await asyncio.to_thread(load_keys, folder.keys, now_ms=_epoch_ms(), entropy=os.urandom)
+        keys = KeyFile(folder.keys)
+        ring = await asyncio.to_thread(keys.load, now_ms=_epoch_ms(), entropy=os.urandom)
         authenticator = self._authenticator = await enter(Authenticator(settings.auth, ring, chance=chance))
         catalogue = await enter(EmbeddedCatalogue(folder.catalogue, settings.catalogue))
         store = await enter(SqliteResults(folder.results, settings.results, settings.bests, wrote=metrics.db_write))
@@ -242,6 +250,7 @@ class Gateway:
         if settings.admin.enabled:
             self._admin = await enter(admin_port(settings.admin, metrics, self.health))
         await enter(owned(refreshing(catalogue, texts), name="refresh the catalogue"))
+        await enter(owned(renewing(keys, self._take_keys, self._look), name="see whether the keys were rotated"))
         await enter(owned(measuring_lag(metrics), name="measure the loop's lag"))
 
 

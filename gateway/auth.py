@@ -86,7 +86,8 @@ class Authenticator:
 
     def __init__(self, options: AuthOptions, ring: KeyRing, *, chance: Callable[[int], int] = secrets.randbits) -> None:
         self._options = options
-        self._ring = ring
+        self.ring = ring
+        """The keys of guests' tokens; another one may take its place."""
         self._chance = chance
         self._key: Any = None
         self._jwks: Renewed[KeySet] | None = None
@@ -168,7 +169,7 @@ class Authenticator:
         if user is None:
             user = mint_guest(self._chance(64))
         payload = _GUEST.pack(_GUEST_LAYOUT, user, now_ms + self._options.guest_days * 86_400_000)
-        sealed = self._ring.seal(Purpose.GUEST, payload)
+        sealed = self.ring.seal(Purpose.GUEST, payload)
         return Identity(user, True, _base64url(sealed))
 
     def identify(self, token: str | None, *, now_ms: int) -> Identity | None:
@@ -209,7 +210,7 @@ class Authenticator:
     def _known_guest(self, token: str, *, now_ms: int) -> Identity:
         try:
             sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-            layout, user, end_ms = _GUEST.unpack(self._ring.open(Purpose.GUEST, sealed))
+            layout, user, end_ms = _GUEST.unpack(self.ring.open(Purpose.GUEST, sealed))
         except struct.error:
             layout, user, end_ms = 0, 0, 0
         except ValueError:  # not base64 (binascii.Error, UnicodeEncodeError) or not sealed by us (Forged)

@@ -70,6 +70,7 @@ class Hub:
         self.options = options
         self.limits = limits
         self.ring = ring
+        """The keys of tickets and receipts; another one may take its place."""
         self.authenticator = authenticator
         self.texts = texts
         self.spool = spool

@@ -3,8 +3,9 @@
 import asyncio
 import errno
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import structlog
@@ -20,11 +21,24 @@ from gateway.handshake import Refusal
 from gateway.heads import Request
 from persistence.catalogue import Catalogue, CatalogueError
 from persistence.catalogue.texts import Texts
+from persistence.errors import FolderError
+from persistence.keys import KeyFile
+from session.receipt import KeyRing
 
-__all__ = ["CLOSE_S", "CannotStart", "admin_port", "listen", "measuring_lag", "owned", "refreshing", "url_of"]
+__all__ = [
+    "CLOSE_S",
+    "CannotStart",
+    "admin_port",
+    "listen",
+    "measuring_lag",
+    "owned",
+    "refreshing",
+    "renewing",
+    "url_of",
+]
 
 REFRESH_S = 5.0
-"""How often it is looked whether a command has imported tests; one PRAGMA when it has not."""
+"""How often it is looked whether a command has imported tests or rotated the keys; a PRAGMA and a stat when not."""
 LAG_PERIOD_S = 0.25
 CLOSE_S = 2.0
 """Time for close frames to be answered and running HTTP requests to end."""
@@ -115,6 +129,25 @@ async def refreshing(catalogue: Catalogue, texts: Texts) -> None:
                 log.info("took in new tests", tests=len(catalogue.shelf))
         except CatalogueError as fault:
             log.warning("the catalogue cannot be read again; what was read before stays", fault=str(fault))
+
+
+async def renewing(keys: KeyFile, take: Callable[[KeyRing], None], look: asyncio.Event) -> None:
+    """See what `typegate keys rotate` writes while the server runs; at once where `look` is set."""
+    told: str | None = None
+    while True:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(look.wait(), REFRESH_S)
+        look.clear()
+        try:
+            ring = await asyncio.to_thread(keys.look, now_ms=time.time_ns() // 1_000_000)
+        except FolderError as fault:
+            if told != (told := str(fault)):
+                log.error("the keys cannot be read again; those read before stay", fault=told)
+            continue
+        told = None
+        if ring is not None:
+            take(ring)
+            log.info("took in other keys", sealing=ring.ids[0], opening=list(ring.ids))
 
 
 async def measuring_lag(metrics: Exposition) -> None:

@@ -1,10 +1,11 @@
-"""The cluster's keys on disk: made once, kept in the data folder with mode 0600, loaded at boot, rotatable.
+"""The cluster's keys on disk: made once, kept in the data folder with mode 0600, rotatable while servers run.
 
 The file is JSON, the sealing key first:
 
     {"version": 1, "keys": [{"id": 1, "secret": "<base64>", "made_ms": 1790000000000, "retired_ms": null}, ...]}
 
 A retired key goes on opening what it sealed until the longest-lived of that has ended, then the next rotation drops it.
+A new one opens at once, and seals when every process that shares the file has had time to read it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ SECRET_BYTES = 32
 KEPT_MS = 31 * 86_400_000
 """How long a retired key is kept: guest tokens live 30 days, tickets 7; a day for clocks that differ."""
 
+SETTLED_MS = 15_000
+"""How old a key is before it seals: processes look at the file every 5 s, and none may be shown a seal that it cannot
+open. The first key has nobody to wait for."""
+
 _VERSION = 1
 _MAX_FILE_BYTES = 64 * 1024
 
@@ -43,20 +48,60 @@ class _Key:
     retired_ms: int | None
 
 
+class KeyFile:
+    """The keys of a server that runs while a command may rotate them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._keys: list[_Key] = []
+        self._sealing: int | None = None
+
+    def load(self, *, now_ms: int, entropy: Entropy) -> KeyRing:
+        """The key ring in the file; made there where no file exists. Blocking.
+
+        Raises `FolderError`; it never makes a new ring in place of a damaged file, for with it every running test's
+        ticket and every guest's token would be lost.
+        """
+        with _Held(self._path):
+            if not self._path.exists():
+                _write(self._path, [_Key(1, entropy(SECRET_BYTES), now_ms, None)])
+        self._seen = None
+        ring = self.look(now_ms=now_ms)
+        assert ring is not None
+        return ring
+
+    def look(self, *, now_ms: int) -> KeyRing | None:
+        """The ring where it is another one than at the last look: the file has changed, or a new key is to seal.
+
+        Blocking. Raises `FolderError`.
+        """
+        try:
+            facts = self._path.stat()
+        except OSError as error:
+            raise FolderError(f"cannot read the keys in {self._path}: {error.strerror}") from error
+        seen = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
+        if seen != self._seen:
+            self._keys = _read(self._path)
+            self._seen = seen
+            self._sealing = None
+        ring = _ring(self._keys, now_ms=now_ms)
+        if ring.ids[0] == self._sealing:
+            return None
+        self._sealing = ring.ids[0]
+        return ring
+
+
 def load_keys(path: Path, *, now_ms: int, entropy: Entropy) -> KeyRing:
-    """The key ring in `path`; made there where no file exists.
+    """As `KeyFile.load`, for who looks once."""
+    return KeyFile(path).load(now_ms=now_ms, entropy=entropy)
 
-    Raises `FolderError`; it never makes a new ring in place of a damaged file, for with it every running test's ticket
-    and every guest's token would be lost.
+
+def rotate_keys(path: Path, *, now_ms: int, entropy: Entropy) -> tuple[int, ...]:
+    """Put a fresh key into `path`; the ids that are there then, the new one first.
+
+    Old keys stay for `KEPT_MS` after they retired.
     """
-    with _Held(path):
-        if not path.exists():
-            _write(path, [_Key(1, entropy(SECRET_BYTES), now_ms, None)])
-        return _ring(_read(path))
-
-
-def rotate_keys(path: Path, *, now_ms: int, entropy: Entropy) -> KeyRing:
-    """Put a fresh sealing key into `path` and give the new ring; old keys stay for `KEPT_MS` after they retired."""
     with _Held(path):
         old = [
             replace(key, retired_ms=now_ms) if key.retired_ms is None else key
@@ -72,7 +117,7 @@ def rotate_keys(path: Path, *, now_ms: int, entropy: Entropy) -> KeyRing:
             )
         keys = [_Key(free, entropy(SECRET_BYTES), now_ms, None), *old]
         _write(path, keys)
-        return _ring(keys)
+        return tuple(key.id for key in keys)
 
 
 class _Held:
@@ -91,8 +136,10 @@ class _Held:
         self._lock.release()
 
 
-def _ring(keys: list[_Key]) -> KeyRing:
-    return KeyRing([(key.id, key.secret) for key in keys])
+def _ring(keys: list[_Key], *, now_ms: int) -> KeyRing:
+    """All keys, first the youngest that is settled (the oldest where none is), which seals."""
+    sealing = next((key for key in keys if now_ms - key.made_ms >= SETTLED_MS), keys[-1])
+    return KeyRing([(key.id, key.secret) for key in sorted(keys, key=lambda key: key is not sealing)])
 
 
 def _read(path: Path) -> list[_Key]:
@@ -119,8 +166,8 @@ def _read(path: Path) -> list[_Key]:
             )
             for row in document["keys"]
         ]
-        _ring(keys)
-    except (ValueError, TypeError, KeyError, binascii.Error) as error:
+        _ring(keys, now_ms=0)
+    except (ValueError, TypeError, KeyError, IndexError, binascii.Error) as error:
         raise FolderError(
             f"{path} is damaged ({error}); restore it from a backup. Only if there is none move it away: a new one is "
             "made then, running tests cannot be resumed, and guests begin anew"

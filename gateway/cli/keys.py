@@ -19,21 +19,24 @@ def keys() -> None:
 @keys.command("rotate", epilog=examples("typegate keys rotate", "typegate keys rotate --data /var/lib/typegate"))
 @settings_flags
 def rotate(config: Path | None, data: Path | None) -> None:
-    """Make a fresh key the sealing one, from the server's next start on.
+    """Make a fresh key the sealing one. A server that runs takes it in by itself.
 
-    Older keys go on opening what they sealed, until that has ended; nobody is signed out and no test is lost.
+    It seals from 15 seconds later on, when every process of the data folder has read it. Older keys go on opening what
+    they sealed, until that has ended; nobody is signed out and no test is lost.
     """
     settings = read_settings(config, {"node.data": ("--data", data)})
     from persistence.errors import FolderError
     from persistence.folder import DataFolder
-    from persistence.keys import rotate_keys
+    from persistence.keys import SETTLED_MS, rotate_keys
 
     path = DataFolder(settings.node.data).keys
     if not path.exists():
         raise Failed(f"There are no keys in {path.parent}; they are made at the server's first start.")
     try:
-        ring = rotate_keys(path, now_ms=time.time_ns() // 1_000_000, entropy=os.urandom)
+        new, *older = rotate_keys(path, now_ms=time.time_ns() // 1_000_000, entropy=os.urandom)
     except (FolderError, OSError) as fault:
         raise Failed(f"{fault}.") from None
-    older = ", ".join(map(str, ring.ids[1:]))
-    click.echo(f"Key {ring.ids[0]} seals from the next start on; older ones still open what they sealed: {older}.")
+    click.echo(
+        f"Key {new} seals in {SETTLED_MS // 1000} s, in servers that run too; "
+        f"older ones still open what they sealed: {', '.join(map(str, older))}."
+    )

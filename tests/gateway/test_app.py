@@ -31,6 +31,22 @@ async def test_imported_tests_reach_a_running_server(tmp_path: Path, monkeypatch
             assert (await typist.start(mode="quote", test="77"))["title"] == "New"
 
 
+async def test_rotated_keys_reach_a_running_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By themselves; tokens of the older key stay good."""
+    monkeypatch.setattr("gateway.opening.REFRESH_S", 0.05)
+    monkeypatch.setattr("persistence.keys.SETTLED_MS", 0)
+    async with serving(tmp_path / "data") as (gateway, _), client(gateway.url) as before:
+        code, _, errors = await command("keys", "rotate", folder=tmp_path)
+        assert code == 0, errors
+        async with asyncio.timeout(10):
+            while True:
+                async with client(gateway.url) as new:
+                    if new.sealed_by == 2:
+                        break
+        async with client(gateway.url, token=before.ready["token"]) as again:
+            assert again.ready["user"] == before.ready["user"]
+
+
 async def test_what_happens_is_in_the_metrics(tmp_path: Path) -> None:
     async with serving(tmp_path / "data") as (gateway, _), client(gateway.url) as typist:
         await typist.start(mode="words", count=3)

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import os
 import resource
 import signal
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ import httpx
 import pytest
 
 from gateway.process import raise_file_limit
+from persistence.keys import SETTLED_MS, rotate_keys
 from session.result import Result
-from tests.gateway.running import command, environment, program
+from tests.gateway.running import PATIENCE_S, command, environment, program
 from tests.gateway.typing_client import Closed, TypingClient, client
 
 
@@ -165,6 +168,31 @@ async def test_after_the_keys_were_rotated_guests_and_tests_go_on(tmp_path: Path
         ticket = before.started["ticket"]
         await after.send("resume", session=before.started["session"], ticket=ticket, receipt=tick["r"], n=1)
         assert (await after.receive("resumed", "error"))["t"] == "resumed"
+
+
+async def test_a_running_server_takes_rotated_keys_at_sighup(tmp_path: Path) -> None:
+    """New guests are sealed by the new key; a guest's token, a ticket and a receipt of the old one go on."""
+    long_ago_ms = time.time_ns() // 1_000_000 - SETTLED_MS
+    async with program(tmp_path / "data") as server, client(server.url) as before:
+        assert before.sealed_by == 1
+        await before.start(mode="words", count=3)
+        text = before.started["text"]
+        await before.keys(text[0])
+        tick = await before.receive("tick")
+        rotate_keys(tmp_path / "data" / "keys.json", now_ms=long_ago_ms, entropy=os.urandom)
+        server.signal(signal.SIGHUP)
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                async with client(server.url) as new:
+                    if new.sealed_by == 2:
+                        break
+        await before.keys(text[1])  # under way: it goes on with the key that it began with
+        await before.receive("tick")
+        async with client(server.url, token=before.ready["token"]) as after:
+            assert after.ready["user"] == before.ready["user"]
+            started = before.started
+            await after.send("resume", session=started["session"], ticket=started["ticket"], receipt=tick["r"], n=2)
+            assert (await after.receive("resumed", "error"))["t"] == "resumed"
 
 
 # --- beside a running server ---

@@ -1,6 +1,7 @@
 """A client of `typegate.v1` on the `websockets` library: what a page would say, and whatever else a test likes to."""
 
 from asyncio import timeout
+from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -38,6 +39,11 @@ class TypingClient:
         self.ready: dict[str, Any] = {}
         self.log: list[Any] = []
         """Flat [dt, key, ...] of the present test."""
+
+    @property
+    def sealed_by(self) -> int:
+        """The id of the key that sealed the guest's token."""
+        return urlsafe_b64decode(self.ready["token"] + "==")[0]
 
     async def send(self, t: str, **fields: Any) -> None:
         """Send one message."""
