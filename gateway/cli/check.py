@@ -303,12 +303,30 @@ def _tried(part: str, probe: Callable[[], str]) -> Finding:
         return Finding(part, "fault", str(fault))
 
 
+def _redis(settings: "Settings") -> Iterator[Finding]:
+    """Whether Redis answers, and whether it would drop what is kept there when it is full."""
+    if not settings.redis.enabled:
+        return
+
+    async def look() -> str:
+        from persistence.redis import RedisServers
+
+        async with RedisServers(settings.redis) as servers:
+            began = time.perf_counter()
+            await servers.ping()
+            took_ms = (time.perf_counter() - began) * 1000
+        return f"{', '.join(settings.redis.nodes) or settings.redis.url} answers in {took_ms:.1f} ms"
+
+    yield _tried("Redis", lambda: asyncio.run(look()))
+
+
 PROBES: tuple[Callable[["Settings"], Iterator[Finding]], ...] = (
     _environment,
     _data,
     _auth,
     _tls,
     _kafka,
+    _redis,
     _ports,
     _page,
 )

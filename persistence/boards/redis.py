@@ -291,7 +291,9 @@ class RedisBoards:
         if had_floor:
             await self._wait_for_floors(name, token, run)
         filling = reading.Filling(self._store, *name, self._options.top)
+        users: set[int] = set()
         async for entries in filling.parts():
+            users.update(user_of(member) for _, member in entries)
             parts = [part for score, member in entries for part in (_user(user_of(member)), score, member)]
             await self._go_on(name, token, run, *parts)
             if progressed is not None:
@@ -306,12 +308,13 @@ class RedisBoards:
                 run,
                 round(self._clock_ms()),
                 "" if until_ms is None else until_ms,
+                len(users),
                 *(filling.floor or ("", b"")),
             ),
             run,
         )
         if size < 0:
-            raise StoreError("another process fills the board, for this one was too slow", retriable=True)
+            raise StoreError("another process fills the board, or Redis dropped a part of it", retriable=True)
         return int(size)
 
     async def _wait_for_floors(self, name: Name, token: bytes, run: str) -> None:

@@ -4,11 +4,16 @@ The keys of a board, all in one slot by its name in braces:
 
     ranks, users             the sorted set of entries; for each user (8 bytes) the member that is theirs
     about                    run: of which server's run the board is complete; filled: when (epoch ms);
-                             floor, last: score and member of the worst entry that it has had room for
+                             floor, last: score and member of the worst entry that it has had room for;
+                             any: whether there are entries
     filling                  the token of whoever reads the board from the store, for as long as that one lives
     next-ranks, next-users   the board that is being filled; it takes the place of the old one when it is complete, and
                              ends after an hour where it never is
-    touched                  users that something was submitted of meanwhile: what the filling reads of them may be old
+    touched                  users that something was submitted of meanwhile: what the filling reads of them may be old;
+                             and an empty name, from the beginning
+
+A server that is full may drop any of these. So a board is taken for complete only if its parts fit together, and a
+filling ends well only if nothing of it was lost.
 
 Members are compared byte by byte: Lua's own comparison follows the server's locale, Redis' order does not.
 """
@@ -57,9 +62,14 @@ end
 local function keep_next()
   for i = 5, 7 do redis.call('PEXPIRE', KEYS[i], 3600000) end
 end
+local function mark()
+  if redis.call('EXISTS', RANKS) == 1 then redis.call('HSET', ABOUT, 'any', 1) else redis.call('HDEL', ABOUT, 'any') end
+end
 local function about()
-  local known = redis.call('HMGET', ABOUT, 'run', 'filled', 'floor', 'last')
-  return known[1] or '', tonumber(known[2] or 0), known[3] and tonumber(known[3]), known[4]
+  local known = redis.call('HMGET', ABOUT, 'run', 'filled', 'floor', 'last', 'any')
+  local size = redis.call('ZCARD', RANKS)
+  local whole = size == redis.call('HLEN', USERS) and (size > 0 or not known[5])
+  return whole and known[1] or '', tonumber(known[2] or 0), known[3] and tonumber(known[3]), known[4]
 end
 """
 
@@ -102,6 +112,7 @@ if live then
     last, floor = worst[1], tonumber(worst[2])
     redis.call('HSET', ABOUT, 'floor', worst[2], 'last', last)
   end
+  mark()
 end
 local answer = {run, filled, floor and string.format('%d', floor) or '', last or '', filling and 1 or 0, holes}
 for i = 2, #ARGV, 4 do
@@ -140,8 +151,9 @@ REMOVE = Script(
     _COMMON
     + """\
 -- ARGV: user; gives whether there is a hole
-local _, _, floor = about()
+local run, _, floor = about()
 local gone = remove(RANKS, USERS, ARGV[1])
+if run ~= '' then mark() end
 if redis.call('EXISTS', FILLING) == 1 then
   redis.call('SADD', TOUCHED, ARGV[1])
   remove(NEXT_RANKS, NEXT_USERS, ARGV[1])
@@ -156,6 +168,8 @@ BEGIN = Script(
 -- ARGV: token, ms; gives whether it is ours to fill, whether the board has a floor
 if not redis.call('SET', FILLING, ARGV[1], 'NX', 'PX', ARGV[2]) then return {0, 0} end
 redis.call('UNLINK', NEXT_RANKS, NEXT_USERS, TOUCHED)
+redis.call('SADD', TOUCHED, '')
+keep_next()
 local _, _, floor = about()
 return {1, floor and 1 or 0}
 """
@@ -184,9 +198,15 @@ return 1
 END = Script(
     _COMMON
     + """\
--- ARGV: token, top, run, now, until when it is kept or '', floor and last or ''; gives the size, -1: it is not ours
+-- ARGV: token, top, run, now, until when it is kept or '', users read, floor and last or ''
+-- gives the size; -1: it is not ours, or a part of it was lost
 if redis.call('GET', FILLING) ~= ARGV[1] then return -1 end
-local floor, last = ARGV[6], ARGV[7]
+local size, touched = redis.call('ZCARD', NEXT_RANKS), redis.call('SCARD', TOUCHED) - 1
+if size ~= redis.call('HLEN', NEXT_USERS) or redis.call('SISMEMBER', TOUCHED, '') == 0
+    or size + touched < tonumber(ARGV[6]) then
+  return -1
+end
+local floor, last = ARGV[7], ARGV[8]
 if floor ~= '' then
   local first = redis.call('ZCOUNT', NEXT_RANKS, '-inf', '(' .. floor)
   local score = tonumber(floor)
@@ -203,6 +223,7 @@ if redis.call('EXISTS', NEXT_RANKS) == 1 then
   redis.call('RENAME', NEXT_USERS, USERS)
 end
 redis.call('HSET', ABOUT, 'run', ARGV[3], 'filled', ARGV[4])
+mark()
 if floor ~= '' then redis.call('HSET', ABOUT, 'floor', floor, 'last', last) end
 redis.call('UNLINK', FILLING, TOUCHED)
 for i = 1, 3 do

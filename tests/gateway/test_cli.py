@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.cli import main
+from persistence.redis import RedisOptions
 from tests.gateway.running import command, program
 
 COMMANDS = [
@@ -21,6 +22,9 @@ COMMANDS = [
     ["topics"],
     ["topics", "create"],
     ["topics", "check"],
+    ["leaderboards"],
+    ["leaderboards", "show"],
+    ["leaderboards", "rebuild"],
     ["replay"],
     ["keys"],
     ["keys", "rotate"],
@@ -271,3 +275,12 @@ async def test_an_empty_listing_says_what_there_is(tmp_path: Path) -> None:
     code, output, _ = await command("tests", "list", "--category", "none", folder=tmp_path)
     assert code == 0
     assert "Categories are:" in output
+
+
+async def test_check_asks_redis(tmp_path: Path, redis_single: RedisOptions) -> None:
+    flags = {"TYPEGATE_SERVER_PORT": "0", "TYPEGATE_ADMIN_PORT": "0"}
+    _, output, _ = await command("check", folder=tmp_path, TYPEGATE_REDIS_URL=redis_single.url, **flags)
+    assert f"{redis_single.url} answers in" in output
+    code, output, _ = await command("check", folder=tmp_path, TYPEGATE_REDIS_URL="redis://127.0.0.1:1", **flags)
+    assert code == 1
+    assert "Redis at 127.0.0.1:1 cannot be used: connection refused" in output

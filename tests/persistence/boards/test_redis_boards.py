@@ -167,6 +167,51 @@ async def test_a_removed_user_is_gone_from_yesterday_s_board_too(store: ResultSt
         assert await shown(first, yesterday) == []
 
 
+@pytest.mark.parametrize("lost", [("ranks",), ("users",), ("about",), ("ranks", "users"), ("ranks", "users", "about")])
+async def test_what_a_full_server_dropped_is_noticed(
+    store: ResultStore, redis_single: RedisOptions, lost: tuple[str, ...]
+) -> None:
+    """Any key of a board may go; what is left is not taken for the board."""
+    where = replace(redis_single, prefix=f"{uuid.uuid4().hex}:")
+    async with RedisServers(where) as servers, RedisBoards(servers, store, OPTIONS) as boards:
+        await boards.rebuild(BOARD, ALL)
+        await boards.submit(await store.write([typed_by(1, 80), typed_by(2, 90)]))
+        keys = [f"{where.prefix}leaderboard:{{{BOARD}:all}}:{part}" for part in lost]
+        assert (await servers.ask(Call(keys[0], ("DEL", *keys)))).value == len(lost)
+        await boards.submit(await store.write([typed_by(3, 70)]))
+        await agreed(store, boards)
+
+
+@pytest.mark.parametrize("lost", ["next-ranks", "next-users", "touched", "filling"])
+async def test_a_filling_that_lost_a_part_is_no_board(
+    store: ResultStore, redis_single: RedisOptions, lost: str
+) -> None:
+    where = replace(redis_single, prefix=f"{uuid.uuid4().hex}:")
+    await store.write([typed_by(user, 50 + user) for user in (1, 2, 3)])
+    paused = Paused(store)
+    async with RedisServers(where) as servers, RedisBoards(servers, paused, OPTIONS) as boards:
+        filling = asyncio.get_running_loop().create_task(boards.rebuild(BOARD, ALL))
+        await paused.reading.wait()
+        await boards.submit(await store.write([typed_by(4, 90)]))
+        key = f"{where.prefix}leaderboard:{{{BOARD}:all}}:{lost}"
+        assert (await servers.ask(Call(key, ("DEL", key)))).value == 1
+        paused.go_on.set()
+        with pytest.raises(StoreError, match="another process fills the board") as raised:
+            await filling
+        assert raised.value.retriable
+        await boards.rebuild(BOARD, ALL)
+        assert await shown(boards) == [4, 3, 2, 1]
+
+
+async def test_who_was_the_only_one_leaves_an_empty_board(store: ResultStore, where: RedisOptions) -> None:
+    only = typed_by(1, 80)
+    async with boards_in(where, store) as boards:
+        await boards.rebuild(BOARD, ALL)
+        await boards.submit(await store.write([only]))
+        await boards.submit(await store.write([copy_of(only, verdict="void", seen_live=1_000)]))
+        await agreed(store, boards)
+
+
 # -- faults ------------------------------------------------------------------------------------------------------
 
 
