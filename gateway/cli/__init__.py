@@ -1,4 +1,4 @@
-"""The command `typegate`: serve, check, tests, topics, leaderboards, replay, keys, completion.
+"""The command `typegate`: serve, check, tests, topics, spool, dlq, leaderboards, replay, keys, completion.
 
 Each command is a file; what it needs is imported when it runs, so that `--help` answers at once. A command that
 cannot do what was asked says why and what to do next, and ends with 1; one that cannot even begin ends with 2.
@@ -8,10 +8,12 @@ import click
 
 from gateway.cli.check import check
 from gateway.cli.completion import completion
+from gateway.cli.dlq import dlq
 from gateway.cli.keys import keys
 from gateway.cli.leaderboards import leaderboards
 from gateway.cli.replay import replay
 from gateway.cli.serve import serve
+from gateway.cli.spool import spool
 from gateway.cli.tests import tests
 from gateway.cli.topics import topics
 from gateway.version import version
@@ -33,5 +35,5 @@ def main() -> None:
     """Serves typing tests: every keystroke scored on the server as it arrives, no result lost."""
 
 
-for command in (serve, check, tests, topics, leaderboards, replay, keys, completion):
+for command in (serve, check, tests, topics, spool, dlq, leaderboards, replay, keys, completion):
     main.add_command(command)

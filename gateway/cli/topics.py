@@ -46,9 +46,11 @@ def _visit(config: Path | None, data: Path | None, *, create_missing: bool) -> N
     settings = read_settings(config, {"node.data": ("--data", data)})
     if not settings.kafka.enabled:
         raise Failed("There is no Kafka: kafka.servers is empty.")
+    from config.logs import set_up
     from persistence.errors import StoreError
     from persistence.kafka.admin import check_topics, create_topics
 
+    set_up(settings.log)
     visit = create_topics if create_missing else check_topics
     try:
         reports = asyncio.run(visit(settings.kafka, settings.topics))

@@ -120,6 +120,6 @@ def _decode_slowly(value: bytes) -> Result:
         raise Malformed(str(error)) from None
 
 
-def _number(text: bytes) -> int | None:
-    """A whole number in digits; None where it is none."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
+def _number(text: bytes | None) -> int | None:
+    """A whole number in digits; None where it is none. (Kafka's headers may bear nothing.)"""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) <= 9 else None

@@ -258,6 +258,58 @@ def _append(connection: sqlite3.Connection, seq: int, rows: Sequence[Row]) -> in
     return moved[-1].seq if moved else seq
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One file of a spool folder, as it was found."""
+
+    path: Path
+    holder: str | None = None
+    """Who works on it; nothing else is known of it then."""
+    rows: int = 0
+    """Results that wait."""
+    bytes: int = 0
+    """Their packed bytes."""
+    oldest_ms: int | None = None
+    """When the oldest of them was accepted."""
+    set_aside: int = 0
+    """Results that were refused; they are tried again at the next start."""
+    fault: str | None = None
+    """Why it cannot be read."""
+
+
+def survey(folder: Path) -> list[Found]:
+    """What lies in the files of a spool folder. Nothing is changed but what SQLite itself recovers after a crash."""
+    found = []
+    for path in sorted(folder.glob("spool-*.db")):
+        if not _SLOT.fullmatch(path.name):
+            found.append(Found(path, fault="damaged; set aside at an earlier start"))
+            continue
+        lock = FileLock.take(path.with_suffix(".lock"))
+        if lock is None:
+            found.append(Found(path, holder=FileLock.holder(path.with_suffix(".lock"))))
+            continue
+        try:
+            found.append(_look(path))
+        finally:
+            lock.release()
+    return found
+
+
+def _look(path: Path) -> Found:
+    try:
+        connection = open_file(path, exclusive=True)
+        try:
+            rows, size, oldest, aside = connection.execute(
+                "SELECT count(*) FILTER (WHERE why IS NULL), sum(length(packed)) FILTER (WHERE why IS NULL), "
+                "min(accepted_ms) FILTER (WHERE why IS NULL), count(why) FROM spool"
+            ).fetchone()
+        finally:
+            connection.close()
+    except (sqlite3.Error, StoreError) as error:
+        return Found(path, fault=f"it cannot be read: {error}")
+    return Found(path, None, rows, size or 0, oldest, aside)
+
+
 def insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     """Append rows in one statement, which is one transaction: when it returns they are on the disk."""
     parameters: list[object] = []

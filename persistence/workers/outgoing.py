@@ -31,10 +31,10 @@ _SCHEMA = [("schema", str(SCHEMA).encode())]
 
 
 class Sender:
-    """Brings records to the topics of dead letters and analytics. Opening needs no broker."""
+    """Brings records to topics: those of analytics and dead letters unless others are named. Opens without a broker."""
 
-    def __init__(self, options: KafkaOptions, *, client_id: str) -> None:
-        topics = (options.analytics_topic, options.dead_letter_topic)
+    def __init__(self, options: KafkaOptions, *, client_id: str, topics: Sequence[str] = ()) -> None:
+        topics = topics or (options.analytics_topic, options.dead_letter_topic)
         self._options = options
         self._cluster = Cluster(options, topics, client_id=client_id)
         self._producer = Producer(self._cluster, options)

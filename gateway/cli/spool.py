@@ -1,0 +1,147 @@
+"""`typegate spool`: results that are accepted and not stored yet, as they lie on this machine's disk."""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gateway.cli.options import Failed, examples, read_settings, settings_flags
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+    from persistence.folder import DataFolder
+    from persistence.stream import Sink
+
+__all__ = ["spool"]
+
+LOOK_MS = 500
+"""So often a drain's progress is looked at."""
+
+
+@click.group(epilog=examples("typegate spool list", "typegate spool drain --data /var/lib/typegate"))
+def spool() -> None:
+    """List and hand on results that are accepted and not stored yet."""
+
+
+@spool.command("list", epilog=examples("typegate spool list", "typegate spool list --data /var/lib/typegate"))
+@settings_flags
+def list_(config: Path | None, data: Path | None) -> None:
+    """List the spools of the data folder: how many results wait in each, and since when. Nothing is changed.
+
+    The results of a server that runs are its own to tell: see typegate_queue_depth among its metrics.
+    """
+    settings = read_settings(config, {"node.data": ("--data", data)})
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from persistence.errors import StoreError
+    from persistence.folder import DataFolder
+    from persistence.stream.spoolfile import survey
+
+    folder = DataFolder(settings.node.data).spool
+    if not folder.is_dir():
+        click.echo(f"There is no spool in {folder.parent}: nothing waits.")
+        return
+    try:
+        found = survey(folder)
+    except (StoreError, OSError) as fault:
+        raise Failed(f"{fault}.") from None
+    table = Table("spool", "results", "KiB", "oldest", "set aside", "")
+    now_ms = time.time_ns() // 1_000_000
+    for one in found:
+        if one.holder is not None or one.fault is not None:
+            table.add_row(one.path.name, "", "", "", "", escape(one.fault or f"in use by {one.holder}"))
+            continue
+        oldest = "" if one.oldest_ms is None else _age(now_ms - one.oldest_ms)
+        table.add_row(one.path.name, str(one.rows), str(-(-one.bytes // 1024)), oldest, str(one.set_aside or ""), "")
+    Console().print(table)
+    waiting, aside = sum(one.rows for one in found), sum(one.set_aside for one in found)
+    click.echo(f"{waiting} results wait" + (f", {aside} are set aside." if aside else "."))
+
+
+@spool.command(epilog=examples("typegate spool drain", "typegate spool drain --data /var/lib/typegate --timeout 600"))
+@settings_flags
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Give up after so long [never].",
+)
+def drain(config: Path | None, data: Path | None, timeout: float | None) -> None:
+    """Hand on all that lies in the spools of a stopped server, to Kafka or to its store, until nothing is left.
+
+    Do this before a node or its disk is removed for good. Ends with 0 when every result is stored, with 1 when some
+    are not: they are still there. It may be broken off (Ctrl-C) and begun again at any time.
+    """
+    settings = read_settings(config, {"node.data": ("--data", data)})
+    from config.logs import set_up
+    from persistence.errors import StoreError
+    from persistence.folder import DataFolder
+    from persistence.stream.spoolfile import survey
+
+    set_up(settings.log)
+    path = DataFolder(settings.node.data).spool
+    if not path.is_dir():
+        click.echo(f"There is no spool in {path.parent}: nothing waits.")
+        return
+    try:
+        handed_on, fault = asyncio.run(_drain(settings, timeout))
+        left = survey(path)  # what lies on the disk is what counts
+    except StoreError as error:
+        raise Failed(f"{error}.") from None
+    click.echo(f"Handed on: {handed_on}.")
+    waiting, aside = sum(one.rows for one in left), sum(one.set_aside for one in left)
+    unread = [one.path.name for one in left if one.fault is not None]
+    if waiting:
+        raise Failed(f"{waiting} results still wait in {path}" + (f": {fault}." if fault else "."))
+    if aside:
+        raise Failed(f"{aside} results were refused and are set aside in {path}; the log above says why. Keep it.")
+    if unread:
+        raise Failed(f"What could not be read of {', '.join(unread)} is still in {path}; keep it.")
+    click.echo("Nothing is left in the spools.")
+
+
+async def _drain(settings: "Settings", timeout_s: float | None) -> tuple[int, str | None]:
+    """Results handed on, and what is in the way of the others."""
+    from persistence.folder import DataFolder
+    from persistence.stream import Drain, Spool
+
+    until = None if timeout_s is None else time.monotonic() + timeout_s
+    async with AsyncExitStack() as opened:
+        enter = opened.enter_async_context
+        folder = await enter(DataFolder(settings.node.data, min_free_bytes=0))
+        spool = await enter(Spool(folder.spool, settings.spool))
+        sink = await enter(await _sink(settings, folder, opened))
+        stream = await enter(Drain(spool, sink, lambda _: None, settings.stream))
+        told: str | None = None
+        while not await stream.flush(timeout_ms=LOOK_MS):
+            fault = stream.facts().fault
+            if fault is not None and fault != told:
+                click.echo(f"waiting: {fault}", err=True)
+            told = fault
+            if until is not None and time.monotonic() >= until:
+                break
+        return stream.facts().stored, stream.facts().fault
+
+
+async def _sink(settings: "Settings", folder: "DataFolder", opened: AsyncExitStack) -> "Sink":
+    """Where the server of these settings brings its results."""
+    if settings.kafka.enabled:
+        from persistence.stream.kafka import KafkaSink
+
+        return KafkaSink(settings.kafka, node=settings.node.name)
+    from persistence.results import SqliteResults
+    from persistence.stream import StoreSink
+
+    return StoreSink(await opened.enter_async_context(SqliteResults(folder.results, settings.results, settings.bests)))
+
+
+def _age(ms: int) -> str:
+    seconds = max(0, ms) // 1000
+    if seconds < 120:
+        return f"{seconds} s ago"
+    return f"{seconds // 60} min ago" if seconds < 7_200 else f"{seconds // 3_600} h ago"
