@@ -121,12 +121,15 @@ def closed_loop(bench: Bench) -> Part:
     ours = [cost for cost, _ in taken[OURS]]
     own = median(ours) if ours else None
     rows: list[list[object]] = []
+    multiples: list[str] = []
     for contender in CONTENDERS:
         costs = [cost for cost, _ in taken[contender.name]]
         if not costs:
             rows.append([contender.name, contender.what, absent.get(contender.name, "–"), None, None])
             continue
         cost = median(costs)
+        if own is not None and contender.name != OURS:
+            multiples.append(f"{contender.name} {own / cost:.2f}")
         rate = median(rate for _, rate in taken[contender.name])
         rows.append([contender.name, contender.what, round(cost, 2), own and round(cost / own, 2), round(rate)])
     return Part(
@@ -134,4 +137,5 @@ def closed_loop(bench: Bench) -> Part:
         ("server", "what", "CPU µs a frame", "ratio", "frames/s"),
         rows,
         {"taken": taken, "absent": absent},
+        notes=(f"{OURS} over theirs: {', '.join(multiples)}.",),
     )

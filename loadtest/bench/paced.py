@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -315,6 +315,7 @@ def paced_load(bench: Bench) -> Part:
             "absent": {f"{name}: {work}": why for (name, work), why in absent.items()},
         },
         notes=(
+            *_over(taken, model_mix().name),
             f"{PLAIN}: 40-byte frames are taken, every fourth is answered; raw TCP doing so is the floor. "
             f"Others: scored, a tick a second; the model's mix has {model_mix().keys_a_frame:.2f} keys a frame.",
             "Ratios are to Typegate's row of the same work: its bare wire plain, the whole gateway scored. Servers in "
@@ -323,6 +324,17 @@ def paced_load(bench: Bench) -> Part:
             LIMIT_NOTE,
         ),
     )
+
+
+def _over(taken: Mapping[tuple[str, str], Sequence[dict[str, float]]], what: str) -> list[str]:
+    """The whole gateway's cost as a multiple of each other server's, for the same work."""
+    own = _cost(taken.get((GATEWAY, what)))
+    others = {name: cost for (name, work), runs in taken.items() if work == what and (cost := _cost(runs))}
+    others.pop(GATEWAY, None)
+    if own is None or not others:
+        return []
+    multiples = ", ".join(f"{name} {own / cost:.2f}" for name, cost in others.items())
+    return [f"Typegate's CPU over theirs, {_told(what)}: {multiples}."]
 
 
 def _told(what: str) -> str:
