@@ -131,7 +131,7 @@ def closed_loop(bench: Bench) -> Part:
         if own is not None and contender.name != OURS:
             multiples.append(f"{contender.name} {own / cost:.2f}")
         rate = median(rate for _, rate in taken[contender.name])
-        rows.append([contender.name, contender.what, round(cost, 2), own and round(cost / own, 2), round(rate)])
+        rows.append([contender.name, contender.what, round(cost, 2), own and f"{cost / own:.2f}", round(rate)])
     return Part(
         f"(a) Closed loop: echo of 40 bytes, {CONNECTIONS} connections, median of {rounds} rounds",
         ("server", "what", "CPU µs a frame", "ratio", "frames/s"),

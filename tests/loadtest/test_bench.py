@@ -35,6 +35,7 @@ def test_paced_work_is_measured(name: str) -> None:
         facts = plain(child, BY_NAME[name], 20, 2.0)
     assert 0 < facts["answers_per_s"] < facts["frames_per_s"] <= 90
     assert facts["us_per_frame"] > 0
+    assert facts["handshake_us"] > 0
     assert facts["generator_percent"] > 0
 
 
