@@ -71,6 +71,7 @@ _HOT_BYTES: Final = 3 * SLICED_EVENTS
 """A frame of keys up to so long is taken at once: no event has less than three bytes."""
 _REASON_BYTES: Final = 123  # RFC 6455 §5.5: a control frame's payload is 125 bytes at most, the code takes two
 _ALIVE, _OVER = b"alive", b"over"
+_TOKEN: Final = (str, type(None))
 
 T = TypeVar("T")
 
@@ -283,16 +284,16 @@ class Connection(_OfEachFrame):
 
     def _take(self, message: dict[Any, Any]) -> None:
         """Take any message but the common `keys`."""
+        if not self.user and message.get("t") == Auth.T and type(token := message.get("token")) in _TOKEN:
+            self._auth(token)  # what `parse` would come to: after a restart ten thousand say it at once
+            return
         try:
             parsed = parse(message)
         except Malformed as exc:
             self._close(CloseCode.PROTOCOL, str(exc))
             return
         if not self.user:
-            if type(parsed) is Auth:
-                self._auth(parsed)
-            else:
-                self._close(CloseCode.PROTOCOL, f"the first frame is auth, not {parsed.T}")
+            self._close(CloseCode.PROTOCOL, f"the first frame is auth, not {parsed.T}")
             return
         match parsed:
             case Keys():
@@ -312,8 +313,7 @@ class Connection(_OfEachFrame):
             case _:
                 assert_never(parsed)
 
-    def _auth(self, auth: Auth) -> None:
-        token = auth.token
+    def _auth(self, token: str | None) -> None:
         try:
             identity = self._hub.authenticator.identify(token, now_ms=self._hub.epoch_ms())
         except Unauthorised as exc:

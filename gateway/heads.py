@@ -8,7 +8,6 @@ nothing else needs no parser. A test holds the short way to the long one.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import httptools
@@ -21,10 +20,7 @@ LINES_KEPT = 1024
 LINE_BYTES = 256
 """Longest line that is kept: enough for a browser's name, too short for most cookies, which no two clients share."""
 
-# Of all that RFC 9112 allows, the shapes that need no judgement: printable ASCII, one space after the colon, no other
-# at the ends. What says that a body follows is left to the parser.
-_FIELD = re.compile(r"([A-Za-z0-9-]+): ([!-~][ -~]*)(?<! )")
-_FRAMING = frozenset(("content-length", "transfer-encoding"))
+_FRAMING = frozenset(("content-length", "transfer-encoding"))  # what says that a body follows is the parser's to judge
 _NEVER_AGAIN = frozenset(("sec-websocket-key", "cookie", "x-forwarded-for"))  # no two clients have the same
 
 
@@ -76,15 +72,21 @@ class Heads:
 
 
 class _Fields(dict[bytes, tuple[str, str]]):
-    """Header lines of the common shape as name (in lower case) and value; raises ValueError for any other line."""
+    """Header lines as name (in lower case) and value; raises ValueError for those that need a parser's judgement.
+
+    Of all that RFC 9112 allows, the common shape needs none: letters, digits and dashes, one space after the colon,
+    printable ASCII, no space at its ends.
+    """
 
     __slots__ = ()
 
     def __missing__(self, line: bytes) -> tuple[str, str]:
-        found = _FIELD.fullmatch(line.decode("latin-1"))
-        if found is None or (name := found[1].lower()) in _FRAMING:
+        name, _, value = line.decode("ascii").partition(": ")
+        name = name.lower()
+        common = name.replace("-", "").isalnum() and name not in _FRAMING
+        if not common or not value.isprintable() or not value or value != value.strip():
             raise ValueError("not of the common shape")
-        field = name, found[2]
+        field = name, value
         if len(line) <= LINE_BYTES and name not in _NEVER_AGAIN:
             if len(self) >= LINES_KEPT:
                 self.clear()
