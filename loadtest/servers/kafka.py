@@ -86,13 +86,23 @@ def _free_mib() -> int:
 class Kafka:
     """A cluster; `brokers` are its processes, to be killed and paused one by one.
 
-    `addresses()`: `bootstrap`, a list of `host:port`. `properties` are added to every broker's own.
+    `addresses()`: `bootstrap`, a list of `host:port`. `properties` are added to every broker's own; `listeners` are
+    ports on which clients may come otherwise, by security protocol, where there is one broker; `scram` are users and
+    passwords of SCRAM-SHA-512.
     """
 
     def __init__(
-        self, folder: Path, *, brokers: int | None = None, properties: Mapping[str, object] | None = None
+        self,
+        folder: Path,
+        *,
+        brokers: int | None = None,
+        properties: Mapping[str, object] | None = None,
+        listeners: Mapping[str, int] | None = None,
+        scram: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
+        self._listeners = dict(listeners or {})
+        self._scram = [f"SCRAM-SHA-512=[name={name},password={word}]" for name, word in (scram or {}).items()]
         count = brokers or (3 if _free_mib() > 4 * _BROKER_MIB else 1)
         self._controllers = [unused_port() for _ in range(count)]
         self._properties = dict(properties or {})
@@ -159,23 +169,28 @@ class Kafka:
         if (broker.folder / "data" / "meta.properties").exists():
             return
         command = [*_JAVA, "-cp", f"{_jars()}/*", "kafka.tools.StorageTool", "format"]
-        done = subprocess.run(
-            [*command, "-t", _CLUSTER_ID, "-c", str(configuration)], capture_output=True, text=True, check=False
-        )
+        command += ["-t", _CLUSTER_ID, "-c", str(configuration)]
+        for credential in self._scram:
+            command += ["--add-scram", credential]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"Kafka's folder could not be formatted: {(done.stdout + done.stderr).strip()[-2000:]}")
 
     def _broker_properties(self, broker: ServerProcess) -> dict[str, object]:
         node = self.brokers.index(broker) + 1
         copies = min(3, len(self.brokers))
+        clients = ",".join(
+            f"{protocol}://{HOST}:{port}" for protocol, port in {"PLAINTEXT": broker.port, **self._listeners}.items()
+        )
         voters = ",".join(f"{i}@{HOST}:{port}" for i, port in enumerate(self._controllers, 1))
         return {
             "process.roles": "broker,controller",
             "node.id": node,
             "controller.quorum.voters": voters,
             "controller.listener.names": "CONTROLLER",
-            "listeners": f"PLAINTEXT://{broker.address},CONTROLLER://{HOST}:{self._controllers[node - 1]}",
-            "advertised.listeners": f"PLAINTEXT://{broker.address}",
+            "listeners": f"{clients},CONTROLLER://{HOST}:{self._controllers[node - 1]}",
+            "advertised.listeners": clients,
+            "inter.broker.listener.name": "PLAINTEXT",
             "log.dirs": broker.folder / "data",
             "auto.create.topics.enable": "false",
             "offsets.topic.replication.factor": copies,

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError, for_code
 
 from persistence.errors import StoreError
 from persistence.kafka.options import KafkaOptions
+from persistence.kafka.reach import why_unreachable
 from persistence.kafka.topics import Found, Report, TopicOptions, Wanted, wanted, weaknesses
 
 __all__ = ["check_topics", "create_topics"]
@@ -31,9 +32,14 @@ async def create_topics(kafka: KafkaOptions, options: TopicOptions) -> list[Repo
 
 
 async def _visit(kafka: KafkaOptions, options: TopicOptions, *, create_missing: bool) -> list[Report]:
-    admin = AIOKafkaAdminClient(**kafka.client("typegate-topics"))
+    arguments = kafka.client("typegate-topics")
+    admin = AIOKafkaAdminClient(**arguments)
     try:
-        await admin.start()
+        try:
+            await admin.start()
+        except KafkaError as error:
+            why = await why_unreachable(arguments)
+            raise StoreError(f"no broker of Kafka can be reached ({why})", retriable=True) from error
         topics = wanted(kafka, options)
         created = await _create(admin, topics, kafka.request_ms) if create_missing else set()
         async with asyncio.timeout(kafka.request_ms / 1000):

@@ -22,6 +22,7 @@ from aiokafka.structs import TopicPartition
 
 from persistence.errors import StoreError
 from persistence.kafka.options import KafkaOptions
+from persistence.kafka.reach import why_unreachable
 
 __all__ = ["Cluster"]
 
@@ -90,7 +91,8 @@ class Cluster:
             try:
                 await client.bootstrap()
             except _FAULTS as fault:
-                raise StoreError(f"no broker of Kafka can be reached at {servers}", retriable=True) from fault
+                why = await why_unreachable(self._arguments)
+                raise StoreError(f"no broker of Kafka can be reached ({why})", retriable=True) from fault
             # Asked by ourselves at first: aiokafka's own question would create a topic where the brokers allow that.
             try:
                 found = await client.send(

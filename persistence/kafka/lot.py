@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 from persistence.errors import StoreError
 
-__all__ = ["LOT_BYTES", "Identity", "Lot", "Outgoing"]
+__all__ = ["Identity", "Lot", "Outgoing", "in_lots"]
 
-LOT_BYTES = 768 * 1024
+_LOT_BYTES = 768 * 1024
 """Most bytes in a lot; a broker takes batches up to 1 MiB unless it is told otherwise (`max.message.bytes`)."""
+_BESIDE_BYTES = 1_000
+"""About the most that a record has beside its value."""
 
 
 class Outgoing(NamedTuple):
@@ -33,7 +35,7 @@ class Identity(NamedTuple):
 class Lot:
     """Records for one partition, at least one, which are kept together or not at all; and their fate as far as known.
 
-    More than `LOT_BYTES` of them may be refused.
+    Made of more than `in_lots` puts together it may be refused.
     """
 
     __slots__ = ("answer", "identity", "kept", "partition", "records", "request", "sequence", "topic", "wire")
@@ -56,3 +58,17 @@ class Lot:
     def open(self) -> bool:
         """Whether it is still to be brought, or to be heard of."""
         return not self.kept and (self.answer is None or self.answer.retriable)
+
+
+def in_lots(records: Sequence[Outgoing]) -> list[Sequence[Outgoing]]:
+    """Records for one partition in as many parts as brokers take as lots, in their order."""
+    parts: list[list[Outgoing]] = []
+    size = _LOT_BYTES
+    for record in records:
+        bytes_ = len(record.value or b"") + _BESIDE_BYTES
+        size += bytes_
+        if size > _LOT_BYTES:
+            parts.append([])
+            size = bytes_
+        parts[-1].append(record)
+    return list(parts)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from types import TracebackType
 from typing import Self
 
@@ -18,7 +19,7 @@ import structlog
 
 from persistence.errors import StoreError
 from persistence.kafka.cluster import Cluster
-from persistence.kafka.lot import LOT_BYTES, Lot, Outgoing
+from persistence.kafka.lot import Lot, Outgoing, in_lots
 from persistence.kafka.options import KafkaOptions
 from persistence.kafka.producer import Producer, ProducerFacts
 from persistence.stream.port import SinkFacts
@@ -30,8 +31,6 @@ __all__ = ["KafkaSink"]
 log = structlog.get_logger(__name__)
 
 _PING_S = 1.0
-_RECORD_BYTES = 256
-"""About what a record has beside its value."""
 
 
 class _Parcel:
@@ -133,18 +132,11 @@ class KafkaSink:
             queues[partition] = queue
         return queues
 
-    def _cut(self, partition: int, rows: Sequence[tuple[int, Outgoing]]) -> list[_Parcel]:
+    def _cut(self, partition: int, rows: Sequence[tuple[int, Outgoing]]) -> Iterator[_Parcel]:
         """Rows in parcels that brokers take."""
-        parcels: list[list[tuple[int, Outgoing]]] = []
-        size = LOT_BYTES
-        for row in rows:
-            bytes_ = len(row[1].value or b"") + _RECORD_BYTES
-            size += bytes_
-            if size > LOT_BYTES:
-                parcels.append([])
-                size = bytes_
-            parcels[-1].append(row)
-        return [_Parcel(self._topic, partition, its) for its in parcels]
+        left = iter(rows)
+        for part in in_lots([record for _, record in rows]):
+            yield _Parcel(self._topic, partition, list(islice(left, len(part))))
 
     def _advance(
         self, partition: int, queues: dict[int, deque[_Parcel]], answers: dict[int, StoreError | None]

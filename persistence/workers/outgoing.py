@@ -15,7 +15,7 @@ import structlog
 
 from persistence.errors import StoreError
 from persistence.kafka.cluster import Cluster
-from persistence.kafka.lot import LOT_BYTES, Lot, Outgoing
+from persistence.kafka.lot import Lot, Outgoing, in_lots
 from persistence.kafka.options import KafkaOptions
 from persistence.kafka.producer import Producer
 from persistence.stream.dead_letter import bury
@@ -60,9 +60,7 @@ class Sender:
 
     async def send(self, topic: str, by_partition: Mapping[int, Sequence[Outgoing]]) -> None:
         """Bring records. Raises `StoreError`, not retriable where the brokers will never take one of them."""
-        lots = [
-            Lot(topic, partition, part) for partition, records in by_partition.items() for part in _lots_of(records)
-        ]
+        lots = [Lot(topic, partition, part) for partition, records in by_partition.items() for part in in_lots(records)]
         async with self._turn:
             # one lot of a partition at a time: nearly always that is all of them
             while lots:
@@ -81,19 +79,6 @@ class Sender:
             await self._cluster.connected(within_s=self._options.request_ms / 1000)
             if not await self._cluster.refresh(within_s=self._options.request_ms / 1000):
                 raise StoreError("Kafka's brokers do not answer in time", retriable=True)
-
-
-def _lots_of(records: Sequence[Outgoing]) -> list[Sequence[Outgoing]]:
-    """Records in as many parts as each fit into a lot."""
-    parts: list[list[Outgoing]] = [[]]
-    size = 0
-    for record in records:
-        size += len(record.value or b"") + 1_000
-        if size > LOT_BYTES and parts[-1]:
-            parts.append([])
-            size = len(record.value or b"") + 1_000
-        parts[-1].append(record)
-    return list(parts)
 
 
 class KafkaAnalytics:

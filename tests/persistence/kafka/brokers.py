@@ -12,9 +12,9 @@ PATIENCE_S = 60.0
 
 
 @asynccontextmanager
-async def admin(servers: Sequence[str]) -> AsyncIterator[AIOKafkaAdminClient]:
+async def admin(servers: Sequence[str], **arguments: Any) -> AsyncIterator[AIOKafkaAdminClient]:
     """A client for questions about the cluster."""
-    client = AIOKafkaAdminClient(bootstrap_servers=list(servers))
+    client = AIOKafkaAdminClient(**{"bootstrap_servers": list(servers)} | arguments)
     await client.start()
     try:
         yield client
