@@ -1,7 +1,8 @@
-"""Ten thousand typists and more in one process, against a server of this machine.
+"""Ten thousand typists and more in a process, against a server of this machine.
 
     python -m loadtest.swarm --typists 1000 --seconds 30
     python -m loadtest.swarm --typists 10000 --seconds 120 --ramp 20 --server-core 0 --core 1
+    python -m loadtest.swarm --typists 40000 --processes 3 --server-core 0 --core 1 --core 2 --core 3
     python -m loadtest.swarm --typists 200 --seconds 60 --kill-every 10
     python -m loadtest.swarm --typists 500 --url ws://127.0.0.1:8080/ws --mode time15
 

@@ -51,7 +51,7 @@ def written(parts: dict[str, Part], about: dict[str, Any]) -> str:
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="\b\nExamples:\n  python -m loadtest.bench\n  python -m loadtest.bench --quick --only a,f",
 )
-@click.option("--quick", is_flag=True, help="Three minutes instead of twelve: fewer rounds, fewer connections.")
+@click.option("--quick", is_flag=True, help="Some minutes instead of half an hour: fewer rounds, fewer connections.")
 @click.option("--only", metavar="PARTS", default=",".join(PARTS), help="Parts by letter, such as a,c [all].")
 @click.option(
     "--out",
