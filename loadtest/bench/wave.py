@@ -1,4 +1,4 @@
-"""What happens to all at once (d): ten thousand connections come, are lost, come back, and go on with their tests.
+"""Waves of connections (d): ten thousand come, are lost, come back, and go on with their tests, a killed server or not.
 
 Beside it the same wave against a server that does nothing but accept on uvloop and answer with constants: what of the
 cost is the kernel's and the loop's, so that a figure can be read on a slow machine too.
@@ -31,11 +31,12 @@ _LOOK_S = 0.1
 _TICKS_S = 1.2  # a test's first tick comes within a second: it is no part of what comes after
 _LIMIT_S = 60.0
 
-_FLOOR, _NEW, _BACK, _RESUMED, _LOST = (
+_FLOOR, _NEW, _BACK, _RESUMED, _TAKEN_OVER, _LOST = (
     "raw uvloop: accept, constant answers",
     "new guests, to `ready`",
     "guests who come back, to `ready`",
     "tests that go on, to `resumed`",
+    "after a kill -9, to `resumed`",
     "connections lost in mid-test",
 )
 
@@ -166,6 +167,13 @@ class Crowd:
             self._engine.run(lambda: False, limit_s=_LOOK_S)
         return self._cost(cpu, begun, Times())
 
+    def restart(self) -> None:
+        """Have the server killed and started again: it has nothing of the tests, the visitors have their tickets."""
+        for visitor in self._visitors:
+            visitor.hang_up()
+        self._server.kill()
+        self._server.start()
+
     def close(self) -> None:
         """Leave."""
         for visitor in self._visitors:
@@ -181,7 +189,7 @@ def handshakes(bench: Bench) -> Part:
     """Server CPU from the first SYN to the last answer, over the number of connections."""
     size = min(2_000 if bench.quick else 10_000, raise_file_limit() - 300)
     rounds = 2 if bench.quick else 5
-    taken: dict[str, list[Cost]] = {name: [] for name in (_FLOOR, _NEW, _BACK, _RESUMED, _LOST)}
+    taken: dict[str, list[Cost]] = {name: [] for name in (_FLOOR, _NEW, _BACK, _RESUMED, _TAKEN_OVER, _LOST)}
     for turn in range(rounds):
         bench.progress(turn / rounds, f"{size:,} connections")
         for name, cost in (_floor(bench, size) | _typegate(bench, size)).items():
@@ -232,6 +240,8 @@ def _typegate(bench: Bench, size: int) -> dict[str, Cost]:
             crowd.step(partial(Visitor.begin, goal="hb"))
             lost = crowd.go()
             resumed = crowd.step(partial(Visitor.come, goal="resumed"))
+            crowd.restart()
+            taken_over = crowd.step(partial(Visitor.come, goal="resumed"))
         finally:
             crowd.close()
-    return {_NEW: new, _BACK: back, _RESUMED: resumed, _LOST: lost}
+    return {_NEW: new, _BACK: back, _RESUMED: resumed, _TAKEN_OVER: taken_over, _LOST: lost}
