@@ -45,6 +45,26 @@ export function replayOf(id) {
   return get(`/v1/results/${encodeURIComponent(id)}/replay`);
 }
 
+/** All leaderboards that there are. */
+export function leaderboards() {
+  return get("/v1/leaderboards");
+}
+
+/** A page of a leaderboard. @param {string} board @param {{span: string, ago: number, offset: number, limit: number}} which */
+export function leaderboard(board, { span, ago, offset, limit }) {
+  return get(`/v1/leaderboards/${board}?${new URLSearchParams({ span, ago: String(ago), offset: String(offset), limit: String(limit) })}`);
+}
+
+/** The visitor's own place on it. @param {string} board @param {{span: string, ago: number}} which */
+export function standing(board, { span, ago }) {
+  return get(`/v1/leaderboards/${board}/me?${new URLSearchParams({ span, ago: String(ago) })}`);
+}
+
+/** How a speed compares there. @param {string} board @param {number} wpm @param {{span: string, ago: number}} which */
+export function percentile(board, wpm, { span, ago }) {
+  return get(`/v1/leaderboards/${board}/percentile?${new URLSearchParams({ wpm: String(wpm), span, ago: String(ago) })}`);
+}
+
 /** The languages that there are words for. */
 export function languages() {
   return get("/v1/languages");

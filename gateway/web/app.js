@@ -4,17 +4,22 @@
  * @module
  */
 
+import { practice, sameAgain } from "./again.js";
 import { announce } from "./announce.js";
 import { ApiError, replayOf, resultOf } from "./api.js";
+import { Bests } from "./bests.js";
 import { Client } from "./client.js";
 import { byId, h } from "./dom.js";
 import { fixed, percent } from "./figures.js";
 import { HistoryView } from "./history.js";
 import { keepPage } from "./keep.js";
+import { LeaderboardsView } from "./leaderboards.js";
 import { keptLogs, readLog } from "./log.js";
-import { inputKind, OptionsBar, startOptions } from "./options.js";
+import { News } from "./news.js";
+import { OptionsBar, startOptions } from "./options.js";
 import { ResultView } from "./result-view.js";
-import { bind, change, settings, show as showSettings } from "./settings.js";
+import { change, settings, show as showSettings } from "./settings.js";
+import { wireSettings } from "./settings-dialog.js";
 import { settleKeptLogs } from "./settle.js";
 import { watchSleep } from "./sleep.js";
 import { scorerOf, TestView } from "./test-view.js";
@@ -24,25 +29,21 @@ import { token } from "./token.js";
 const QUIET_MS = 1200;
 /** The first connection may take this long before a word is said. */
 const CONNECT_MS = 2500;
-/** Repeats of each missed word when they are practised. */
-const PRACTICE_REPEATS = 3;
-const PRACTICE_WORDS = 60;
-
 /** Words of a new text that a screen reader says by itself; it has all of them at the field. */
 const READ_WORDS = 12;
-/** Keys of a test's last moment must not scroll its result away. */
+/** Who has not noticed yet that the test is over types on, and must not scroll its result away: keys this close together. */
 const TYPED_ON_MS = 1000;
 /** How often it is looked whether a log still waits to be settled. */
 const SETTLE_MS = 60_000;
 
 /** @type {Record<string, string>} */
-const TITLES = { test: "Typegate", result: "Result – Typegate", history: "History – Typegate" };
+const TITLES = { test: "Typegate", result: "Result – Typegate", history: "History – Typegate", leaderboards: "Leaderboards – Typegate" };
 const socketUrl = new URL("/ws", location.href);
 socketUrl.protocol = socketUrl.protocol === "https:" ? "wss:" : "ws:";
 
 const client = new Client({
   url: socketUrl.href,
-  listener: { connection: onConnection, started: onStarted, tick: (tick) => testView.tick(tick), result: onResult, stored: onStored, warned: (sentence) => testView.note(sentence), failed: onFailed },
+  listener: { connection: onConnection, started: onStarted, tick: (tick) => testView.tick(tick), result: onResult, stored: onStored, best: (event) => news.heard(event), warned: (sentence) => testView.note(sentence), failed: onFailed },
 });
 const testView = new TestView({
   type: (key, at) => client.type(key, at),
@@ -50,23 +51,32 @@ const testView = new TestView({
   over: onOver,
   again: () => startTest(),
 });
-const resultView = new ResultView(byId("result"), { next: () => startTest(), repeat, practise });
-const historyView = new HistoryView(byId("history"));
+const resultView = new ResultView(byId("result"), {
+  next: () => startTest(),
+  repeat: (started) => startTest({ special: sameAgain(started) }),
+  practise: (words) => startTest({ special: practice(words, resultView.started.language ?? settings.language) }),
+});
+const bests = new Bests(() => client.user);
+const news = new News({ bests, result: resultView, later: (sentence) => testView.later(sentence) });
+const historyView = new HistoryView(byId("history"), bests);
+const leaderboardsView = new LeaderboardsView(byId("leaderboards"), { who: () => client.who(), best: (kind) => bests.of(kind), type: typeKind, addressed: setHash });
 const options = new OptionsBar({ changed: () => startTest({ keepFocus: true }) });
 
-/** What the next `start` asks for, other than the options bar: the same text again, or practice. @type {Record<string, unknown> | null} */
-let special = null;
 let offlineTimer = 0;
 let saidOffline = false;
 let settling = false;
-let endedAt = -Infinity;
+let typedOn = -Infinity;
 /** An unanswered start is asked again once, not for ever. */
 let secondTry = false;
 
 // --- a test's way ---
 
-/** Asks for a test and shows where it will stand. @param {{keepFocus?: boolean}} [how] */
-function startTest({ keepFocus = false } = {}) {
+/**
+ * Asks for a test and shows where it will stand.
+ *
+ * @param {{keepFocus?: boolean, special?: Record<string, unknown> | null}} [how] `special`: other than the options bar says
+ */
+function startTest({ keepFocus = false, special = null } = {}) {
   if (settings.mode === "text" && !settings.text && !special) {
     options.editText();
     return;
@@ -77,7 +87,6 @@ function startTest({ keepFocus = false } = {}) {
   testView.tell("");
   saidOffline = false;
   client.start(special ?? startOptions());
-  special = null;
   if (!keepFocus) testView.focus();
   clearTimeout(offlineTimer);
   if (!client.online) offlineTimer = window.setTimeout(sayOffline, client.connection.attempt ? 0 : CONNECT_MS);
@@ -92,6 +101,7 @@ function onStarted(log) {
   if (log.started.ref > 1) announce(`New test. ${log.started.text.split(" ", READ_WORDS).join(" ")}`);
   const { title } = log.started;
   if (title) testView.note(title);
+  testView.noteHeld();
   if (!byId("test").hidden && document.activeElement === document.body) testView.focus();
 }
 
@@ -103,7 +113,7 @@ function onOver(gaveUp) {
   client.finish();
   const result = showFinished(log, client.online ? "sent" : "unsent", scorer, gaveUp);
   showSection("result");
-  endedAt = performance.now();
+  typedOn = performance.now();
   resultView.heading.focus({ preventScroll: true });
   resultView.announce(result);
   setHash(`#/result/${log.session}`);
@@ -135,6 +145,8 @@ function onResult(session, result) {
     // The server ended it first: its clock ran out, or this page was reloaded after the end.
     testView.end(false);
   }
+  const log = client.unsaved.get(session) ?? readLog(session);
+  if (log) news.accepted(session, log.started, result);
   if (session !== resultView.session) return;
   // Its verdict is provisional: the page says nothing of it before it is final.
   resultView.setResult({ ...result, verdict: undefined });
@@ -143,6 +155,7 @@ function onResult(session, result) {
 
 /** @param {string} session @param {string} verdict */
 function onStored(session, verdict) {
+  news.stored(session, verdict);
   if (session !== resultView.session) return;
   resultView.setState("stored");
   resultView.setVerdict({ verdict });
@@ -178,32 +191,11 @@ function onFailed(error, log) {
   testView.tell(`${lost}${error.message}`, { label: "New test", action: () => startTest() });
 }
 
-/** @param {Record<string, any>} started */
-function repeat(started) {
-  const { mode, test, text, seconds, language } = started;
-  const input = inputKind(language);
-  if (mode === "quote" && test) special = { mode, test, language, input };
-  else special = { mode: "text", text: text.trim(), language, ...(seconds ? { seconds } : {}), input };
+/** A test of the kind that a leaderboard is of. @param {import("./leaderboards.js").Board} board */
+function typeKind({ mode, seconds, count, language }) {
+  change(/** @type {any} */ ({ mode, language, ...(seconds ? { seconds } : {}), ...(count ? { count } : {}) }));
+  options.fill();
   startTest();
-}
-
-/** @param {string[]} words */
-function practise(words) {
-  const list = [];
-  while (list.length < Math.min(PRACTICE_WORDS, words.length * PRACTICE_REPEATS)) list.push(...shuffled(words));
-  const language = resultView.started?.language ?? settings.language;
-  special = { mode: "text", text: list.join(" "), language, input: inputKind(language) };
-  startTest();
-}
-
-/** @param {string[]} words */
-function shuffled(words) {
-  const list = [...words];
-  for (let i = list.length - 1; i > 0; i--) {
-    const j = Math.floor(Math.random() * (i + 1));
-    [list[i], list[j]] = [list[j], list[i]];
-  }
-  return list;
 }
 
 // --- the connection ---
@@ -287,7 +279,7 @@ watchSleep(() => {
 function showSection(name) {
   for (const section of Object.keys(TITLES)) byId(section).hidden = section !== name;
   document.title = TITLES[name];
-  for (const link of ["test", "history"]) {
+  for (const link of ["test", "history", "leaderboards"]) {
     if (link === name) byId(`nav-${link}`).setAttribute("aria-current", "page");
     else byId(`nav-${link}`).removeAttribute("aria-current");
   }
@@ -300,11 +292,15 @@ function setHash(hash) {
 }
 
 function route() {
-  const [, page = "", id = ""] = location.hash.split("/");
+  const [, page = "", id = "", time = ""] = location.hash.split("/");
   if (page === "history") {
     leaveTest();
     showSection("history");
     historyView.show();
+  } else if (page === "leaderboards") {
+    leaveTest();
+    showSection("leaderboards");
+    leaderboardsView.show(id, time);
   } else if (page === "result" && id) {
     leaveTest();
     showSection("result");
@@ -352,27 +348,6 @@ async function openResult(id) {
 
 // --- the rest of the page ---
 
-function wireSettings() {
-  const dialog = /** @type {HTMLDialogElement} */ (byId("settings"));
-  const fill = bind(/** @type {HTMLFormElement} */ (dialog.querySelector("form")));
-  byId("open-settings").addEventListener("click", () => {
-    fill();
-    dialog.showModal();
-  });
-  dialog.addEventListener("close", () => {
-    if (!byId("test").hidden) testView.focus();
-  });
-  const theme = byId("theme");
-  const label = () => theme.setAttribute("aria-label", `Colours: ${settings.theme === "auto" ? "as the system" : settings.theme}`);
-  theme.addEventListener("click", () => {
-    const dark = settings.theme === "auto" ? matchMedia("(prefers-color-scheme: dark)").matches : settings.theme === "dark";
-    change({ theme: dark ? "light" : "dark" });
-    label();
-  });
-  dialog.addEventListener("change", label);
-  label();
-}
-
 function wireKeys() {
   // On a fresh result the key that restarts a test starts the next one.
   document.addEventListener("keydown", (event) => {
@@ -380,7 +355,10 @@ function wireKeys() {
     if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
     const onHeading = document.activeElement === resultView.heading;
     const explained = document.activeElement?.closest(".explained"); // there Esc puts the explanation away
-    if (event.key === " " && onHeading && performance.now() - endedAt < TYPED_ON_MS) event.preventDefault();
+    if (onHeading && event.key.length === 1 && performance.now() - typedOn < TYPED_ON_MS) {
+      typedOn = performance.now();
+      if (event.key === " ") event.preventDefault();
+    }
     if ((event.key === "Tab" && settings.restart === "tab" && onHeading) || (event.key === "Escape" && settings.restart === "esc" && !explained)) {
       event.preventDefault();
       startTest();
@@ -407,7 +385,7 @@ function wireKeys() {
 
 async function begin() {
   showSettings();
-  wireSettings();
+  wireSettings(() => byId("test").hidden || testView.focus());
   wireKeys();
   addEventListener("hashchange", route);
   setInterval(() => client.online && settle(), SETTLE_MS);

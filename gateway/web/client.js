@@ -32,6 +32,7 @@ const CURRENT = "typegate.current";
  * @property {(tick: Record<string, any>) => void} tick the running test's figures
  * @property {(session: string, result: Record<string, any>) => void} result of any test of this tab
  * @property {(session: string) => void} stored
+ * @property {(event: Record<string, any>) => void} best a result of the user's, of any tab, is a best
  * @property {(sentence: string) => void} warned the test goes on, or comes later; but something is wrong
  * @property {(error: {code: string, message: string, retry: number | null}, log: TestLog | null) => void} failed the test
  *   at hand cannot go on, or none could be started
@@ -61,6 +62,9 @@ export class Client {
     this.retryTimer = 0;
     this.flushedAt = -Infinity;
     this.user = "";
+    this.guest = true;
+    /** Resolves when it is known who is there. @type {Promise<void>} */
+    this.known = new Promise((known) => (this.introduce = known));
     this.limits = {};
     this.connection = new Connection({
       url,
@@ -83,6 +87,12 @@ export class Client {
 
   get online() {
     return this.connection.isReady;
+  }
+
+  /** Who the visitor is, as soon as the server has said so. */
+  async who() {
+    await this.known;
+    return { user: this.user, guest: this.guest };
   }
 
   // --- what the page does ---
@@ -213,6 +223,8 @@ export class Client {
   /** @param {Record<string, any>} ready @param {Record<string, any>} hello */
   onReady(ready, hello) {
     this.user = ready.user;
+    this.guest = ready.guest;
+    this.introduce();
     this.limits = hello.limits ?? {};
     if (ready.token) keepToken(ready.token);
     this.listener.connection("online", {});
@@ -254,6 +266,9 @@ export class Client {
         return;
       case "result":
         this.listener.result(message.session, message);
+        return;
+      case "event":
+        if (message.kind === "best") this.listener.best(message);
         return;
       case "stored":
         this.onStored(message.session, message.verdict);

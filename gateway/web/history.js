@@ -14,8 +14,9 @@ import { roundTo2 } from "./scoring.js";
 const MEAN_OF = 10;
 
 export class HistoryView {
-  /** @param {HTMLElement} root */
-  constructor(root) {
+  /** @param {HTMLElement} root @param {import("./bests.js").Bests} bests */
+  constructor(root, bests) {
+    this.bests = bests;
     this.heading = h("h1", { tabindex: -1 }, "History");
     this.body = h("div", { class: "stack" });
     root.replaceChildren(this.heading, this.body);
@@ -43,6 +44,7 @@ export class HistoryView {
       const page = await ownResults(this.cursor);
       if (turn !== this.shown) return;
       this.results.push(...page.results);
+      this.bests.learn(page.results);
       this.cursor = page.cursor ?? null;
       this.draw(turn);
     } catch (error) {
@@ -88,7 +90,7 @@ export class HistoryView {
       this.draw(turn);
       document.getElementById("history-kind")?.focus();
     });
-    return h("p", { class: "choice" }, h("label", { for: "history-kind" }, "Show"), " ", select);
+    return h("p", { class: "choice" }, h("label", { for: "history-kind" }, "Show"), select);
   }
 
   /** @param {Record<string, any>[]} results */
@@ -133,6 +135,7 @@ export class HistoryView {
     const names = ["when", "wpm", "raw", "accuracy", "consistency", "test", "time"];
     const rows = results.map((result) => {
       const when = new Date(result.created_at);
+      const best = this.bests.of(kindOf(result))?.session === result.session;
       return h(
         "tr",
         { "data-verdict": result.verdict },
@@ -141,7 +144,7 @@ export class HistoryView {
         h("td", {}, fixed(result.raw, 1)),
         h("td", {}, percent(result.acc, 1)),
         h("td", {}, `${fixed(result.consistency, 0)}%`),
-        h("td", { class: "what" }, testName(result), result.language && result.language !== "en" ? `, ${result.language}` : "", doubt(result) ? ` · ${doubt(result)}` : ""),
+        h("td", { class: "what" }, testName(result), result.language && result.language !== "en" ? `, ${result.language}` : "", doubt(result) ? ` · ${doubt(result)}` : "", best ? h("span", { class: "chip" }, "best") : null),
         h("td", {}, seconds(result.duration_ms)),
       );
     });

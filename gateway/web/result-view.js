@@ -5,6 +5,7 @@
  */
 
 import { announce } from "./announce.js";
+import { bestSentence } from "./bests.js";
 import { h, say } from "./dom.js";
 import { figure, fixed, percent, testName, verdict } from "./figures.js";
 import { keyboardPicture, keyFigures } from "./keyboard.js";
@@ -39,6 +40,9 @@ export class ResultView {
     this.next = null;
     this.heading = h("h1", { tabindex: -1, class: "unseen" }, "Result");
     this.state = h("p", { class: "state" });
+    this.best = h("p", { class: "best", hidden: true });
+    /** @type {{before?: number, event?: Record<string, any>}} */
+    this.news = {};
     this.figures = h("div", { class: "summary" });
     this.details = h("div", { class: "details" });
     /** @type {Replay | null} */
@@ -53,6 +57,8 @@ export class ResultView {
   show({ session, result, scorer, started, events, state, fresh }) {
     this.session = session;
     this.started = started;
+    this.news = {};
+    this.best.hidden = true;
     const missed = scorer ? wrongWords(scorer) : [];
     const next = h("button", { type: "button", class: "primary", onclick: this.actions.next }, "Next test");
     const actions = h(
@@ -70,7 +76,7 @@ export class ResultView {
       panels.push(panel("Replay", (this.replay = new Replay(scorer.words, options, events, started)).element));
       if (!scorer.zen) panels.push(panel("Errors by key", keyboardPicture(keyFigures(scorer.words, options, events), settings.layout[started.language] ?? {})));
     }
-    this.root.replaceChildren(this.heading, this.figures, h("div", { class: "after" }, this.state, actions), keysHelp(), this.details, ...panels);
+    this.root.replaceChildren(this.heading, this.figures, h("div", { class: "after" }, h("div", { class: "progress-of" }, this.state, this.best), actions), keysHelp(), this.details, ...panels);
     this.showState(state);
     if (fresh) {
       this.heading.focus({ preventScroll: true });
@@ -102,6 +108,15 @@ export class ResultView {
     this.details.querySelector(".verdict")?.remove();
     const said = verdict(judged);
     if (said) (judged.verdict === "ok" ? this.details.querySelector(".what") : this.details)?.append(said);
+  }
+
+  /** It is a best: what is known of that by now. @param {{before?: number, event?: Record<string, any>}} news */
+  celebrate(news) {
+    Object.assign(this.news, news);
+    const { what, more } = bestSentence(this.news);
+    this.best.replaceChildren(h("b", {}, what), more ? ` · ${more}` : "");
+    this.best.hidden = false;
+    announce(`${what}${more ? `, ${more}` : ""}`);
   }
 
   /** How far it has come by now; what lasts is also said aloud. @param {State} state */

@@ -64,6 +64,7 @@ export class TestView {
     this.clock = 0;
     this.noteTimer = 0;
     this.lasting = "";
+    this.held = "";
     /** @type {{label: string, action: () => void} | null} */
     this.offered = null;
     this.shownProgress = "";
@@ -300,6 +301,17 @@ export class TestView {
     clearTimeout(this.noteTimer);
     this.noteTimer = window.setTimeout(() => this.clearNote(), NOTE_MS);
     say(byId("notice"), sentence);
+  }
+
+  /** One that waits until nothing is being typed. @param {string} sentence */
+  later(sentence) {
+    this.held = sentence;
+    if (!document.documentElement.classList.contains("typing-now")) this.noteHeld();
+  }
+
+  noteHeld() {
+    if (this.held) this.note(this.held);
+    this.held = "";
   }
 
   /** One that stays until it is taken back by "". @param {string} sentence @param {{label: string, action: () => void} | null} [button] */

@@ -55,8 +55,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class Server:
     """`typegate serve` as a process of its own, which can be killed and started again on the same port and data."""
 
-    def __init__(self, data: Path, *, tree: Path | None = None) -> None:
+    def __init__(self, data: Path, *arguments: str, tree: Path | None = None) -> None:
         self.data = data
+        self.arguments = arguments
         self.tree = tree
         """Where the server's code lies; None: where this one does."""
         self.port = 0
@@ -68,7 +69,7 @@ class Server:
         self.data.mkdir(parents=True, exist_ok=True)
         with (self.data / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*COMMAND, "--port", str(self.port), "--data", str(self.data)],
+                [*COMMAND, "--port", str(self.port), "--data", str(self.data), *self.arguments],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=self.tree,

@@ -76,6 +76,9 @@ async def test_all_text_has_a_contrast_of_4_5(visit: Visit, scheme: str) -> None
     await page.click("#nav-history")
     await page.wait_for_selector(".results tbody tr")
     assert await page.evaluate(contrasts) == []
+    await page.click("#nav-leaderboards")
+    await page.wait_for_selector(".own:has-text('guest')")
+    assert await page.evaluate(contrasts) == []
 
 
 async def test_the_theme_can_be_turned_over_and_is_remembered(visit: Visit) -> None:
@@ -110,7 +113,17 @@ async def test_everything_is_reached_by_keyboard_with_a_visible_focus(visit: Vis
             break
         assert outlined, name
         seen += [name] if name else []  # none: the browser's own controls had it
-    for wanted in ("skip", "nav-history", "theme", "open-settings", "mode", "language", "field", "restart"):
+    for wanted in (
+        "skip",
+        "nav-history",
+        "nav-leaderboards",
+        "theme",
+        "open-settings",
+        "mode",
+        "language",
+        "field",
+        "restart",
+    ):
         assert wanted in seen, seen
 
 
