@@ -154,7 +154,15 @@ class Gateway:
         authenticator = self._authenticator = await enter(Authenticator(settings.auth, ring, chance=chance))
         catalogue = await enter(EmbeddedCatalogue(folder.catalogue, settings.catalogue))
         store = await enter(SqliteResults(folder.results, settings.results, settings.bests, wrote=metrics.db_write))
-        front = await enter(in_front_of(store, redis=settings.redis, cache=settings.cache, boards=settings.boards))
+        front = await enter(
+            in_front_of(
+                store,
+                redis=settings.redis,
+                cache=settings.cache,
+                boards=settings.boards,
+                alone=not settings.kafka.enabled,
+            )
+        )
         spool = self._spool = await enter(Spool(folder.spool, settings.spool))
 
         texts = Texts(catalogue, limits=settings.session)

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from persistence.boards import Boards, BoardsOptions, CountedSpeeds, MemoryBoards, RedisBoards
+from persistence.boards import Boards, BoardsOptions, CountedSpeeds, MemoryBoards, RedisBoards, StoreBoards
 from persistence.cache import Cache, CacheOptions, MemoryCache, RecentResults, RedisCache
+from persistence.cache.recent import RECENT_TTL_MS
 from persistence.redis import RedisOptions, RedisServers
 from persistence.results.port import ResultStore
 
 __all__ = ["Front", "in_front_of"]
+
+UNTOLD_TTL_MS = 1_000
+"""How old a recent list may be of which nobody is told what is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +41,36 @@ class Front:
 
 @asynccontextmanager
 async def in_front_of(
-    store: ResultStore, *, redis: RedisOptions, cache: CacheOptions, boards: BoardsOptions
+    store: ResultStore, *, redis: RedisOptions, cache: CacheOptions, boards: BoardsOptions, alone: bool
 ) -> AsyncIterator[Front]:
-    """Open the parts for a store. Raises `StoreError` where a file that the options name cannot be read."""
+    """Open the parts for a store. Raises `StoreError` where a file that the options name cannot be read.
+
+    `alone`: whether all that comes into the store is told to these parts by this process. Where it is not, and there is
+    no Redis in which others tell it, next to nothing is kept: the store is asked.
+    """
     async with AsyncExitStack() as opened:
         enter = opened.enter_async_context
-        recent: Cache
-        speeds: Cache
-        ranked: Boards
-        if redis.enabled:
-            servers = await enter(RedisServers(redis))
-            recent = await enter(RedisCache(servers, cache))
-            speeds = await enter(RedisCache(servers, cache))
-            ranked = await enter(RedisBoards(servers, store, boards))
-        else:
-            servers = None
-            recent = await enter(MemoryCache(cache))
-            speeds = await enter(MemoryCache(cache))
-            ranked = await enter(MemoryBoards(store, boards))
+        servers = await enter(RedisServers(redis)) if redis.enabled else None
+        caches: dict[str, Cache] = {}
+        for name in ("recent", "speeds"):
+            caches[name] = await enter(_cache(servers, cache, alone=alone))
+        told = alone or servers is not None
         yield Front(
-            recent=RecentResults(recent, store),
-            boards=ranked,
-            speeds=CountedSpeeds(speeds, store, every_s=boards.speeds_s),
-            caches={"recent": recent, "speeds": speeds},
+            recent=RecentResults(caches["recent"], store, ttl_ms=RECENT_TTL_MS if told else UNTOLD_TTL_MS),
+            boards=await enter(_boards(servers, store, boards, alone=alone)),
+            speeds=CountedSpeeds(caches["speeds"], store, every_s=boards.speeds_s),
+            caches=caches,
             redis=servers,
         )
+
+
+def _cache(servers: RedisServers | None, options: CacheOptions, *, alone: bool) -> Cache:
+    if servers is not None:
+        return RedisCache(servers, options)
+    return MemoryCache(options if alone else replace(options, stale_ms=0))
+
+
+def _boards(servers: RedisServers | None, store: ResultStore, options: BoardsOptions, *, alone: bool) -> Boards:
+    if servers is not None:
+        return RedisBoards(servers, store, options)
+    return MemoryBoards(store, options) if alone else StoreBoards(store, options)

@@ -164,7 +164,7 @@ async def _front(settings: "Settings") -> AsyncIterator["Front"]:
         raise Failed(f"There is no store at {folder.results}; name the server's folder with --data.")
     async with AsyncExitStack() as opened:
         store = await opened.enter_async_context(SqliteResults(folder.results, settings.results, settings.bests))
-        front = in_front_of(store, redis=settings.redis, cache=settings.cache, boards=settings.boards)
+        front = in_front_of(store, redis=settings.redis, cache=settings.cache, boards=settings.boards, alone=True)
         yield await opened.enter_async_context(front)
 
 

@@ -17,20 +17,21 @@ RECENT_TTL_MS = 3_600_000
 
 
 class RecentResults:
-    """Key `user:{id}:recent_results`: the last ten of a user, for an hour; pushed to when a result is stored.
+    """Key `user:{id}:recent_results`: the last ten of a user, for `ttl_ms`; pushed to when a result is stored.
 
     The list never misses a result that was stored before the question: `stored` pushes to a list that is there, and
     spoils one that is being loaded. A session that was stored again (a better attestation, a conflict) drops its user's
     list, for the store alone knows what holds now.
     """
 
-    def __init__(self, cache: Cache, store: ResultStore) -> None:
+    def __init__(self, cache: Cache, store: ResultStore, *, ttl_ms: int = RECENT_TTL_MS) -> None:
         self._cache = cache
         self._store = store
+        self._ttl_ms = ttl_ms
 
     async def of(self, user: int) -> list[Result]:
         """The user's last results, newest first, at most `RECENT`. Raises `StoreError` as the store does."""
-        packed = await self._cache.fetch(_key(user), partial(self._load, user), ttl_ms=RECENT_TTL_MS)
+        packed = await self._cache.fetch(_key(user), partial(self._load, user), ttl_ms=self._ttl_ms)
         return [] if packed is None else [Result.unpack(blob) for _, blob in read_rows(packed)]
 
     async def _load(self, user: int) -> bytes:

@@ -39,6 +39,7 @@ class StoreSink:
         self._follow = follow
         self._fault: str | None = None
         self._owed: deque[Stored] = deque(maxlen=_OWED)
+        self._turn = asyncio.Lock()
         self._paying: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -77,32 +78,33 @@ class StoreSink:
         return [None] * len(rows)
 
     async def _do(self, follow: Follow, stored: Sequence[Stored]) -> None:
-        """Do what follows; after what is owed already."""
-        if self._paying is None:
-            try:
-                await follow(stored)
-                return
-            except StoreError as error:
-                log.error("results are stored, but what follows cannot be done now", why=str(error))
-                self._paying = asyncio.get_running_loop().create_task(self._pay(follow), name="owed effects")
-            except Exception:  # a fault of ours; the results are stored all the same
-                log.exception("what follows from stored results failed", results=len(stored))
-                return
         self._owed.extend(stored)
+        fault = await self._pay(follow)
+        if fault is not None and self._paying is None:
+            log.error("results are stored, but what follows cannot be done now", why=str(fault))
+            self._paying = asyncio.get_running_loop().create_task(self._until_paid(follow), name="owed effects")
 
-    async def _pay(self, follow: Follow) -> None:
-        await asyncio.sleep(self._again_s)
-        while self._owed:
-            part = [self._owed.popleft() for _ in range(min(len(self._owed), _OWED_AT_ONCE))]
-            try:
-                await follow(part)
-            except StoreError:
-                self._owed.extendleft(reversed(part))
-                await asyncio.sleep(self._again_s)
-            except Exception:
-                log.exception("what follows from stored results failed", results=len(part))
+    async def _until_paid(self, follow: Follow) -> None:
+        while True:
+            await asyncio.sleep(self._again_s)
+            if await self._pay(follow) is None:
+                break
         self._paying = None
         log.warning("what follows from stored results is done again")
+
+    async def _pay(self, follow: Follow) -> StoreError | None:
+        """Do what is owed, in order; why it cannot be done now, where it cannot."""
+        async with self._turn:
+            while self._owed:
+                part = [self._owed.popleft() for _ in range(min(len(self._owed), _OWED_AT_ONCE))]
+                try:
+                    await follow(part)
+                except StoreError as error:
+                    self._owed.extendleft(reversed(part))
+                    return error
+                except Exception:  # a fault of ours; the results are stored all the same
+                    log.exception("what follows from stored results failed", results=len(part))
+        return None
 
     def facts(self) -> SinkFacts:
         """Facts for metrics."""

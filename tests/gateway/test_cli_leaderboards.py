@@ -75,7 +75,7 @@ async def test_boards_in_redis_are_read_from_the_store_again(
     board, day = Board("time", 15, "en"), Period(Span.DAY, TODAY)
     async with (
         SqliteResults(folder / "elsewhere.db") as elsewhere,
-        in_front_of(elsewhere, redis=options, cache=CacheOptions(), boards=BoardsOptions()) as front,
+        in_front_of(elsewhere, redis=options, cache=CacheOptions(), boards=BoardsOptions(), alone=True) as front,
     ):
         await elsewhere.write([ranked(9, wpm=99, user=9, created_ms=TODAY * DAY_MS)])
         await front.boards.rebuild(board, day)

@@ -17,8 +17,8 @@ async def test_caches_boards_and_redis_are_counted(tmp_path: Path) -> None:
     redis = RedisOptions(url="redis://127.0.0.1:1")
     async with (
         SqliteResults(tmp_path / "results.db") as store,
-        in_front_of(store, redis=RedisOptions(), cache=CacheOptions(), boards=BoardsOptions()) as here,
-        in_front_of(store, redis=redis, cache=CacheOptions(), boards=BoardsOptions()) as away,
+        in_front_of(store, redis=RedisOptions(), cache=CacheOptions(), boards=BoardsOptions(), alone=True) as here,
+        in_front_of(store, redis=redis, cache=CacheOptions(), boards=BoardsOptions(), alone=True) as away,
     ):
         await here.recent.of(7)
         await here.recent.of(7)

@@ -37,7 +37,7 @@ async def test_all_of_it_answers(store: ResultStore, where: str | None, request:
     redis = RedisOptions()
     if where is not None:
         redis = replace(request.getfixturevalue(where), prefix=f"{uuid.uuid4().hex}:")
-    async with in_front_of(store, redis=redis, cache=CacheOptions(), boards=BoardsOptions()) as front:
+    async with in_front_of(store, redis=redis, cache=CacheOptions(), boards=BoardsOptions(), alone=True) as front:
         assert isinstance(front.boards, MemoryBoards if where is None else RedisBoards)
         assert (front.redis is None) == (where is None)
         await front.ping()
@@ -49,7 +49,28 @@ async def test_all_of_it_answers(store: ResultStore, where: str | None, request:
 async def test_without_its_redis_it_answers_all_the_same(store: ResultStore) -> None:
     await store.write([ranked(0, wpm=80, user=7), ranked(1, wpm=90, user=8)])
     redis = RedisOptions(url="redis://127.0.0.1:1")
-    async with in_front_of(store, redis=redis, cache=CacheOptions(), boards=BoardsOptions()) as front:
+    async with in_front_of(store, redis=redis, cache=CacheOptions(), boards=BoardsOptions(), alone=True) as front:
         assert await shown(front) == ([7], [8, 7], 2)
         with pytest.raises(StoreError, match="refused"):
             await front.ping()
+
+
+async def test_who_is_not_told_of_results_and_has_no_redis_asks_the_store(store: ResultStore) -> None:
+    """A gateway whose results others store: nothing that it keeps may hide them."""
+    async with in_front_of(
+        store, redis=RedisOptions(), cache=CacheOptions(), boards=BoardsOptions(), alone=False
+    ) as front:
+        boards = front.boards
+        assert (await boards.page(BOARD, ALL, offset=0, count=9)).entries == ()
+        told = await store.write([ranked(0, wpm=80, user=7), ranked(1, wpm=90, user=8)])
+        assert await boards.submit(told) == [{}, {}]
+        assert [entry.best.place.user for entry in (await boards.page(BOARD, ALL, offset=0, count=9)).entries] == [8, 7]
+        found = await boards.rank(BOARD, ALL, 7)
+        assert found is not None
+        assert found.rank == 2
+        assert await boards.rank(BOARD, ALL, 9) is None
+        assert len((await boards.around(BOARD, ALL, 7, count=3)).entries) == 2
+        with pytest.raises(StoreError, match="beyond place 1000"):
+            await boards.page(BOARD, ALL, offset=1_000, count=1)
+        await boards.ping()
+        assert (boards.facts().reads, boards.facts().fallbacks) == (6, 6)
