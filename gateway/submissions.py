@@ -6,7 +6,6 @@ Until the stream has it judged, a result's verdict is provisional. A submission 
 finished is stored, whoever still listens. It is forgotten at `stored`; from then on the store answers for it.
 """
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -157,16 +156,14 @@ class Submissions:
     def _put(self, submission: Submission) -> None:
         assert submission.finished is not None
         try:
-            durable = self._spool.put(submission.finished)
+            self._spool.submit(submission.finished, partial(self._spooled, submission))
         except StoreError as exc:
             self._refused(submission, exc)
             return
         submission.spooling = True
-        durable.add_done_callback(partial(self._spooled, submission))
 
-    def _spooled(self, submission: Submission, durable: asyncio.Future[None]) -> None:
+    def _spooled(self, submission: Submission, fault: StoreError | None) -> None:
         submission.spooling = False
-        fault = asyncio.CancelledError("the spool was closed") if durable.cancelled() else durable.exception()
         if fault is not None:
             self._refused(submission, fault)
             return
@@ -178,7 +175,7 @@ class Submissions:
         if submission.verdict is not None:
             self._conclude(submission)
 
-    def _refused(self, submission: Submission, fault: BaseException) -> None:
+    def _refused(self, submission: Submission, fault: StoreError) -> None:
         _log.error("the spool did not take a result", session=_name(submission), reason=str(fault))
         sentence = "the result could not be saved on the server just now; keep the log and send finish again"
         for listener, ref in tuple(submission.listeners.items()):

@@ -5,7 +5,8 @@ One task does, for one batch at a time: take from the spool, judge what is not j
 spool; they are judged and handed on again at the next start. One batch at a time is what keeps the order.
 
 Judging is the dear part, and nobody waits for it: it is done on the loop in slices of under a millisecond, between
-which whoever types or finishes comes first. (A thread would hold the interpreter just as long, at worse moments.)
+which whoever types or finishes comes first, and a while longer where there are many of them. (A thread would hold the
+interpreter just as long, at worse moments.)
 
 What a sink cannot take just now is *held*: it is handed on again, later and later, and until then the later results of
 its users wait behind it, while everybody else's go on. Held rows are at most a batch; when they are as many, all wait.
@@ -34,6 +35,9 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
+_BUSY_S = 0.0002  # a turn of the loop that takes longer has others in it
+_REST_S = 0.005  # what they are left then
+_POLITE_S = 0.1  # for so long a batch gives way; a loop that is always busy must not keep results waiting for good
 _SLICE_S = 0.0005  # a job's own steps take up to as much again
 _TOLD_AT_ONCE = 32  # calls of `on_stored` in one turn of the event loop: each may write to a socket
 
@@ -64,6 +68,7 @@ class Drain:
         self._held: list[Spooled] = []  # oldest first
         self._held_tries = 0  # times in a row that what is held was asked about in vain
         self._held_until = 0.0  # the loop's clock
+        self._breathe_at = 0.0  # when a job gives the loop free again (`perf_counter`)
         self._advanced = asyncio.Event()
         self._done_seq = 0  # all spooled rows up to this one are confirmed, or set aside
         self._stored = 0
@@ -156,12 +161,13 @@ class Drain:
     async def _judged(self, rows: Sequence[Spooled]) -> list[Spooled]:
         """The rows with their final results; what cannot be judged is set aside."""
         judged: list[Spooled] = []
+        polite_until = time.perf_counter() + _POLITE_S
         for row in rows:
             if row.settled is None:
                 judged.append(row)
                 continue
             try:
-                result = await self._breathing(row.settled.judging())
+                result = await self._breathing(row.settled.judging(), polite_until)
             except Exception as error:  # whatever a foreign log does to the judge, it holds up nobody
                 log.exception("a spooled result cannot be judged", session=row.result.session.hex())
                 await self._set_aside(row, f"it cannot be judged: {error!r}")
@@ -169,16 +175,21 @@ class Drain:
                 judged.append(replace(row, result=result, settled=None))
         return judged
 
-    async def _breathing(self, steps: Generator[None, None, T]) -> T:
-        """Run a job in slices, with a turn of the loop between them."""
+    async def _breathing(self, steps: Generator[None, None, T], polite_until: float) -> T:
+        """Run a job in slices, with a turn of the loop between them, and a rest where the loop is busy."""
         while True:
-            until = time.perf_counter() + _SLICE_S
             try:
-                while time.perf_counter() < until:
+                while time.perf_counter() < self._breathe_at:
                     next(steps)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]  # a generator's StopIteration bears what it returns
+            begun = time.perf_counter()
             await asyncio.sleep(0)
+            now = time.perf_counter()
+            if now - begun > _BUSY_S and now < polite_until:
+                await asyncio.sleep(_REST_S)
+                now = time.perf_counter()
+            self._breathe_at = now + _SLICE_S
 
     async def _set_aside(self, row: Spooled, why: str) -> None:
         await self._patiently(partial(self._spool.refuse, row, why))

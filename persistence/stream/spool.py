@@ -1,8 +1,12 @@
 """The spool: finished results on this process's own disk, durable before anybody is told that they are accepted.
 
-How the work is shared: `put` appends to a queue on the event loop; one thread packs what waits, up to `batch_rows`, and
-commits it with one fsync. Batches size themselves: idle, a result is committed at once; under load the next batch
-gathers while the last one commits. All counters belong to the event loop; the thread reports to it.
+How the work is shared: `submit` appends to a queue on the event loop; one thread packs what waits, up to `batch_rows`,
+and commits it with one fsync. Batches size themselves: idle, a result is committed at once; under load the next batch
+gathers while the last one commits, and a few ms longer: handing over to the thread and back costs more than a commit.
+All counters belong to the event loop; the thread reports to it.
+
+What was committed a moment ago is handed to the consumer as it was put; only what it has not come to in time (or what
+an earlier process left) is read from the file again.
 """
 
 from __future__ import annotations
@@ -15,9 +19,10 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 import structlog
 
@@ -32,6 +37,7 @@ from session.settling import Finished, Settled, unpack
 log = structlog.get_logger(__name__)
 
 _BATCH_BYTES = 2**20  # a commit longer than this would show in the next one's latency
+_KEPT_ROWS = 1_024  # so many are handed on without being read again
 _UNPACKED_AT_ONCE = 16  # about half a millisecond before the interpreter lock is offered to the event loop
 
 
@@ -49,23 +55,29 @@ class SpoolOptions:
     max_bytes: int = 512 * 2**20
     """Bytes of results at which new tests are refused."""
     reserve_rows: int = 30_000
-    """Rows above `max_rows` kept for tests that were running already; beyond them `put` raises `SpoolFull`."""
+    """Rows above `max_rows` kept for tests that were running already; beyond them results are refused."""
     reserve_bytes: int = 64 * 2**20
     """Bytes above `max_bytes` kept for tests that were running already."""
     max_file_bytes: int = 2**30
     """Size that the file itself never passes, whatever lies in it."""
     min_free_bytes: int = 64 * 2**20
     """Room on the volume under which new tests are refused."""
+    gather_ms: int = 4
+    """Rest after a commit, in which the next batch gathers; a result that comes later is committed at once."""
     batch_rows: int = 64
     """Most results in one commit: they are answered in one turn of the event loop."""
     patience_ms: int = 5_000
-    """How long a result may wait while the disk refuses it, before its future fails."""
+    """How long a result may wait while the disk refuses it, before that is told."""
     probe_ms: int = 1_000
     """Time between two looks at the disk, and between two tries while it refuses."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            least = 0 if field.name in ("reserve_rows", "reserve_bytes", "min_free_bytes", "patience_ms") else 1
+            least = (
+                0
+                if field.name in ("reserve_rows", "reserve_bytes", "min_free_bytes", "gather_ms", "patience_ms")
+                else 1
+            )
             if getattr(self, field.name) < least:
                 raise ValueError(f"{field.name} is {getattr(self, field.name)}; {least} or more is allowed")
         if self.batch_rows > 1_000:
@@ -106,25 +118,36 @@ class Spooled:
     settled: Settled | None = None
     """The test as it was settled, where it was not judged before it was spooled."""
 
+    @classmethod
+    def of(cls, seq: int, finished: Finished, *, size_bytes: int, accepted_ms: int) -> Spooled:
+        """A row of what was spooled."""
+        if isinstance(finished, Settled):
+            return cls(seq, finished.result, size_bytes, accepted_ms, finished)
+        return cls(seq, finished, size_bytes, accepted_ms)
+
+
+Told: TypeAlias = Callable[[StoreError | None], None]
+"""Called on the event loop with what became of a result: None, it is durable; else nothing was kept of it."""
+
 
 class _Waiting:
     """A result on its way to the disk."""
 
-    __slots__ = ("future", "packed", "result", "since_ms")
+    __slots__ = ("packed", "result", "since_ms", "told")
 
-    def __init__(self, result: Finished, future: asyncio.Future[None], since_ms: float) -> None:
+    def __init__(self, result: Finished, told: Told, since_ms: float) -> None:
         self.result = result
-        self.future = future
+        self.told = told
         self.since_ms = since_ms
-        self.packed: bytes | None = None
+        self.packed = b""
 
 
 class Spool:
-    """The durable queue of one process: `put` results, `take` them in order, `drop` them once confirmed.
+    """The durable queue of one process: `submit` results, `take` them in order, `drop` them once confirmed.
 
-    Guarantee: when the future of `put` is done, the result is on the disk (fsync) and survives the death of the
+    Guarantee: when it is told that a result is durable, the result is on the disk (fsync) and survives the death of the
     process and of the machine; it is taken by this process's stream or by the next one's, until dropped. At least
-    once: a crash between confirmation and drop shows the row again. Order: rows come in the order of `put`.
+    once: a crash between confirmation and drop shows the row again. Order: rows come in the order of `submit`.
 
     There is one consumer: `take` gives each row once, until `rewind`.
     """
@@ -149,6 +172,9 @@ class Spool:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._home: asyncio.AbstractEventLoop
         self._timer: asyncio.TimerHandle | None = None
+        self._gathering: asyncio.TimerHandle | None = None
+        self._rested_s = 0.0  # no commit begins before this, by the loop's clock
+        self._kept: deque[Spooled] = deque()  # the rows after `_taken_seq`, as far as they were kept
         self._arrived = asyncio.Event()
         self._durable_seq = 0
         self._taken_seq = 0
@@ -193,8 +219,9 @@ class Spool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         loop, self._loop = self._loop, None  # from here on `put` raises
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._gathering):
+            if timer is not None:
+                timer.cancel()
         if loop is None:
             return
         assert self._slot is not None
@@ -203,7 +230,7 @@ class Spool:
         await self._threads.close()
         while self._waiting:
             item = self._waiting.popleft()
-            _settle(item.future, StoreError("the spool was closed before the disk took it", retriable=True))
+            _say(item, StoreError("the spool was closed before the disk took it", retriable=True))
         self._slot.lock.release()
 
     # -- putting -------------------------------------------------------------------------------------------------
@@ -230,11 +257,17 @@ class Spool:
         return None
 
     def put(self, result: Finished) -> asyncio.Future[None]:
-        """Take a result; the future is done when it is durable. Cheap: packing and disk are the spool thread's.
+        """Submit a result; the future is done when it is durable. Raises, and fails, with what `submit` says."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.submit(result, partial(_settle, future))
+        return future
 
-        Raises `SpoolFull` at the hard limit, `StoreError` where the spool is closed or its file was taken away. The
-        future fails with `StoreError` (`retriable`) where the disk refused for `patience_ms`: nothing was kept then,
-        and the same result may be put again.
+    def submit(self, result: Finished, told: Told) -> None:
+        """Take a result, and tell when it is durable. Cheap: packing and disk are the spool thread's.
+
+        Raises `SpoolFull` at the hard limit, `StoreError` where the spool is closed or its file was taken away. Tells
+        of a `StoreError` (`retriable`) where the disk refused for `patience_ms`: nothing was kept then, and the same
+        result may be submitted again.
         """
         loop, options = self._loop, self._options
         if loop is None:
@@ -245,13 +278,16 @@ class Spool:
             raise SpoolFull(f"the spool holds {self._rows} results and takes no more")
         if self._bytes >= options.max_bytes + options.reserve_bytes:
             raise SpoolFull(f"the spool holds {self._bytes >> 20} MiB and takes no more")
-        future: asyncio.Future[None] = loop.create_future()
         self._rows += 1
-        self._waiting.append(_Waiting(result, future, time.monotonic() * 1000))
+        self._waiting.append(_Waiting(result, told, time.monotonic() * 1000))
         # While the disk refuses, the timer tries; else a commit that was posted and has not begun takes this one along.
         if not self._commit_posted and self._fault is None:
-            self._post_commit()
-        return future
+            rest_s = self._rested_s - loop.time()
+            if rest_s > 0:
+                self._commit_posted = True
+                self._gathering = loop.call_later(rest_s, self._post_commit)
+            else:
+                self._post_commit()
 
     def _commit(self, connection: sqlite3.Connection) -> None:
         """On the thread: make the next batch durable."""
@@ -262,7 +298,7 @@ class Spool:
         now_ms = self._clock_ms()
         while self._waiting and len(batch) < self._batch_rows and size < _BATCH_BYTES:
             item = self._waiting.popleft()
-            if item.packed is None:
+            if not item.packed:
                 try:
                     item.packed = item.result.pack()
                 except Exception as error:  # a result that cannot be packed must not hold up the others
@@ -307,18 +343,25 @@ class Spool:
 
     def _committed(self, batch: list[_Waiting], seq: int, size: int, now_ms: int) -> None:
         self._recovered()
+        self._rested_s = self._home.time() + self._options.gather_ms / 1000
         self._bytes += size
+        before = self._durable_seq
         self._durable_seq = seq
         if self._oldest_ms is None:
             self._oldest_ms = now_ms
+        if len(self._kept) < _KEPT_ROWS and self._taken_seq + len(self._kept) == before:
+            self._kept.extend(
+                Spooled.of(number, item.result, size_bytes=len(item.packed), accepted_ms=now_ms)
+                for number, item in enumerate(batch, seq - len(batch) + 1)
+            )
         for item in batch:
-            _settle(item.future, None)
+            _say(item, None)
         self._arrived.set()
 
     def _failed(self, batch: list[_Waiting], error: StoreError) -> None:
         self._rows -= len(batch)
         for item in batch:
-            _settle(item.future, StoreError(str(error), retriable=error.retriable))
+            _say(item, error)
 
     def _refused_by_disk(self, fault: str) -> None:
         if self._fault is None:
@@ -342,6 +385,10 @@ class Spool:
         while self._taken_seq >= self._durable_seq:
             self._arrived.clear()
             await self._arrived.wait()
+        if self._kept:
+            kept = [self._kept.popleft() for _ in range(min(limit, len(self._kept)))]
+            self._taken_seq = kept[-1].seq
+            return kept
         after, upto = self._taken_seq, self._durable_seq
         rows, unreadable, place = await self._threads.run(lambda connection: self._read(connection, after, upto, limit))
         self._refused_rows += unreadable
@@ -362,10 +409,8 @@ class Spool:
             try:
                 if not row.sound:
                     raise ValueError("its bytes have changed on the disk")
-                found = unpack(row.packed)
-                settled = found if isinstance(found, Settled) else None
-                result = found.result if isinstance(found, Settled) else found
-                good.append(Spooled(row.seq, result, len(row.packed), row.accepted_ms, settled))
+                finished = unpack(row.packed)
+                good.append(Spooled.of(row.seq, finished, size_bytes=len(row.packed), accepted_ms=row.accepted_ms))
             except Exception as error:  # whatever a foreign or broken row does to the codec, it holds up nobody
                 bad.append((row.seq, f"unreadable: {error}"))
                 log.error("a spooled result cannot be read; it was set aside in the spool", seq=row.seq, why=str(error))
@@ -383,6 +428,7 @@ class Spool:
     def rewind(self) -> None:
         """Give all rows again that were not dropped: for a consumer that begins."""
         self._taken_seq = 0
+        self._kept.clear()
 
     @property
     def taken_seq(self) -> int:
@@ -510,10 +556,17 @@ class Spool:
         tell(self._home, callback, *args)
 
 
+def _say(item: _Waiting, error: StoreError | None) -> None:
+    try:
+        item.told(error)
+    except Exception:  # the listener's fault: others wait to hear of theirs
+        log.exception("a listener to spooled results failed", session=item.result.session.hex())
+
+
 def _settle(future: asyncio.Future[None], error: StoreError | None) -> None:
     if future.done():  # its owner was cancelled: the result is kept all the same
         return
     if error is None:
         future.set_result(None)
     else:
-        future.set_exception(error)
+        future.set_exception(StoreError(str(error), retriable=error.retriable))  # each its own, with its own traceback

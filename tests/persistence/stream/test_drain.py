@@ -1,6 +1,7 @@
 """What a stream promises, between a real spool and sinks that fail on demand."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -249,6 +250,18 @@ async def test_others_have_their_turns_while_a_long_log_is_judged(bench: Bench) 
             turns += 1
             await asyncio.sleep(0)
     assert turns > 20
+
+
+async def test_a_busy_loop_holds_up_the_judge_for_a_while_and_no_more(bench: Bench) -> None:
+    """It gives way to others, but not for ever."""
+    for i in range(40):
+        await bench.spool.put(settled_sample(i))
+    async with bench.stream(), asyncio.timeout(30):
+        while len(bench.told) < 40:
+            busy_until = time.perf_counter() + 0.001
+            while time.perf_counter() < busy_until:
+                pass
+            await asyncio.sleep(0)
 
 
 async def test_a_listener_that_fails_holds_up_nobody(bench: Bench) -> None:

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from persistence.errors import SpoolFull, StoreError
 from persistence.stream import Spool, SpoolOptions
 from session.result import Result
-from tests.persistence.samples import copy_of, sample
+from tests.persistence.samples import copy_of, sample, settled_sample
 
 QUICK = SpoolOptions(probe_ms=5, patience_ms=60_000)
 
@@ -81,9 +81,69 @@ async def test_take_waits_for_a_row(tmp_path: Path) -> None:
         assert [row.result for row in await taking] == [sample()]
 
 
+@pytest.mark.parametrize("behind", [0, 400, 1_500, 2_500])
+async def test_rows_come_once_and_in_order_however_far_behind_the_consumer_is(tmp_path: Path, behind: int) -> None:
+    """What was put a moment ago comes as it was put, what is further back is read again: at every change over too."""
+    taken: list[Result] = []
+    async with Spool(tmp_path, SpoolOptions(gather_ms=0)) as spool:
+        results = [settled_sample(i, events=3) for i in range(3_000)]
+        for start in range(0, 3_000, 100):
+            await asyncio.gather(*(spool.put(result) for result in results[start : start + 100]))
+            while start + 100 - len(taken) > behind:
+                rows = await spool.take(70)
+                assert all(row.settled == results[len(taken) + i] for i, row in enumerate(rows))
+                assert [row.seq for row in rows] == list(range(len(taken) + 1, len(taken) + len(rows) + 1))
+                taken += [row.result for row in rows]
+        taken += await drain(spool)
+    assert taken == [result.result for result in results]
+
+
+async def test_rows_are_the_same_as_they_were_put_and_as_they_are_read_again(tmp_path: Path) -> None:
+    """In every field."""
+    async with Spool(tmp_path) as spool:
+        await spool.put(settled_sample())
+        await spool.put(sample(1))
+        kept = await spool.take(10)
+        spool.rewind()
+        assert await spool.take(10) == kept
+        assert [row.settled for row in kept] == [settled_sample(), None]
+
+
+async def test_a_burst_is_committed_in_few_batches(tmp_path: Path) -> None:
+    """The first result at once, what comes within the rest after it together."""
+    async with Spool(tmp_path, SpoolOptions(gather_ms=200)) as spool:
+        await spool.put(sample(0))
+        late = [spool.put(sample(i)) for i in range(1, 6)]
+        await asyncio.gather(*late)
+        assert len({row.accepted_ms for row in (await spool.take(10))[1:]}) == 1
+
+
+async def test_a_listener_that_fails_holds_up_nobody(tmp_path: Path) -> None:
+    """What it raises is logged; the next one hears of its result."""
+
+    def broken(error: StoreError | None) -> None:
+        raise RuntimeError("the listener's fault")
+
+    async with Spool(tmp_path) as spool:
+        with capture_logs() as logs:
+            spool.submit(sample(0), broken)
+            await spool.put(sample(1))
+        assert [line["event"] for line in logs] == ["a listener to spooled results failed"]
+
+
+async def test_closing_does_not_wait_for_the_rest_after_a_commit(tmp_path: Path) -> None:
+    """What gathers is committed at once."""
+    async with asyncio.timeout(10):
+        async with Spool(tmp_path, SpoolOptions(gather_ms=60_000)) as spool:
+            await spool.put(sample(0))
+            late = spool.put(sample(1))
+        await late
+
+
 async def test_a_cancelled_take_loses_nothing(tmp_path: Path) -> None:
     async with Spool(tmp_path) as spool:
         await spool.put(sample())
+        spool.rewind()  # so that it is read from the file
         taking = asyncio.get_running_loop().create_task(spool.take(10))
         await asyncio.sleep(0)
         taking.cancel()
