@@ -57,8 +57,14 @@ class Cluster:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._connecting is not None:
-            self._connecting.cancel()
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None:
+            # let to its end where it can be: cut off amid its talk with a broker, aiokafka leaves that connection open
+            await asyncio.wait({connecting}, timeout=_CLOSE_S)
+            connecting.cancel()
+            await asyncio.wait({connecting})
+            if not connecting.cancelled() and connecting.exception() is None:
+                self._client = connecting.result()
         client, self._client = self._client, None
         if client is not None:
             self._owned(_close(client))
@@ -69,20 +75,21 @@ class Cluster:
         """Return once there is a connection and every topic is known. Raises StoreError where that takes too long."""
         if self._client is not None:
             return
-        if self._connecting is None:
-            self._connecting = self._owned(self._connect())
-        await asyncio.wait({self._connecting}, timeout=within_s)
         connecting = self._connecting
+        if connecting is None:
+            connecting = self._connecting = self._owned(self._connect())
+        await asyncio.wait({connecting}, timeout=within_s)
         if not connecting.done():
             raise StoreError(f"no answer from Kafka at {', '.join(self._options.servers)} yet", retriable=True)
-        self._connecting = None
-        try:
-            self._client = connecting.result()
-        except StoreError as error:
-            self.fault = str(error)
-            raise
-        self.fault = None
-        self.connections += 1
+        if self._connecting is connecting:  # the first of those who waited
+            self._connecting = None
+            if connecting.exception() is None:
+                self._client = connecting.result()
+                self.connections += 1
+                self.fault = None
+            else:
+                self.fault = str(connecting.exception())
+        connecting.result()
 
     async def _connect(self) -> AIOKafkaClient:
         servers = ", ".join(self._options.servers)

@@ -1,22 +1,29 @@
-"""A process that accepts and stores results until it is killed: the subject of `test_crash`.
+"""A process that accepts and stores results until it is killed: the subject of `test_crash` and `test_kafka_crash`.
 
-    python -m tests.persistence.stream.doomed FOLDER SEED FIRST COUNT STEP AFTER
+    python -m tests.persistence.stream.doomed FOLDER SEED FIRST COUNT STEP AFTER [TOPIC BROKERS]
 
 It puts results FIRST, FIRST + 1, ... (COUNT of them; 0 only drains) in bursts, every second one not judged yet, and
 prints what it promises, one line each and at once: `accepted N`, `stored N`. STEP names a step of the drain at whose
-AFTER-th time it kills itself; `none` for never. Without being killed it drains, prints `done` and ends.
+AFTER-th time it kills itself; `none` for never. Without being killed it drains, prints `done` and ends. Results go to a
+store in FOLDER, or to TOPIC of Kafka at BROKERS.
 """
 
 import asyncio
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
+from types import TracebackType
+from typing import Self
 
-from persistence.results import SqliteResults, Written
-from persistence.stream import Drain, Spool, Spooled, StoreSink, StreamOptions
+from persistence.errors import StoreError
+from persistence.kafka.options import KafkaOptions
+from persistence.results import SqliteResults
+from persistence.stream import Drain, Sink, SinkFacts, Spool, Spooled, StoreSink, StreamOptions
+from persistence.stream.kafka import KafkaSink
 from session.result import Result
 from tests.persistence.samples import sample, settled_sample
 
@@ -63,23 +70,49 @@ class DoomedSpool(Spool):
         self._threads.post(lambda _: self.doom.passes("after drop"))
 
 
-class DoomedStore(SqliteResults):
-    """A store that tells the doom of its steps."""
+class DoomedSink:
+    """A sink that tells the doom of its steps."""
 
-    doom: Doom
+    def __init__(self, sink: Sink, doom: Doom) -> None:
+        self._sink, self._doom = sink, doom
 
-    async def write(self, results: Sequence[Result]) -> list[Written]:
-        self.doom.passes("before write")
-        outcomes = await super().write(results)
-        self.doom.passes("after write")
-        return outcomes
+    async def __aenter__(self) -> Self:
+        await self._sink.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._sink.__aexit__(kind, error, trace)
+
+    async def hand_on(self, rows: Sequence[Spooled]) -> Sequence[StoreError | None]:
+        self._doom.passes("before write")
+        answers = await self._sink.hand_on(rows)
+        self._doom.passes("after write")
+        return answers
+
+    def facts(self) -> SinkFacts:
+        return self._sink.facts()
+
+    async def ping(self) -> None:
+        await self._sink.ping()
+
+
+@asynccontextmanager
+async def far_side(folder: Path, topic: str, brokers: str) -> AsyncIterator[Sink]:
+    """The sink to the store of the folder, or to a topic."""
+    if topic:
+        yield KafkaSink(KafkaOptions(servers=tuple(brokers.split(",")), results_topic=topic), node="doomed")
+    else:
+        async with SqliteResults(folder / "results.db") as store:
+            yield StoreSink(store)
 
 
 def say(line: str) -> None:
     os.write(1, line.encode() + b"\n")  # at once and whole: a promise is made when its line is in the pipe
 
 
-async def main(folder: Path, seed: int, first: int, count: int, doom: Doom) -> None:
+async def main(folder: Path, seed: int, first: int, count: int, doom: Doom, topic: str = "", brokers: str = "") -> None:
     chance = Random(seed)
     numbers = {sample(i).session: i for i in range(first + count)}
 
@@ -88,10 +121,15 @@ async def main(folder: Path, seed: int, first: int, count: int, doom: Doom) -> N
         say(f"stored {numbers[result.session]}")
         doom.passes("after stored")
 
-    spool, store = DoomedSpool(folder / "spool"), DoomedStore(folder / "results.db")
-    spool.doom = store.doom = doom
+    spool = DoomedSpool(folder / "spool")
+    spool.doom = doom
     options = StreamOptions(batch_rows=chance.choice([1, 7, 128]))
-    async with spool, store, Drain(spool, StoreSink(store), stored, options) as stream:
+    async with (
+        spool,
+        far_side(folder, topic, brokers) as far,
+        DoomedSink(far, doom) as sink,
+        Drain(spool, sink, stored, options) as stream,
+    ):
 
         async def accept(number: int) -> None:
             await spool.put(sample(number) if number % 2 else settled_sample(number))
@@ -110,5 +148,5 @@ async def main(folder: Path, seed: int, first: int, count: int, doom: Doom) -> N
 
 
 if __name__ == "__main__":
-    path, seed, first, count, step, after = sys.argv[1:]
-    asyncio.run(main(Path(path), int(seed), int(first), int(count), Doom(step, int(after))))
+    path, seed, first, count, step, after, *where = sys.argv[1:]
+    asyncio.run(main(Path(path), int(seed), int(first), int(count), Doom(step, int(after)), *where))

@@ -24,11 +24,19 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def run(
-    folder: Path, *, seed: int, first: int, count: int, step: str = "none", after: int = 0, kill_s: float = 0
+    folder: Path,
+    *where: str,
+    seed: int,
+    first: int,
+    count: int,
+    step: str = "none",
+    after: int = 0,
+    kill_s: float = 0,
 ) -> set[str]:
     """Run one child until it dies or is done; the promises it made. `kill_s`: after its first word."""
+    arguments = [*map(str, (folder, seed, first, count, step, after)), *where]
     child = subprocess.Popen(
-        [sys.executable, "-m", "tests.persistence.stream.doomed", *map(str, (folder, seed, first, count, step, after))],
+        [sys.executable, "-m", "tests.persistence.stream.doomed", *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
