@@ -347,8 +347,9 @@ class RedisCache:
 
     def _keys(self, key: str) -> tuple[str, str]:
         """The value's key, and that of its lock, which the braces put into the same slot."""
+        assert "{" not in key, "braces would part the two"
         own = self._key(key)
-        return own, f"{{{own}}}:loading"
+        return own, f"{self._servers.prefix}loading:{{{own}}}"
 
     async def _ask(self, call: Call) -> Answer | None:
         """The answer; None where there is none."""

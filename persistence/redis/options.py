@@ -22,7 +22,8 @@ class RedisOptions:
     nodes: tuple[str, ...] = ()
     """A Redis Cluster instead: some of its nodes, each `host:port`; they name the others."""
     user: str = ""
-    """The user to log in as; empty: Redis' default user."""
+    """The user to log in as; empty: Redis' default user. It must be allowed to read, write and run scripts on keys with
+    our prefix, and the commands INFO, PING, PUBLISH and SUBSCRIBE, on a Cluster CLUSTER SLOTS."""
     password_file: Path | None = None
     """File with the password."""
     tls: bool = False
@@ -86,8 +87,7 @@ class RedisOptions:
             "db": int(server.path[1:] or 0),
             "username": self.user or None,
             "password": None if self.password_file is None else _secret(self.password_file),
-            "client_name": "typegate",
-            "driver_info": None,  # else two more round trips for each connection
+            "driver_info": None,  # else two more commands for each connection, which a user may not be allowed
             "protocol": 2,
             "socket_timeout": None,  # the whole call has a limit
         }

@@ -80,6 +80,8 @@ class RedisServers:
         """Who has each slot; empty until it is known."""
         self._masters: set[RedisNode] = set()
         self._mapping: asyncio.Task[None] | None = None
+        self._lost = False
+        """Whether the map could not be read when it was last tried."""
         self._tending: dict[str, asyncio.Task[None]] = {}
         self._on_return: list[Callable[[], None]] = []
         self._calls = self._failures = 0
@@ -230,6 +232,8 @@ class RedisServers:
         if not self._cluster:
             return self._seeds[0]
         if not self._slots:
+            if (away := self._seeds[0].fault) and all(seed.fault for seed in self._seeds):
+                raise StoreError(away, retriable=True)
             await self._map()
         slot = key_slot(key.encode())
         node = self._slots[slot]
@@ -291,8 +295,12 @@ class RedisServers:
 
     def _mapped(self, task: asyncio.Task[None]) -> None:
         self._mapping = None
-        if not task.cancelled() and (fault := task.exception()) is not None:
-            log.warning("the slots of the Redis Cluster cannot be read", why=str(fault))
+        if task.cancelled():
+            return
+        fault = task.exception()
+        if fault is not None and not self._lost:
+            log.error("the slots of the Redis Cluster cannot be read", why=str(fault))
+        self._lost = fault is not None
 
     async def _map(self) -> None:
         """Learn who has which slots. Raises `StoreError` where nobody says so."""

@@ -10,9 +10,13 @@ import pytest
 
 from loadtest.servers.process import unused_port
 from loadtest.servers.redis import RedisServer
+from persistence.boards import RedisBoards
+from persistence.cache import RecentResults, RedisCache
 from persistence.errors import StoreError
 from persistence.redis import Answer, Call, RedisOptions, RedisServers, Script
+from persistence.results import Board, Period, Span, SqliteResults
 from tests.gateway.certificate import write_certificate
+from tests.persistence.samples import ranked
 from tests.servers import PATIENT_MS, skip_without
 
 USERS = ("--user", "typist", "on", ">s3cret", "~*", "&*", "+@all", "--user", "default", "off")
@@ -106,6 +110,47 @@ async def test_a_server_that_is_no_cluster_is_told(redis_single: RedisOptions) -
             await servers.ask(getting(servers, "a"))
         with pytest.raises(StoreError, match="no node of a Redis Cluster"):
             await servers.ping()
+
+
+async def test_a_cluster_of_which_nobody_answers_fails_at_once(tmp_path: Path) -> None:
+    """Its nodes are tried by themselves, not for every call; when one is there, the others are found by it."""
+    nodes = ("127.0.0.1:1", "127.0.0.1:2")
+    async with RedisServers(RedisOptions(nodes=nodes, retry_min_ms=60_000, retry_max_ms=60_000)) as servers:
+        for _ in range(2):
+            answers = await servers.each([getting(servers, str(i)) for i in range(50)])
+            assert all(isinstance(answer, StoreError) and answer.retriable for answer in answers)
+        assert sorted(servers.facts().away) == sorted(nodes)
+        with pytest.raises(StoreError, match="refused"):
+            await servers.ping()
+
+
+async def test_a_user_who_may_only_touch_keys_of_the_prefix(tmp_path: Path) -> None:
+    """The least that the settings ask for is enough."""
+    skip_without("redis")
+    rights = ["~typegate:*", "&typegate:*", "+@read", "+@write", "+@scripting", "+info", "+ping", "+publish"]
+    users = ("--user", "typist", "on", ">s3cret", *rights, "--user", "default", "off")
+    (tmp_path / "password").write_text("s3cret")
+    with RedisServer(tmp_path / "redis", *users) as server:
+        options = RedisOptions(url=f"redis://{server.address}", user="typist", password_file=tmp_path / "password")
+        async with (
+            RedisServers(options) as servers,
+            SqliteResults(tmp_path / "results.db") as store,
+            RedisCache(servers) as cache,
+            RedisBoards(servers, store) as boards,
+        ):
+            recent = RecentResults(cache, store)
+            await recent.of(7)
+            told = await store.write([ranked(0, wpm=80)])
+            await recent.stored([ranked(0, wpm=80)])
+            assert len(await recent.of(7)) == 1
+            await boards.rebuild(Board("time", 15, "en"), Period(Span.ALL, 0))
+            await boards.submit(told)
+            await boards.remove(7)
+            assert (servers.facts().failures, cache.facts().errors) == (0, 0)
+            stranger = replace(options, prefix="other:")
+        async with RedisServers(stranger) as servers:
+            with pytest.raises(StoreError, match="no permissions to access one of the keys"):
+                await servers.ask(getting(servers, "k"))
 
 
 async def test_user_password_and_database(tmp_path: Path) -> None:
