@@ -39,6 +39,7 @@ from persistence.cache import CacheOptions
 from persistence.catalogue import CatalogueOptions
 from persistence.kafka.options import KafkaOptions
 from persistence.kafka.topics import TopicOptions
+from persistence.mysql import MysqlOptions
 from persistence.redis import RedisOptions
 from persistence.results import BestRules, SqliteResultsOptions
 from persistence.stream import SpoolOptions, StreamOptions
@@ -118,6 +119,8 @@ class Settings(BaseSettings):
     """The brokers that take results, where there are any."""
     topics: TopicOptions = Field(default_factory=TopicOptions)
     """What Kafka's topics are to be like."""
+    mysql: MysqlOptions = Field(default_factory=MysqlOptions)
+    """The databases of results and tests, where they are not in the data folder."""
     results: SqliteResultsOptions = Field(default_factory=SqliteResultsOptions)
     """The store of results."""
     bests: BestRules = Field(default_factory=BestRules)

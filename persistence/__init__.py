@@ -3,9 +3,10 @@
 - `folder` and `keys`: the data folder (layout, permissions, lock, free space) and the cluster's keys in it.
 - `stream`: the durable spool, and the stream that carries spooled results to where they are confirmed.
 - `kafka`: a cluster that comes and goes, an idempotent producer, the topics.
-- `results`: finished results: by id, by user, progress; the rule for copies of one session.
+- `results`: finished results, in SQLite or in MySQL's shards: by id, by user, progress, personal bests.
 - `cache`: bounded, expiring values with one loader a key, in this process or in Redis; the recent results of a user.
 - `boards`: leaderboards in front of the result store, in this process or in Redis; percentiles.
+- `mysql`, `migrations`: pools of connections to MySQL's shards, which bucket is where, and the schemas.
 - `redis`: the connections to Redis, standalone or Cluster, and how long one waits for it.
 - `errors`, `sqlite`, `lock`: the three ways to fail, how a SQLite file is opened and worked on, locks that die with us.
 - `catalogue`, `content`: tests and word lists, immutable by id and version, and the built-in ones.

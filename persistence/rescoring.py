@@ -78,7 +78,8 @@ def rescoring(result: Result, texts: Texts) -> Generator[None, None, Rescored]:
     material = yield from texts.again(ticket_of(result), text=result.text, ref=None)
     if isinstance(material, Error):
         raise Unreplayable(material.message)
-    if hash_of(material.text.encode()) != result.text_hash:
+    # a store may have kept the beginning of the hash alone
+    if not hash_of(material.text.encode()).startswith(result.text_hash):
         raise Unreplayable("the text that this server has for the test is not the one that was typed")
     try:
         log = yield from decoding(result.replay)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import hashlib
+import json
 import shutil
 import subprocess
 import tempfile
@@ -192,7 +193,12 @@ class MariaDb:
 
     def settings(self) -> dict[str, str]:
         """The settings that name them."""
-        return {}
+        a, b = (shard.dsn("typegate") for shard in self.shards)
+        return {
+            "TYPEGATE_MYSQL_SHARDS": json.dumps([f"a 0-2047 {a}", f"b 2048-4095 {b}"]),
+            "TYPEGATE_MYSQL_REPLICAS": json.dumps([f"a {self.replica.dsn('typegate')}"]),
+            "TYPEGATE_MYSQL_CONTENT": self.content.dsn("typegate"),
+        }
 
     def __enter__(self) -> Self:
         try:

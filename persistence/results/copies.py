@@ -13,8 +13,9 @@ outcome depends on the set of copies alone:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from scoring.plausibility import Reason
 from session.result import Result
 
 VERDICTS = ("ok", "review", "void")
@@ -56,6 +57,14 @@ class Standing:
     def verdict(self) -> str:
         """The verdict that holds: the row's own, at least `review` where copies disagree."""
         return max(self.row.verdict, "review", key=VERDICTS.index) if self.conflicts else self.row.verdict
+
+
+def as_it_stands(result: Result, verdict: str, conflicts: int) -> Result:
+    """A session's row with the verdict that holds, and why it is not its node's: that copies disagree."""
+    if verdict == result.verdict:
+        return result
+    disagreement = Reason("copies", float(1 + conflicts), 1.0)
+    return replace(result, verdict=verdict, reasons=(*result.reasons, disagreement))
 
 
 def settle(copies: Iterable[Copy], *, max_conflicts: int) -> Standing:

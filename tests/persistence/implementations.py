@@ -16,18 +16,31 @@ from persistence.cache import Cache, CacheOptions, MemoryCache, RedisCache
 from persistence.kafka.options import KafkaOptions
 from persistence.redis import RedisOptions, RedisServers
 from persistence.results import ResultStore, SqliteResults
+from persistence.results.mysql import MysqlResults
 from persistence.stream import Sink, StoreSink
 from persistence.stream.kafka import KafkaSink
 from persistence.stream.record import decode
 from session.result import Result
 from tests.persistence.kafka.brokers import make_topic, read_all
-
-STORES: dict[str, Callable[[Path], AbstractAsyncContextManager[ResultStore]]] = {
-    "sqlite": lambda folder: SqliteResults(folder / "results.db"),
-}
+from tests.persistence.mysql_shards import MysqlShards
+from tests.persistence.samples import T0_MS, texts
 
 Fixture = Callable[[str], Any]
 """The value of a fixture, by name: pytest's `request.getfixturevalue`."""
+
+
+@asynccontextmanager
+async def _mysql_results(shards: MysqlShards) -> AsyncIterator[ResultStore]:
+    shards.clear()
+    async with MysqlResults(shards.options, texts=texts(), clock_ms=lambda: T0_MS) as store:
+        yield store
+
+
+STORES: dict[str, Callable[[Path, Fixture], AbstractAsyncContextManager[ResultStore]]] = {
+    "sqlite": lambda folder, _: SqliteResults(folder / "results.db"),
+    "mysql": lambda _, fixture: _mysql_results(fixture("mysql_shards")),
+}
+"""Empty ones: of MySQL there is one set of databases, so one store at a time."""
 
 
 @asynccontextmanager

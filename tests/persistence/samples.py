@@ -1,81 +1,102 @@
-"""Results to store: real ones in every field that a store looks at, told apart by number."""
+"""Results to store: of real logs, real in every field that a store looks at, told apart by number."""
 
+import asyncio
 from array import array
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from hashlib import blake2b
+from functools import cache
 from random import Random
 
+from loadtest.finished import Typists
+from persistence.catalogue import EmbeddedCatalogue
+from persistence.catalogue.texts import Texts
 from persistence.results import Outcome, Written
 from scoring.drift import DriftReading
-from scoring.summary import CharCounts, InsertCounts, Series, Summary
 from session.history import encode
 from session.identity import mint_session
-from session.result import Result
+from session.options import SessionLimits
+from session.result import Result, core_hash_of
 from session.settling import Settled
 
 T0_MS = 1_790_000_000_000
-"""When the first sample was started (epoch ms); sample i was started i seconds later."""
+"""When the first sample was started (epoch ms), on a Monday; sample i was started i seconds later."""
+
+_TYPED = 4  # different logs
 
 
-def sample(i: int = 0, *, user: int = 7, created_ms: int | None = None, replay_bytes: int = 300) -> Result:
-    """The i-th result of a user; the same numbers give the same result."""
+@cache
+def texts() -> Texts:
+    """The texts that samples were typed from: what is built in."""
+
+    async def opened() -> Texts:
+        async with EmbeddedCatalogue(None) as catalogue:
+            return Texts(catalogue, limits=SessionLimits())
+
+    with ThreadPoolExecutor(1) as thread:  # a test's own loop may be running in this one
+        return thread.submit(asyncio.run, opened()).result()
+
+
+def sample(i: int = 0, *, user: int = 7, created_ms: int | None = None, replay_bytes: int | None = None) -> Result:
+    """The i-th result of a user, 30 seconds on the clock; the same numbers give the same result.
+
+    `replay_bytes` gives it a log of that size instead, which cannot be played.
+    """
+    return _sample(i, 30, user=user, created_ms=created_ms, replay_bytes=replay_bytes)
+
+
+def ranked(i: int = 0, *, wpm: float, user: int = 7, created_ms: int | None = None, **changes: object) -> Result:
+    """A sample that counts for the board time-15-en, of this speed."""
+    result = _sample(i, 15, user=user, created_ms=created_ms, wpm=wpm)
+    return replace(result, **changes)  # type: ignore[arg-type]  # fields by name: a wrong one fails the test
+
+
+@cache
+def _typed(seconds: int) -> list[Result]:
+    typists = Typists(texts(), people=_TYPED)
+    return [typists.finish(mode="time", seconds=seconds, language="en") for _ in range(_TYPED)]
+
+
+def _sample(
+    i: int,
+    seconds: int,
+    *,
+    user: int,
+    created_ms: int | None,
+    wpm: float | None = None,
+    replay_bytes: int | None = None,
+) -> Result:
     chance = Random(f"{i} {user}")
+    typed = _typed(seconds)[i % _TYPED]
     session = mint_session(
         user,
         epoch_ms=T0_MS + 1000 * i if created_ms is None else created_ms,
         random_bits=chance.getrandbits(62),
     )
-    seconds = 30
-    summary = Summary(
-        wpm=round(chance.uniform(20, 120), 2),
-        raw=round(chance.uniform(120, 140), 2),
-        acc=round(chance.uniform(90, 100), 2),
-        consistency=round(chance.uniform(60, 90), 2),
-        key_consistency=round(chance.uniform(20, 60), 2),
-        wpm_consistency=round(chance.uniform(60, 90), 2),
-        chars=CharCounts(150, 2, 1, 0),
-        total_chars=153,
-        inserts=InsertCounts(155, 4),
-        duration_ms=float(seconds * 1000),
-        seconds=float(seconds),
-        afk_ms=0.0,
-        series=Series(*([chance.randrange(40, 120) for _ in range(seconds)] for _ in range(4))),
-    )
-    replay = chance.randbytes(replay_bytes)
-    return Result(
+    ticket_hash = chance.randbytes(16)
+    speed = round(chance.uniform(20, 120), 2)
+    summary = replace(typed.summary, wpm=speed if wpm is None else float(wpm), acc=round(chance.uniform(90, 100), 2))
+    return replace(
+        typed,
         session=session,
         user=user,
-        ticket_hash=chance.randbytes(16),
-        replay=replay,
-        log_digest=blake2b(replay, digest_size=16).digest(),
+        ticket_hash=ticket_hash,
+        replay=typed.replay if replay_bytes is None else chance.randbytes(replay_bytes),
         summary=summary,
-        mode="time",
-        count=None,
-        seconds=seconds,
-        test=None,
-        test_version=0,
-        language="en",
-        list_version=1,
-        generator=1,
-        punctuation=False,
-        numbers=False,
-        tags=(),
-        input="keyboard",
-        seed=chance.getrandbits(64),
-        text_hash=chance.randbytes(16),
-        scoring_version="1/17.0",
-        gave_up=False,
-        core_hash=chance.randbytes(16),
+        core_hash=core_hash_of(
+            session=session,
+            user=user,
+            ticket_hash=ticket_hash,
+            log_digest=typed.log_digest,
+            summary=summary,
+            gave_up=typed.gave_up,
+            scoring_version=typed.scoring_version,
+        ),
         node="here",
-        epoch=0,
         seen_live=160,
-        unseen_ms=0,
-        slack_ms=0,
         lag_ms=12.5,
         drift_ms=-3.25,
         verdict="ok",
-        features={"gap_cv": 0.4},
         reasons=(),
     )
 
@@ -85,13 +106,6 @@ def copy_of(result: Result, *, core: int | None = None, **changes: object) -> Re
     if core is not None:
         changes["core_hash"] = bytes([core]) * 16
     return replace(result, **changes)  # type: ignore[arg-type]  # fields by name: a wrong one fails the test
-
-
-def ranked(i: int = 0, *, wpm: float, user: int = 7, created_ms: int | None = None, **changes: object) -> Result:
-    """A sample that counts for the board time-15-en, of this speed."""
-    result = sample(i, user=user, created_ms=created_ms)
-    summary = replace(result.summary, wpm=wpm, duration_ms=15_000.0, seconds=15.0)
-    return copy_of(result, **{"seconds": 15, "summary": summary} | changes)  # type: ignore[arg-type]  # by name, again
 
 
 def outcomes(written: Iterable[Written]) -> list[Outcome]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,7 @@ import structlog
 
 from persistence.errors import StoreError
 from persistence.results.bests import DAY_MS, BestRules, Board, Period, PersonalBest, Place, board_of, places_of
-from persistence.results.copies import Copy, Standing, settle
+from persistence.results.copies import Copy, Standing, as_it_stands, settle
 from persistence.results.cursor import Page, begin, begin_ms, check_limit, page_of
 from persistence.results.port import Outcome, Progress, StoreFacts, Written, check_id
 from persistence.results.sqlite import bests
@@ -36,7 +36,6 @@ from persistence.sqlite import (
     store_error,
     transaction,
 )
-from scoring.plausibility import Reason
 from session.result import Damaged, Result
 
 T = TypeVar("T")
@@ -417,12 +416,7 @@ def _results(connection: sqlite3.Connection, condition: str, parameters: Sequenc
     for packed, verdict, conflicts in connection.execute(
         f"SELECT packed, verdict, conflicts FROM results {condition}", parameters
     ).fetchall():
-        result = Result.unpack(packed)
-        if verdict != result.verdict:
-            # the only ground so far for another verdict than its node's: that copies disagree
-            disagreement = Reason("copies", float(1 + conflicts), 1.0)
-            result = replace(result, verdict=verdict, reasons=(*result.reasons, disagreement))
-        found.append(result)
+        found.append(as_it_stands(Result.unpack(packed), verdict, conflicts))
         if len(found) % _UNPACKED_AT_ONCE == 0:
             time.sleep(0)
     return found

@@ -1,9 +1,7 @@
 """What every result store promises; `implementations.STORES` names them."""
 
 import asyncio
-from pathlib import Path
 from random import Random
-from tempfile import mkdtemp
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +10,7 @@ from hypothesis import strategies as st
 from persistence.errors import CursorError, StoreError
 from persistence.results import Outcome, ResultStore
 from session.result import Result
-from tests.persistence.implementations import STORES
+from tests.persistence.results.conftest import OpenStore
 from tests.persistence.samples import T0_MS, copy_of, outcomes, sample
 
 DAY_MS = 86_400_000
@@ -90,7 +88,7 @@ async def test_conflicts_are_bounded(store: ResultStore) -> None:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-async def test_any_order_of_copies_leaves_the_same_state(tmp_path: Path, data: st.DataObject) -> None:
+async def test_any_order_of_copies_leaves_the_same_state(open_store: OpenStore, data: st.DataObject) -> None:
     """The law of `copies`, kept by the store over batches, repeats and orders."""
     result = sample()
     copies = [
@@ -104,22 +102,21 @@ async def test_any_order_of_copies_leaves_the_same_state(tmp_path: Path, data: s
         )
     ]
     shuffled = data.draw(st.permutations(copies * 2))
-    for name, opened in STORES.items():
-        states = []
-        for order in (copies, shuffled):
-            async with opened(Path(mkdtemp(dir=tmp_path, prefix=name))) as store:
-                cut = len(order) // 2
-                await store.write(order[:cut])
-                await store.write(order[cut:])
-                day = T0_MS // DAY_MS
-                states.append(
-                    (
-                        await store.by_id(result.session),
-                        await store.conflicts(result.session),
-                        await store.progress(7, since_day=day, until_day=day),
-                    )
+    states = []
+    for order in (copies, shuffled):
+        async with open_store() as store:
+            cut = len(order) // 2
+            await store.write(order[:cut])
+            await store.write(order[cut:])
+            day = T0_MS // DAY_MS
+            states.append(
+                (
+                    await store.by_id(result.session),
+                    await store.conflicts(result.session),
+                    await store.progress(7, since_day=day, until_day=day),
                 )
-        assert states[0] == states[1]
+            )
+    assert states[0] == states[1]
 
 
 async def test_a_users_results_come_newest_first_in_pages(store: ResultStore) -> None:

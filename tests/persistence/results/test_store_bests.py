@@ -1,8 +1,5 @@
 """What every result store promises of personal bests; `implementations.STORES` names them."""
 
-from pathlib import Path
-from tempfile import mkdtemp
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,7 +9,7 @@ from persistence.results import Board, Outcome, Period, PersonalBest, ResultStor
 from persistence.results.bests import DAY_MS, BestRules, Place, board_of, places_of
 from session.identity import mint_session
 from session.result import Result
-from tests.persistence.implementations import STORES
+from tests.persistence.results.conftest import OpenStore
 from tests.persistence.samples import T0_MS, copy_of, ranked, sample
 
 DAY = T0_MS // DAY_MS  # a Monday
@@ -145,7 +142,7 @@ async def test_a_better_attestation_may_bring_a_result_on_its_board(store: Resul
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-async def test_bests_agree_with_the_rows_whatever_came(tmp_path: Path, data: st.DataObject) -> None:
+async def test_bests_agree_with_the_rows_whatever_came(open_store: OpenStore, data: st.DataObject) -> None:
     """Any results and copies of them, in any batches: the bests are those of the rows that stand."""
     originals = [
         ranked(i, wpm=wpm, user=user, created_ms=T0_MS + day * DAY_MS + i, verdict=verdict)
@@ -180,24 +177,23 @@ async def test_bests_agree_with_the_rows_whatever_came(tmp_path: Path, data: st.
     ]
     stream = data.draw(st.permutations(originals + copies))
     cut = data.draw(st.integers(0, len(stream)))
-    for name, opened in STORES.items():
-        async with opened(Path(mkdtemp(dir=tmp_path, prefix=name))) as store:
-            await store.write(stream[:cut])
-            written = await store.write(stream[cut:])
-            rows = [row for original in originals if (row := await store.by_id(original.session))]
-            wanted = expected(rows)
-            for user in (7, 8):
-                for day in (DAY - 1, DAY, DAY + 1, DAY + 7):
-                    bests = await store.bests(user, day=day)
-                    assert {best.place: best.session for best in bests} == {
-                        place: session
-                        for place, session in wanted.items()
-                        if place.user == user and place.period == Period.of(place.period.span, day)
-                    }
-            for one in written:
-                assert {place: best and best.session for place, best in one.bests.items()} == {
-                    place: wanted.get(place) for place in one.bests
+    async with open_store() as store:
+        await store.write(stream[:cut])
+        written = await store.write(stream[cut:])
+        rows = [row for original in originals if (row := await store.by_id(original.session))]
+        wanted = expected(rows)
+        for user in (7, 8):
+            for day in (DAY - 1, DAY, DAY + 1, DAY + 7):
+                bests = await store.bests(user, day=day)
+                assert {best.place: best.session for best in bests} == {
+                    place: session
+                    for place, session in wanted.items()
+                    if place.user == user and place.period == Period.of(place.period.span, day)
                 }
+        for one in written:
+            assert {place: best and best.session for place, best in one.bests.items()} == {
+                place: wanted.get(place) for place in one.bests
+            }
 
 
 async def test_a_ranking_has_each_users_best_the_best_first(store: ResultStore) -> None:

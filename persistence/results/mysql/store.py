@@ -1,0 +1,343 @@
+"""The result store on MySQL shards.
+
+A user's rows are in one shard, that of the user's bucket; a batch is one transaction a shard, and the shards work at
+once. So a batch that fails may be stored in part, but never half of a user's; written again it meets its own rows.
+
+Pages of history are read from replicas where there are any: they may lack what was stored in the last moment. All else
+is read from the primary, and from a replica only while that is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+import structlog
+
+from persistence.catalogue.texts import Texts
+from persistence.errors import StoreError
+from persistence.mysql.errors import MysqlError
+from persistence.mysql.options import MysqlOptions
+from persistence.mysql.pool import Connection
+from persistence.mysql.shards import Routes
+from persistence.results.bests import BestRules, Board, Period, PersonalBest
+from persistence.results.cursor import Page, begin, begin_ms, check_limit, page_of
+from persistence.results.mysql import bests, progress, reading
+from persistence.results.mysql.played import played
+from persistence.results.mysql.servers import Shard
+from persistence.results.mysql.state import MapRefused
+from persistence.results.mysql.writing import Candidate, Stale, candidate, write
+from persistence.results.port import Outcome, Progress, StoreFacts, Written, check_id
+from session.identity import bucket_of, bucket_of_user, created_at_ms
+from session.result import Damaged, Result
+
+__all__ = ["MysqlResults"]
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+_TRIES: Final = 5
+"""Transactions that are begun again at once because they met another one, or a bucket that was just moved."""
+_RANKED_AT_ONCE: Final = 1_000
+
+
+class MysqlResults:
+    """A `ResultStore` on MySQL shards.
+
+    `rules` judge which results count as personal bests, once and for all, when they are stored. `texts` are needed to
+    make the series of a result again; without them it has none. `wrote(shard, seconds)` is told how long each
+    transaction took, failed ones too. `clock_ms` is the wall clock.
+
+    Opened, it knows every shard that could be reached; one that is away is learnt of later. Settings whose map of
+    buckets is not that of the shards are refused.
+    """
+
+    def __init__(
+        self,
+        options: MysqlOptions,
+        rules: BestRules | None = None,
+        *,
+        texts: Texts | None = None,
+        wrote: Callable[[str, float], None] | None = None,
+        clock_ms: Callable[[], float] = lambda: time.time() * 1000,
+        chance: random.Random | None = None,
+    ) -> None:
+        self._options = options
+        self._rules = rules or BestRules()
+        self._texts = texts
+        self._wrote = wrote
+        self._clock_ms = clock_ms
+        self._chance = chance or random.Random()
+        self._shard_map = options.shard_map()
+        self._routes = Routes.of(self._shard_map, ())
+        self._shards: dict[str, Shard] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._written = self._conflicts = 0
+
+    async def __aenter__(self) -> Self:
+        servers = self._options.servers()
+        for name in self._shard_map.names:
+            mine = [server for server in servers if server.shard == name]
+            self._shards[name] = Shard(name, mine, self._options, self._shard_map)
+        try:
+            await self._learn(refused=True)
+        except BaseException:
+            await self._close()
+            raise
+        self._task = asyncio.get_running_loop().create_task(self._refreshing(), name="shards")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await self._close()
+
+    async def _close(self) -> None:
+        for shard in self._shards.values():
+            await shard.close()
+
+    # -- which shard ---------------------------------------------------------------------------------------------
+
+    async def _learn(self, *, refused: bool = False) -> None:
+        """Learn of all shards what they know; those that are away are left as they were.
+
+        Raises `StoreError` for one that answers and must not be used, where `refused`.
+        """
+        found = await asyncio.gather(*(shard.learn() for shard in self._shards.values()), return_exceptions=True)
+        for shard, state in zip(self._shards.values(), found, strict=True):
+            if isinstance(state, MysqlError):
+                log.warning("a shard is away", shard=shard.name, why=str(state))
+            elif isinstance(state, StoreError):
+                if refused:
+                    raise state
+                log.error("a shard cannot be used", shard=shard.name, why=str(state))
+            elif isinstance(state, BaseException):
+                raise state
+        routes = Routes.of(self._shard_map, [move for shard in self._shards.values() for move in shard.moves])
+        strange = {move.target for move in routes.moves.values()} - self._shards.keys()
+        if strange:
+            raise MapRefused(f"buckets have moved to shard {min(strange)!r}, which mysql.shards does not have")
+        self._routes = routes
+
+    async def _refreshing(self) -> None:
+        while True:
+            await asyncio.sleep(self._options.refresh_ms / 1000)
+            try:
+                await self._learn()
+            except Exception:  # a fault of ours must not end the task: moves would go unseen
+                log.exception("the shards' state was not read")
+
+    def _reader(self, bucket: int) -> Shard:
+        return self._shards[self._routes.reader(bucket)]
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    async def write(self, results: Sequence[Result]) -> list[Written]:
+        """Store a batch, one transaction a shard; what became of each is in its order."""
+        if not results:
+            return []
+        for result in results:
+            check_id(result)
+        candidates = [candidate(result, self._rules) for result in results]
+        written: list[Written | None] = [None] * len(results)
+        todo = list(range(len(results)))
+        for _ in range(_TRIES):
+            todo = await self._write(candidates, todo, written)
+            if not todo:
+                break
+            await self._learn()  # what is left met a shard that knows more than we do
+        else:
+            raise StoreError("buckets are being moved; the results are written when that is over", retriable=True)
+        done = [one for one in written if one is not None]
+        self._written += len(done)
+        self._conflicts += sum(one.outcome is Outcome.CONFLICT for one in done)
+        return done
+
+    async def _write(
+        self, candidates: Sequence[Candidate], todo: Sequence[int], written: list[Written | None]
+    ) -> list[int]:
+        """Write these, the shards at once; which of them met a shard whose state was not known."""
+        parts: dict[str, list[int]] = {}
+        for i in todo:
+            for name in self._routes.writers(bucket_of(candidates[i].result.session)):
+                parts.setdefault(name, []).append(i)
+        answers = await asyncio.gather(
+            *(self._write_part(self._shards[name], [candidates[i] for i in part]) for name, part in parts.items()),
+            return_exceptions=True,
+        )
+        stale: set[int] = set()
+        faults: list[BaseException] = []
+        for (name, part), answer in zip(parts.items(), answers, strict=True):
+            if isinstance(answer, Stale):
+                stale.update(part)
+            elif isinstance(answer, BaseException):
+                faults.append(answer)
+            else:
+                for i, one in zip(part, answer, strict=True):
+                    # of a bucket that moves, the shard that is read has the word
+                    if self._routes.reader(bucket_of(one.session)) == name:
+                        written[i] = one
+        if faults:
+            # one that may pass first: what is at fault in a batch is found when nothing else is in the way
+            raise min(faults, key=lambda fault: not (isinstance(fault, StoreError) and fault.retriable))
+        return sorted(stale)
+
+    async def _write_part(self, shard: Shard, candidates: Sequence[Candidate]) -> list[Written]:
+        """Write a shard's part. Raises `Stale`, or `StoreError`."""
+        began = time.perf_counter()
+        try:
+            state = shard.state or await shard.learn()
+            origins = await shard.origins({one.origin for one in candidates})
+
+            async def job(connection: Connection) -> list[Written]:
+                return await write(
+                    connection,
+                    candidates,
+                    state=state,
+                    origins=origins,
+                    rules=self._rules,
+                    max_conflicts=self._options.max_conflicts,
+                )
+
+            for tries in range(_TRIES):
+                try:
+                    return await shard.write(job)
+                except Stale:
+                    await shard.learn()
+                    raise
+                except MysqlError as error:
+                    if not (error.passing or error.duplicate) or tries + 1 == _TRIES:
+                        raise
+                await asyncio.sleep(self._chance.random() * 0.02 * 2**tries)
+            raise AssertionError("the last try raises or returns")
+        finally:
+            if self._wrote is not None:
+                self._wrote(shard.name, time.perf_counter() - began)
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    async def by_id(self, session_id: bytes) -> Result | None:
+        """The result of a session, or None."""
+        if created_at_ms(session_id) > reading.LAST_MS:
+            return None
+        shard = self._reader(bucket_of(session_id))
+        found = await self._read(shard, partial(reading.result, session=session_id))
+        return None if found is None else (await self._played([found]))[0]
+
+    async def by_user(
+        self,
+        user: int,
+        *,
+        limit: int = 10,
+        cursor: str | None = None,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+    ) -> Page:
+        """A user's results, newest first."""
+        check_limit(limit)
+        before, since = begin(cursor, until_ms), begin_ms(since_ms)
+        if since > reading.LAST_MS:
+            return Page((), None)
+        shard = self._reader(bucket_of_user(user))
+        job = partial(
+            reading.page,
+            user=user,
+            before=before,
+            since_ms=since,
+            limit=limit + 1,  # one more tells whether there is a next page
+            hot_since_ms=None if shard.state is None else shard.state.hot_since_ms,
+        )
+        history = created_at_ms(before) < self._clock_ms() - self._options.history_ms
+        page = page_of(await self._read(shard, job, history=history), limit)
+        return Page(tuple(await self._played(page.results)), page.cursor)
+
+    async def conflicts(self, session_id: bytes) -> list[Result]:
+        """The copies of a session that lost."""
+        shard = self._reader(bucket_of(session_id))
+        return await self._played(await self._read(shard, partial(reading.conflicts, session=session_id)))
+
+    async def progress(self, user: int, *, since_day: int, until_day: int) -> list[Progress]:
+        """A user's progress by day and mode."""
+        since_day, until_day = max(0, since_day), min(until_day, reading.LAST_DAY)
+        if since_day > until_day:
+            return []
+
+        async def job(connection: Connection) -> list[Progress]:
+            rows = await connection.ask(progress.of_user(user, since_day, until_day))
+            return [progress.progress_of(row) for row in rows]
+
+        return await self._read(self._reader(bucket_of_user(user)), job)
+
+    async def bests(self, user: int, *, day: int) -> list[PersonalBest]:
+        """A user's bests of this day, of its week and of all time."""
+
+        async def job(connection: Connection) -> list[PersonalBest]:
+            return [bests.best_of(row) for row in await connection.ask(bests.of_user(user, day))]
+
+        return await self._read(self._reader(bucket_of_user(user)), job)
+
+    async def ranking(self, board: Board, period: Period) -> AsyncIterator[PersonalBest]:
+        """Every user's best on a board in a period, the best first: the shards' rankings merged."""
+        rankings = [self._ranking(shard, board, period) for shard in self._shards.values()]
+        heads = {ranking: first for ranking in rankings if (first := await anext(ranking, None)) is not None}
+        while heads:
+            ranking = max(heads, key=lambda one: heads[one].order)
+            yield heads.pop(ranking)
+            following = await anext(ranking, None)
+            if following is not None:
+                heads[ranking] = following
+
+    async def _ranking(self, shard: Shard, board: Board, period: Period) -> AsyncIterator[PersonalBest]:
+        last: PersonalBest | None = None
+        while True:
+
+            async def job(connection: Connection) -> list[PersonalBest]:
+                rows = await connection.ask(bests.ranking_page(board, period, last, _RANKED_AT_ONCE))  # noqa: B023
+                return [bests.best_of(row) for row in rows]
+
+            page = await self._read(shard, job)
+            for best in page:
+                # while a bucket moves, its users are in two shards
+                if self._reader(bucket_of_user(best.place.user)) is shard:
+                    yield best
+            if len(page) < _RANKED_AT_ONCE:
+                return
+            last = page[-1]
+
+    async def speeds(self, board: Board, period: Period) -> dict[int, int]:
+        """How many users have their best at each whole speed. While a bucket moves, its users may count twice."""
+
+        async def job(connection: Connection) -> Sequence[tuple[int, int]]:
+            return [(int(speed), int(users)) for speed, users in await connection.ask(bests.speeds(board, period))]
+
+        counted: dict[int, int] = {}
+        for counts in await asyncio.gather(*(self._read(shard, job, history=True) for shard in self._shards.values())):
+            for speed, users in counts:
+                counted[speed] = counted.get(speed, 0) + users
+        return counted
+
+    async def _read(self, shard: Shard, job: Callable[[Connection], Awaitable[T]], *, history: bool = False) -> T:
+        try:
+            return await shard.read(job, history=history)
+        except Damaged as error:
+            raise StoreError(f"a stored result cannot be read: {error}", retriable=False) from error
+
+    async def _played(self, results: Sequence[Result]) -> list[Result]:
+        return list(results) if self._texts is None else await played(results, self._texts)
+
+    def facts(self) -> StoreFacts:
+        """Facts for metrics."""
+        return StoreFacts(self._written, self._conflicts)
+
+    async def ping(self) -> None:
+        """Raise `StoreError` where a shard's primary does not answer."""
+        await asyncio.gather(*(shard.ping() for shard in self._shards.values()))

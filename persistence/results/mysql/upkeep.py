@@ -1,0 +1,137 @@
+"""What is done to the shards' databases beside all traffic: migrations, partitions kept ahead, old bests deleted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+import structlog
+
+from persistence.errors import StoreError
+from persistence.mysql.literals import day, text
+from persistence.mysql.migrating import Applied, Migration, applied, locked, migrate, migrations
+from persistence.mysql.options import MysqlOptions
+from persistence.mysql.pool import Connection, Pool
+from persistence.mysql.shards import ShardMap
+from persistence.results.bests import DAY_MS
+from persistence.results.mysql.partitions import Partition, ensure, first_day, partitions
+from persistence.results.mysql.state import claim, learn
+
+__all__ = ["Upkeep"]
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+_LONGEST_MS: Final = 24 * 3_600_000
+"""Migrations and new partitions take as long as they take."""
+_KEPT_DAYS: Final = (("day", 35), ("week", 750))
+"""How long bests of a period are kept; those of all time, for good. A best of all time whose verdict falls is replaced
+by the best of the weeks that are kept."""
+_DELETED_AT_ONCE: Final = 1_000
+
+
+class Upkeep:
+    """The shards' databases, or those of them that are named. Every method goes through them one by one."""
+
+    def __init__(self, options: MysqlOptions, *, clock_ms: Callable[[], float] = lambda: time.time() * 1000) -> None:
+        self._options = options
+        self._clock_ms = clock_ms
+        self._pools: dict[str, Pool] = {}
+        self._shard_map: ShardMap
+
+    async def __aenter__(self) -> Self:
+        self._shard_map = self._options.shard_map()
+        self._pools = {
+            server.shard: Pool(server.dsn, self._options) for server in self._options.servers() if not server.replica
+        }
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for pool in self._pools.values():
+            await pool.close()
+
+    async def migrate(self) -> dict[str, list[Migration]]:
+        """Bring every shard's schema up to date and make new databases shards; what was applied, by shard."""
+
+        async def job(connection: Connection, name: str) -> list[Migration]:
+            done = await migrate(connection, "results")
+            since = first_day(self._clock_ms(), by=self._options.partition, hot_days=self._options.hot_days)
+            await claim(connection, name, self._shard_map, hot_since=since)
+            await self._ensure(connection, name)
+            return done
+
+        return await self._each(job)
+
+    async def status(self) -> dict[str, tuple[list[Applied], list[Migration]]]:
+        """The migrations that every shard has, and those that it lacks."""
+
+        async def job(connection: Connection, name: str) -> tuple[list[Applied], list[Migration]]:
+            there = await applied(connection)
+            have = {one.version for one in there}
+            return there, [migration for migration in migrations("results") if migration.version not in have]
+
+        return await self._each(job)
+
+    async def ensure_partitions(self) -> dict[str, list[str]]:
+        """Keep partitions ready ahead; the names of the new ones, by shard."""
+        return await self._each(self._ensure)
+
+    async def partitions(self) -> dict[str, list[Partition]]:
+        """Every shard's partitions, the oldest first."""
+
+        async def job(connection: Connection, name: str) -> list[Partition]:
+            return await partitions(connection)
+
+        return await self._each(job)
+
+    async def scheduled(self) -> None:
+        """What is to be done from time to time, by any process and any number of them: one is at it, the others pass.
+
+        Raises nothing: what could not be done is logged, and done the next time.
+        """
+        for name in self._pools:
+            try:
+                new = await self._on(name, self._ensure)
+                if new:
+                    log.info("made partitions of results", shard=name, partitions=new)
+                await self._on(name, self._delete_old_bests)
+            except StoreError as error:
+                log.warning("a shard's upkeep is put off", shard=name, why=str(error))
+            except Exception:
+                log.exception("a shard's upkeep failed", shard=name)
+
+    async def _ensure(self, connection: Connection, name: str) -> list[str]:
+        state, _ = await learn(connection, name)
+        state.check(name, self._shard_map)
+        return await ensure(
+            connection,
+            now_ms=self._clock_ms(),
+            ahead=self._options.partitions_ahead,
+            by=self._options.partition,
+            since=state.hot_since,
+        )
+
+    async def _delete_old_bests(self, connection: Connection, name: str) -> None:
+        """Delete bests of days and weeks long past, a few at a time, so that nobody waits for it."""
+        today = int(self._clock_ms() // DAY_MS)
+        async with locked(connection, "bests", wait_s=0):
+            for (board,) in await connection.ask("SELECT DISTINCT board FROM personal_bests"):
+                for period, kept in _KEPT_DAYS:
+                    old = f"board = {text(board)} AND period = '{period}' AND starts < {day(today - kept)}"
+                    while await connection.run(f"DELETE FROM personal_bests WHERE {old} LIMIT {_DELETED_AT_ONCE}"):
+                        pass
+
+    async def _each(self, job: Callable[[Connection, str], Awaitable[T]]) -> dict[str, T]:
+        return {name: await self._on(name, job) for name in self._pools}
+
+    async def _on(self, name: str, job: Callable[[Connection, str], Awaitable[T]]) -> T:
+        try:
+            async with self._pools[name].connection(_LONGEST_MS) as connection:
+                return await job(connection, name)
+        except StoreError as error:
+            raise StoreError(f"shard {name!r}: {error}", retriable=error.retriable) from error

@@ -1,0 +1,91 @@
+"""Databases of two shards, migrated once a session and emptied for each test."""
+
+import asyncio
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pymysql
+import pytest
+
+from loadtest.servers.addresses import Addresses
+from persistence.mysql import MysqlOptions
+from persistence.mysql.dsn import Dsn
+from persistence.results.mysql import Upkeep
+from tests.persistence.samples import T0_MS
+
+_DATA = (
+    "test_results",
+    "test_results_late",
+    "result_conflicts",
+    "result_origins",
+    "personal_bests",
+    "user_progress",
+    "bucket_moves",
+)
+
+
+def patient(**options: Any) -> MysqlOptions:
+    """Settings for tests that are not about time: the machine may be busy with other tests."""
+    return MysqlOptions(wait_ms=60_000, connect_ms=60_000, write_ms=60_000, read_ms=60_000, **options)
+
+
+class MysqlShards:
+    """Two shards, `a` and `b`, with half of the buckets each."""
+
+    def __init__(self, options: MysqlOptions) -> None:
+        self.options = options
+        self.dsns = {server.shard: server.dsn for server in options.servers() if not server.replica}
+
+    def ask(self, shard: str, *statements: str) -> list[tuple[Any, ...]]:
+        """Run statements in a shard's database; the rows of the last one."""
+        return ask(self.dsns[shard], *statements)
+
+    def clear(self) -> None:
+        """Make both as if they had just been migrated."""
+        for shard in self.dsns:
+            self.ask(shard, *(f"DELETE FROM {table}" for table in _DATA), "UPDATE shard_state SET moved = 0")
+
+
+def ask(dsn: Dsn, *statements: str) -> list[tuple[Any, ...]]:
+    """Run statements in a database; the rows of the last one."""
+    with (
+        pymysql.connect(
+            host=dsn.host,
+            port=dsn.port,
+            user=dsn.user,
+            password=dsn.password or "",
+            database=dsn.database,
+            autocommit=True,
+        ) as connection,
+        connection.cursor() as cursor,
+    ):
+        for statement in statements:
+            cursor.execute(statement)
+        return list(cursor.fetchall())
+
+
+def make_database(address: str, name: str) -> str:
+    """Make a database on a server; its address."""
+    ask(Dsn.parse(address + "information_schema"), f"CREATE DATABASE {name}")
+    return address + name
+
+
+def migrated(options: MysqlOptions) -> MysqlOptions:
+    """Migrate the shards of these settings, as of when samples were typed."""
+
+    async def migrating() -> None:
+        async with Upkeep(options, clock_ms=lambda: T0_MS) as upkeep:
+            await upkeep.migrate()
+
+    with ThreadPoolExecutor(1) as thread:  # whoever asks for the fixture may have a loop running in this one
+        thread.submit(asyncio.run, migrating()).result()
+    return options
+
+
+@pytest.fixture(scope="session")
+def mysql_shards(mariadb_servers: Addresses) -> MysqlShards:
+    """Two shards on the session's servers."""
+    name = f"shards_{uuid.uuid4().hex[:12]}"
+    a, b = (make_database(address, name) for address in mariadb_servers["shards"])
+    return MysqlShards(migrated(patient(shards=(f"a 0-2047 {a}", f"b 2048-4095 {b}"))))

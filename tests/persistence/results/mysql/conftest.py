@@ -1,0 +1,3 @@
+from tests.persistence.mysql.conftest import database
+
+__all__ = ["database"]

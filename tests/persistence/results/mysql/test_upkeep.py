@@ -1,0 +1,112 @@
+from collections.abc import Callable
+
+import pytest
+
+from loadtest.servers.addresses import Addresses
+from persistence.errors import StoreError
+from persistence.mysql import MysqlOptions, Pool
+from persistence.mysql.migrating import locked, migrations
+from persistence.results.bests import DAY_MS
+from persistence.results.mysql import Upkeep
+from persistence.results.mysql.state import learn
+from tests.persistence.mysql_shards import ask, make_database
+from tests.persistence.samples import T0_MS
+
+
+@pytest.fixture
+def options(mariadb_servers: Addresses, fresh_name: Callable[[str], str]) -> MysqlOptions:
+    """Two shards whose databases are empty."""
+    name = fresh_name("upkeep")
+    a, b = (make_database(address, name) for address in mariadb_servers["shards"])
+    return MysqlOptions(shards=(f"a 0-2047 {a}", f"b 2048-4095 {b}"))
+
+
+def at(ms: float) -> Callable[[], float]:
+    return lambda: ms
+
+
+async def test_a_migration_makes_every_database_a_shard_with_partitions(options: MysqlOptions) -> None:
+    async with Upkeep(options, clock_ms=at(T0_MS)) as upkeep:
+        before = await upkeep.status()
+        assert {name: (there, len(missing)) for name, (there, missing) in before.items()} == {
+            name: ([], len(migrations("results"))) for name in ("a", "b")
+        }
+        assert await upkeep.migrate() == {"a": migrations("results"), "b": migrations("results")}
+        assert await upkeep.migrate() == {"a": [], "b": []}
+        for there, missing in (await upkeep.status()).values():
+            assert (len(there), missing) == (len(migrations("results")), [])
+        for found in (await upkeep.partitions()).values():
+            assert [one.name for one in found] == [
+                *("p202606", "p202607", "p202608", "p202609", "p202610", "p202611", "p202612"),
+                "pmax",
+            ]
+    for server in options.servers():
+        pool = Pool(server.dsn, options)
+        async with pool.connection(10_000) as connection:
+            state, moves = await learn(connection, server.shard)
+        await pool.close()
+        state.check(server.shard, options.shard_map())
+        assert moves == []
+
+
+async def test_a_database_is_one_shard_for_ever(options: MysqlOptions) -> None:
+    async with Upkeep(options) as upkeep:
+        await upkeep.migrate()
+    a, b = (text.split()[2] for text in options.shards)
+    async with Upkeep(MysqlOptions(shards=(f"a 0-2047 {b}", f"b 2048-4095 {a}"))) as upkeep:
+        with pytest.raises(StoreError, match="'a' is shard 'b'"):
+            await upkeep.migrate()
+
+
+async def test_partitions_are_kept_ahead_by_whoever_comes_first(options: MysqlOptions) -> None:
+    async with Upkeep(options, clock_ms=at(T0_MS)) as upkeep:
+        await upkeep.migrate()
+    async with Upkeep(options, clock_ms=at(T0_MS + 31 * DAY_MS)) as upkeep:
+        assert await upkeep.ensure_partitions() == {"a": ["p202701"], "b": ["p202701"]}
+        assert await upkeep.ensure_partitions() == {"a": [], "b": []}
+
+
+async def test_the_scheduled_run_deletes_bests_of_long_ago_alone(options: MysqlOptions) -> None:
+    async with Upkeep(options, clock_ms=at(T0_MS)) as upkeep:
+        await upkeep.migrate()
+    server = options.servers()[0]
+    bests = [
+        ("day", "2026-08-16"),
+        ("day", "2026-08-17"),
+        ("week", "2024-08-31"),
+        ("week", "2024-09-01"),
+        ("all", "1970-01-01"),
+    ]
+    for user in range(1, 4):
+        for period, starts in bests:
+            ask(
+                server.dsn,
+                f"INSERT INTO personal_bests VALUES ({user}, 'time-15-en', '{period}', '{starts}', x'00', 1, 1)",
+            )
+    async with Upkeep(options, clock_ms=at(T0_MS)) as upkeep:
+        await upkeep.scheduled()
+    kept = ask(server.dsn, "SELECT DISTINCT CONCAT(period), CONCAT(starts) FROM personal_bests ORDER BY period, starts")
+    assert kept == [bests[1], bests[3], bests[4]]
+
+
+async def test_the_scheduled_run_passes_where_another_is_at_it_or_a_shard_is_away(options: MysqlOptions) -> None:
+    async with Upkeep(options, clock_ms=at(T0_MS)) as upkeep:
+        await upkeep.migrate()
+    (a, _) = options.servers()
+    away = MysqlOptions(shards=("a 0-2047 mysql://u@127.0.0.1:1/d", options.shards[1]), connect_ms=500)
+    async with Upkeep(away, clock_ms=at(T0_MS + 31 * DAY_MS)) as upkeep:
+        await upkeep.scheduled()
+    async with Upkeep(options) as upkeep:
+        assert {name: found[-2].name for name, found in (await upkeep.partitions()).items()} == {
+            "a": "p202612",
+            "b": "p202701",
+        }
+    pool = Pool(a.dsn, options)
+    async with (
+        pool.connection(10_000) as connection,
+        locked(connection, "partitions", wait_s=0),
+        Upkeep(options, clock_ms=at(T0_MS + 31 * DAY_MS)) as upkeep,
+    ):
+        await upkeep.scheduled()
+        assert [one.name for one in (await upkeep.partitions())["a"]][-2] == "p202612"
+    await pool.close()
