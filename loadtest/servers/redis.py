@@ -21,8 +21,6 @@ from loadtest.servers.process import HOST, ServerProcess, unused_port
 __all__ = ["Redis", "RedisCluster", "RedisServer"]
 
 _NODES = 6
-_NODE_TIMEOUT_MS = 2_000
-"""After that long a node counts as gone, and its replica is voted into its place."""
 _WHOLE_S = 60.0
 _PROBE_S = 0.05
 
@@ -50,10 +48,14 @@ class RedisServer(ServerProcess):
 
 
 class RedisCluster:
-    """Six servers as one Cluster; one that was killed takes its place again when it is started."""
+    """Six servers as one Cluster; one that was killed takes its place again when it is started.
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    After `node_timeout_ms` a node that does not answer counts as gone, and its replica is voted into its place.
+    """
+
+    def __init__(self, folder: Path, *options: str, node_timeout_ms: int = 2_000) -> None:
         self.folder = folder
+        self._node_timeout_ms = node_timeout_ms
         self.nodes = [self._node(number, options) for number in range(_NODES)]
 
     def _node(self, number: int, options: tuple[str, ...]) -> RedisServer:
@@ -61,7 +63,7 @@ class RedisCluster:
             self.folder / f"node-{number}",
             *("--cluster-enabled", "yes"),
             *("--cluster-port", str(unused_port())),  # its default, port + 10000, is among those given to clients
-            *("--cluster-node-timeout", str(_NODE_TIMEOUT_MS)),
+            *("--cluster-node-timeout", str(self._node_timeout_ms)),
             # without these two a replica that has just joined is of no use for the first half minute
             *("--repl-diskless-sync-delay", "0"),
             *("--cluster-replica-validity-factor", "0"),
@@ -145,7 +147,8 @@ class Redis:
 
     def __init__(self, folder: Path) -> None:
         self.single = RedisServer(folder / "redis")
-        self.cluster = RedisCluster(folder / "redis-cluster")
+        # long enough that a busy machine's pauses are nobody's death
+        self.cluster = RedisCluster(folder / "redis-cluster", node_timeout_ms=30_000)
 
     @staticmethod
     def missing() -> str | None:

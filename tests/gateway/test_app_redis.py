@@ -51,7 +51,7 @@ async def ready(gateway: Gateway, http: httpx.AsyncClient, state: str) -> None:
 
 async def test_redis_comes_and_goes_and_every_answer_is_right(tmp_path: Path, server: RedisServer) -> None:
     """Away at the start, killed, back empty, hung: the list of results is complete at every moment."""
-    redis = RedisOptions(url=f"redis://{server.address}/0", call_ms=300, retry_min_ms=50, retry_max_ms=200)
+    redis = RedisOptions(url=f"redis://{server.address}/0", call_ms=1_000, retry_min_ms=50, retry_max_ms=200)
     async with serving(tmp_path / "data", redis=redis) as (gateway, http), client(gateway.url) as typist:
         sessions = [await typed(typist)]
         assert await recent(http, typist) == sessions

@@ -189,7 +189,7 @@ async def test_what_a_server_brings_back_from_before_a_change_is_not_given(serve
 async def test_a_change_while_redis_hangs_is_made_up_for(server: RedisServer, change: str) -> None:
     """The old value is never given by who knows of the change, and by nobody once Redis answers again."""
     truth = Truth(pack_rows([(b"1", b"old")]))
-    async with cache_in(at(server)) as first, cache_in(at(server, call_ms=300)) as second:
+    async with cache_in(at(server)) as first, cache_in(at(server, call_ms=1_000)) as second:
         with server:
             assert await get(first, truth) == await get(second, truth) == truth.value
             server.pause()

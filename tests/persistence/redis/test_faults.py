@@ -13,7 +13,7 @@ from persistence.errors import StoreError
 from persistence.redis import Call, RedisOptions, RedisServers, Script
 from tests.servers import skip_without
 
-SHORT_MS = 300
+SHORT_MS = 1_000
 """Time for a call where one is to be too long."""
 
 
