@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ __all__ = ["spool"]
 
 LOOK_MS = 500
 """So often a drain's progress is looked at."""
+REASONS_SHOWN = 20
 
 
 @click.group(epilog=examples("typegate spool list", "typegate spool drain --data /var/lib/typegate"))
@@ -57,10 +59,17 @@ def list_(config: Path | None, data: Path | None) -> None:
             table.add_row(one.path.name, "", "", "", "", escape(one.fault or f"in use by {one.holder}"))
             continue
         oldest = "" if one.oldest_ms is None else _age(now_ms - one.oldest_ms)
-        table.add_row(one.path.name, str(one.rows), str(-(-one.bytes // 1024)), oldest, str(one.set_aside or ""), "")
+        aside = one.set_aside.values()
+        table.add_row(one.path.name, str(one.rows), str(-(-one.bytes // 1024)), oldest, str(sum(aside) or ""), "")
     Console().print(table)
-    waiting, aside = sum(one.rows for one in found), sum(one.set_aside for one in found)
-    click.echo(f"{waiting} results wait" + (f", {aside} are set aside." if aside else "."))
+    click.echo(f"{sum(one.rows for one in found)} results wait.")
+    reasons = Counter[str]()
+    for one in found:
+        reasons.update(one.set_aside)
+    for why, count in reasons.most_common(REASONS_SHOWN):
+        click.echo(f"{count} set aside: {why}.")
+    if len(reasons) > REASONS_SHOWN:
+        click.echo(f"... and others for {len(reasons) - REASONS_SHOWN} reasons more.")
 
 
 @spool.command(epilog=examples("typegate spool drain", "typegate spool drain --data /var/lib/typegate --timeout 600"))
@@ -94,12 +103,12 @@ def drain(config: Path | None, data: Path | None, timeout: float | None) -> None
     except StoreError as error:
         raise Failed(f"{error}.") from None
     click.echo(f"Handed on: {handed_on}.")
-    waiting, aside = sum(one.rows for one in left), sum(one.set_aside for one in left)
+    waiting, aside = sum(one.rows for one in left), sum(sum(one.set_aside.values()) for one in left)
     unread = [one.path.name for one in left if one.fault is not None]
     if waiting:
         raise Failed(f"{waiting} results still wait in {path}" + (f": {fault}." if fault else "."))
     if aside:
-        raise Failed(f"{aside} results were refused and are set aside in {path}; the log above says why. Keep it.")
+        raise Failed(f"{aside} results were refused and are set aside in {path}; `typegate spool list` says why.")
     if unread:
         raise Failed(f"What could not be read of {', '.join(unread)} is still in {path}; keep it.")
     click.echo("Nothing is left in the spools.")

@@ -14,8 +14,8 @@ import re
 import shutil
 import sqlite3
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -271,8 +271,8 @@ class Found:
     """Their packed bytes."""
     oldest_ms: int | None = None
     """When the oldest of them was accepted."""
-    set_aside: int = 0
-    """Results that were refused; they are tried again at the next start."""
+    set_aside: Mapping[str, int] = field(default_factory=dict)
+    """Results that were refused, by why; they are tried again at the next start."""
     fault: str | None = None
     """Why it cannot be read."""
 
@@ -299,15 +299,15 @@ def _look(path: Path) -> Found:
     try:
         connection = open_file(path, exclusive=True)
         try:
-            rows, size, oldest, aside = connection.execute(
-                "SELECT count(*) FILTER (WHERE why IS NULL), sum(length(packed)) FILTER (WHERE why IS NULL), "
-                "min(accepted_ms) FILTER (WHERE why IS NULL), count(why) FROM spool"
+            rows, size, oldest = connection.execute(
+                "SELECT count(*), sum(length(packed)), min(accepted_ms) FROM spool WHERE why IS NULL"
             ).fetchone()
+            aside = connection.execute("SELECT why, count(*) FROM spool WHERE why IS NOT NULL GROUP BY why").fetchall()
         finally:
             connection.close()
     except (sqlite3.Error, StoreError) as error:
         return Found(path, fault=f"it cannot be read: {error}")
-    return Found(path, None, rows, size or 0, oldest, aside)
+    return Found(path, None, rows, size or 0, oldest, dict(aside))
 
 
 def insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:

@@ -75,6 +75,23 @@ async def test_list_names_what_is_damaged(left: Path, tmp_path: Path) -> None:
     assert "damaged; set aside at an earlier start" in said
 
 
+async def test_what_is_refused_is_kept_and_list_says_why(
+    left: Path, tmp_path: Path, kafka_servers: list[str], fresh_name: Callable[[str], str]
+) -> None:
+    """A topic that takes nothing of that size."""
+    topic = fresh_name("small")
+    await make_topic(kafka_servers, topic, max_message_bytes=100)
+    variables = {"TYPEGATE_KAFKA_SERVERS": ",".join(kafka_servers), "TYPEGATE_KAFKA_RESULTS_TOPIC": topic}
+    code, _, errors = await command("spool", "drain", "--data", str(left), folder=tmp_path, **variables)
+    assert code == 1
+    assert "7 results were refused and are set aside" in errors
+    code, said, _ = await command("spool", "list", "--data", str(left), folder=tmp_path)
+    assert code == 0
+    assert "0 results wait." in said
+    assert f"7 set aside: Kafka does not take records for partition 0 of {topic}: MessageSizeTooLargeError." in said
+    assert waiting(left) == 7
+
+
 async def test_drain_brings_everything_to_the_embedded_store(left: Path, tmp_path: Path) -> None:
     code, said, errors = await command("spool", "drain", "--data", str(left), folder=tmp_path)
     assert code == 0, errors
