@@ -1,5 +1,6 @@
 """`typegate leaderboards`, with and without Redis."""
 
+import json
 import time
 import uuid
 from dataclasses import replace
@@ -14,8 +15,10 @@ from persistence.front import in_front_of
 from persistence.redis import RedisOptions
 from persistence.results import Board, Period, Span, SqliteResults
 from persistence.results.bests import DAY_MS
+from persistence.results.mysql import MysqlResults
 from tests.gateway.running import command
-from tests.persistence.samples import ranked
+from tests.persistence.mysql_shards import MysqlShards
+from tests.persistence.samples import T0_MS, ranked
 
 TODAY = time.time_ns() // 1_000_000 // DAY_MS
 
@@ -102,3 +105,27 @@ async def test_a_redis_that_is_away_is_told(folder: Path) -> None:
     assert "time-15-en (all): Redis at 127.0.0.1:1 cannot be used: connection refused." in errors
     shown = await command("leaderboards", "show", "time-15-en", folder=folder, TYPEGATE_REDIS_URL="redis://127.0.0.1:1")
     assert shown[0] == 0, "the store knows"
+
+
+async def test_boards_are_read_from_all_shards(
+    tmp_path: Path, redis_single: RedisOptions, mysql_shards: MysqlShards
+) -> None:
+    """Users of every shard are on one board, in order."""
+    mysql_shards.clear()
+    async with MysqlResults(mysql_shards.options, clock_ms=lambda: T0_MS) as store:
+        await store.write([ranked(n, wpm=50 + n, user=n) for n in range(1, 21)])
+    variables = {
+        "TYPEGATE_MYSQL_SHARDS": json.dumps(mysql_shards.options.shards),
+        "TYPEGATE_MYSQL_READ_MS": "60000",
+        "TYPEGATE_REDIS_URL": redis_single.url,
+        "TYPEGATE_REDIS_PREFIX": f"{uuid.uuid4().hex}:",
+        "TYPEGATE_REDIS_CALL_MS": str(redis_single.call_ms),
+    }
+    code, output, errors = await command(
+        "leaderboards", "rebuild", "time-15-en", "--span", "all", folder=tmp_path, **variables
+    )
+    assert (code, output) == (0, "Rebuilt 1 of 1 boards: 20 entries.\n"), errors
+    code, output, errors = await command("leaderboards", "show", "time-15-en", folder=tmp_path, **variables)
+    assert code == 0, errors
+    shown = [line.split("│")[4].strip() for line in output.splitlines() if line.startswith("│")]
+    assert shown == [str(user) for user in range(20, 0, -1)]
