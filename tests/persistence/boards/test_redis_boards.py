@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -123,6 +124,36 @@ async def test_who_goes_by_an_old_floor_misses_nothing(store: ResultStore, where
         await first.submit(await store.write([copy_of(typed_by(5, 85), verdict="void", seen_live=1_000)]))
         await second.submit(await store.write([typed_by(6, 82.5)]))
         await until(second, [4, 3, 6])
+
+
+async def test_writers_voids_and_fillings_at_once_come_to_what_the_store_says(
+    store: ResultStore, where: RedisOptions
+) -> None:
+    """Two workers with users of their own, each telling every batch twice, while boards are filled again and again."""
+    async with boards_in(where, store) as first, boards_in(where, store) as second:
+        writing = 2
+
+        async def work(boards: RedisBoards, some: range, chance: Random) -> None:
+            nonlocal writing
+            for i in range(40):
+                result = typed_by(chance.choice(some), chance.randrange(5_000, 5_020) / 100, chance.randrange(10))
+                told = await store.write([result])
+                if chance.random() < 0.3:
+                    told += await store.write([copy_of(result, verdict="void", seen_live=1_000 + i)])
+                for _ in range(2):
+                    await boards.submit(told)
+            writing -= 1
+
+        async def fill() -> None:
+            while writing:
+                await first.rebuild(BOARD, ALL)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(work(first, range(1, 7), Random(1)))
+            group.create_task(work(second, range(7, 13), Random(2)))
+            group.create_task(fill())
+        await until(first, await truth(store))
+        await agreed(store, second)
 
 
 async def test_days_and_weeks_end_and_late_results_open_none_again(
