@@ -116,6 +116,8 @@ class Beat:
     rhythm: Rhythm = TWO_KEYS
     playing: bool = True
     """Whether they type."""
+    begun: int = 0
+    """Typists whose test is under way, or who came to nothing."""
     frames: int = 0
     keys: int = 0
     ticks: int = 0
@@ -125,7 +127,6 @@ class SteadyTypist(Line):
     """One connection that types plain frames."""
 
     __slots__ = (
-        "_address",
         "_beat",
         "_frame",
         "_last_keys",
@@ -145,7 +146,6 @@ class SteadyTypist(Line):
         self._typed: Typed | None = None
         self._last_keys = 0
         self._ready: list[tuple[bytes, int]] = []  # the next frames with their numbers of keys, the last one first
-        self._address: Address = ("127.0.0.1", 0)
         self.n = 0
         """Keys sent."""
         self.acknowledged = 0
@@ -158,16 +158,13 @@ class SteadyTypist(Line):
         """Whether its test is under way."""
         return self._typed is not None and self.connected
 
-    def begin(self, address: Address, due_ms: float) -> None:
-        """Connect at this instant of the engine's clock, and type."""
-        self._address = address
-        self.wake_at(due_ms)
+    def begin(self, address: Address) -> None:
+        """Connect, and type."""
+        self.connect(address, None)
 
     def wake(self, now_ms: float) -> None:
-        """Connect, or send the next frame; what was missed is left out, so that each keeps its place in the second."""
-        if self._typed is None:
-            self._dial()
-        elif self._beat.playing:
+        """Send the next frame; what was missed is left out, so that each keeps its place in the second."""
+        if self._beat.playing:
             self._send_keys()
             self._next_ms += PERIOD_MS
             while self._next_ms < now_ms:
@@ -189,10 +186,9 @@ class SteadyTypist(Line):
 
     def lost(self, code: int, reason: str) -> None:
         """Nobody should hang up on a typist."""
-        self.fault = f"closed {code} {reason}"
-
-    def _dial(self) -> None:
-        self.connect(self._address, None)
+        self.fault = " ".join(f"closed {code} {reason}".split())
+        if self._typed is None:
+            self._beat.begun += 1
 
     def _heed(self, message: dict[str, Any]) -> None:
         if message["t"] == "tick":
@@ -204,6 +200,7 @@ class SteadyTypist(Line):
     def _type(self, words: Sequence[Word]) -> None:
         """Begin to type, at a phase of its own."""
         self._typed = _person(self._number % PEOPLE).type(words, chance=Random(self._number), limit_ms=_TYPED_MS)
+        self._beat.begun += 1
         self._next_ms = self._engine.now_ms + 100 + self._number * 7.919 % PERIOD_MS
         self.wake_at(self._next_ms)
 
@@ -256,8 +253,9 @@ class ProtocolTypist(SteadyTypist):
         """Say who this is."""
         self.send(BINARY, _pack({"t": "auth"}))
 
-    def _dial(self) -> None:
-        self.connect(self._address, "typegate.v1.msgpack")
+    def begin(self, address: Address) -> None:
+        """Connect, and start a test."""
+        self.connect(address, "typegate.v1.msgpack")
 
     def _heed(self, message: dict[str, Any]) -> None:
         match message["t"]:

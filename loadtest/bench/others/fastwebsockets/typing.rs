@@ -1,4 +1,4 @@
-//! A typing test as the comparison's servers keep it (see loadtest/bench/paced.py): frames of keys in, ticks out.
+//! A typing test as the comparison's servers keep it (see loadtest/bench/steady.py): frames of keys in, ticks out.
 
 /// As much of msgpack as a frame of keys has.
 struct Reader<'a>(&'a [u8]);

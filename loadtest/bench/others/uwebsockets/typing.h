@@ -1,4 +1,4 @@
-// A typing test as the comparison's servers keep it (see loadtest/bench/paced.py): frames of keys in, ticks out.
+// A typing test as the comparison's servers keep it (see loadtest/bench/steady.py): frames of keys in, ticks out.
 #pragma once
 
 #include <bit>

@@ -1,4 +1,4 @@
-// Package typing is a typing test as the comparison's servers keep it (see loadtest/bench/paced.py): frames of keys
+// Package typing is a typing test as the comparison's servers keep it (see loadtest/bench/steady.py): frames of keys
 // in, ticks out.
 package typing
 
