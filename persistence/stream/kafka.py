@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 import structlog
 
@@ -30,7 +30,12 @@ __all__ = ["KafkaSink"]
 
 log = structlog.get_logger(__name__)
 
+Answers: TypeAlias = "dict[int, StoreError | None]"
+"""By a row's number: None, it is confirmed; else why it is not."""
+
 _PING_S = 1.0
+_ENCODED_AT_ONCE = 32
+"""Results made into records in one turn of the loop: half a millisecond."""
 
 
 class _Parcel:
@@ -90,8 +95,8 @@ class KafkaSink:
         if partitions != self._partitions:  # the topic was widened: users' keys are in other partitions now
             self._partitions = partitions
             self._unsettled.clear()
-        answers: dict[int, StoreError | None] = {}
-        queues = self._parcels(rows, answers)
+        answers: Answers = {}
+        queues = await self._parcels(rows, answers)
         while queues and (left_s := until - loop.time()) > 0:
             await self._producer.send([queue[0].lot for queue in queues.values()], within_s=left_s)
             for partition in list(queues):
@@ -103,11 +108,13 @@ class KafkaSink:
         self._fault = next((str(answer) for answer in found if answer is not None and answer.retriable), None)
         return found
 
-    def _parcels(self, rows: Sequence[Spooled], answers: dict[int, StoreError | None]) -> dict[int, deque[_Parcel]]:
+    async def _parcels(self, rows: Sequence[Spooled], answers: Answers) -> dict[int, deque[_Parcel]]:
         """The batch by partition, in parcels to be brought one after the other. What cannot be brought is answered."""
         now_ms = self._clock_ms()
         sorted_: dict[int, list[tuple[int, Outgoing]]] = {}
-        for row in rows:
+        for i, row in enumerate(rows, 1):
+            if i % _ENCODED_AT_ONCE == 0:
+                await asyncio.sleep(0)
             try:
                 record = encode(row.result, node=self._node, timestamp_ms=now_ms)
             except Exception as error:  # whatever is wrong with a result holds up nobody else's
@@ -138,9 +145,7 @@ class KafkaSink:
         for part in in_lots([record for _, record in rows]):
             yield _Parcel(self._topic, partition, list(islice(left, len(part))))
 
-    def _advance(
-        self, partition: int, queues: dict[int, deque[_Parcel]], answers: dict[int, StoreError | None]
-    ) -> None:
+    def _advance(self, partition: int, queues: dict[int, deque[_Parcel]], answers: Answers) -> None:
         """See what became of a partition's first parcel."""
         queue = queues[partition]
         parcel = queue[0]
@@ -177,6 +182,6 @@ class KafkaSink:
             raise StoreError(f"Kafka does not answer within {_PING_S:.0f} s", retriable=True)
 
 
-def _answer(parcels: deque[_Parcel], answer: StoreError, answers: dict[int, StoreError | None]) -> None:
+def _answer(parcels: deque[_Parcel], answer: StoreError, answers: Answers) -> None:
     for parcel in parcels:
         answers.update(dict.fromkeys(parcel.seqs, answer))
