@@ -5,7 +5,8 @@ Everything in here blocks: it runs on the spool's thread. A folder holds `spool-
 then moves what lies in other slots that nobody holds into its own file (in that order: new rows are durable here before
 they are deleted there, so a crash in between shows them twice and never not at all).
 
-A damaged file is renamed to `spool-N.damaged-<epoch ms>.db`, never deleted; what can still be read of it is taken over.
+A damaged file is renamed to `spool-N.damaged-<epoch ms>.db`, and to `spool-N.salvaged-...` once all that can still be
+read of it is taken over: at this start, or at a later one that has room for it. It is never deleted.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _SHRUNK_BYTES = 16 * 2**20
 _LAST_SEQ = 2**63 - 1
 _LARGEST_ROW_BYTES = 64 * 2**10
 _SLOT = re.compile(r"spool-(\d{1,4})\.db")
+_OWN = re.compile(r"(spool-\d{1,4})(\.damaged-\d+)?\.db$")
 _PARTS = ("", "-wal", "-shm", "-journal")  # a SQLite database is up to this many files
 
 # `crc` is of `packed`: SQLite itself notices broken pages, not broken content. `why` is null but for rows set aside.
@@ -97,13 +99,14 @@ def open_slot(folder: Path, *, max_file_bytes: int, now_ms: int) -> Slot:
 
 
 def _open_taken(lock: FileLock, path: Path, max_file_bytes: int, now_ms: int) -> Slot:
-    damaged: Path | None = None
+    damaged = False
     try:
         connection = _open_checked(path)
     except sqlite3.Error as error:
         if not is_damaged(error):
             raise
-        damaged = _set_aside(path, now_ms, str(error))
+        damaged = True
+        _set_aside(path, now_ms, str(error))
         connection = _open_checked(path)
     try:
         (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
@@ -112,10 +115,8 @@ def _open_taken(lock: FileLock, path: Path, max_file_bytes: int, now_ms: int) ->
             connection.execute("VACUUM")  # after a long outage of the store: deleting rows alone gives no room back
         connection.execute(f"PRAGMA max_page_count = {max(16, max_file_bytes // page_bytes)}").fetchone()
         connection.execute("UPDATE spool SET why = NULL WHERE why IS NOT NULL")  # perhaps this version can read them
-        slot = Slot(lock, path, connection)
-        if damaged is not None:
-            slot.set_aside_files += 1
-            slot.adopted_rows += _salvage(damaged, connection)
+        slot = Slot(lock, path, connection, set_aside_files=int(damaged))
+        _take_over_damaged(path.stem, slot)
         _adopt_others(slot, now_ms)
     except BaseException:
         connection.close()
@@ -152,23 +153,44 @@ def _damage(found: str) -> sqlite3.DatabaseError:
     return error
 
 
-def _set_aside(path: Path, now_ms: int, why: str) -> Path:
-    """Rename a damaged file with its companions, and say so."""
+def _set_aside(path: Path, now_ms: int, why: str) -> None:
+    """Rename a damaged file, and say so."""
     aside = path.with_name(f"{path.stem}.damaged-{now_ms}.db")
+    _rename(path, aside)
+    log.error("a spool file is damaged; it was set aside", file=str(path), kept_as=str(aside), why=why)
+
+
+def _rename(path: Path, to: Path) -> None:
+    """Rename a database with its companions."""
     for part in _PARTS:
         try:
-            path.with_name(path.name + part).rename(aside.with_name(aside.name + part))
+            path.with_name(path.name + part).rename(to.with_name(to.name + part))
         except FileNotFoundError:
             continue
     sync_folder(path.parent)
-    log.error(
-        "a spool file is damaged; it was set aside, what can be read of it is taken over; keep it until you know "
-        "that no result is missing",
-        file=str(path),
-        kept_as=str(aside),
-        why=why,
-    )
-    return aside
+
+
+def _take_over_damaged(stem: str, slot: Slot) -> bool:
+    """Take over what can be read of a slot's damaged files; whether none is left to a later start."""
+    all_done = True
+    for path in sorted(slot.path.parent.glob(f"{stem}.damaged-*.db")):
+        try:
+            rows = _salvage(path, slot.connection)
+        except (sqlite3.Error, OSError) as error:
+            all_done = False
+            log.error(
+                "a damaged spool could not be read now; it waits for the next start", file=str(path), why=str(error)
+            )
+            continue
+        kept = path.with_name(path.name.replace(".damaged-", ".salvaged-"))
+        _rename(path, kept)
+        slot.adopted_rows += rows
+        log.error(
+            "what can be read of a damaged spool was taken over; keep it until you know that no result is missing",
+            kept_as=str(kept),
+            rows=rows,
+        )
+    return all_done
 
 
 def _salvage(damaged: Path, into: sqlite3.Connection) -> int:
@@ -205,27 +227,28 @@ def _salvage(damaged: Path, into: sqlite3.Connection) -> int:
     seq = last_seq(into)
     for start in range(0, len(rows), _MOVED_AT_ONCE):
         seq = _append(into, seq, rows[start : start + _MOVED_AT_ONCE])
-    log.error("rows of a damaged spool were taken over", file=str(damaged), rows=len(rows))
     return len(rows)
 
 
 def _adopt_others(slot: Slot, now_ms: int) -> None:
     """Move the rows of all slots that nobody holds into ours."""
-    others = sorted(path for path in slot.path.parent.glob("spool-*.db") if _SLOT.fullmatch(path.name))
-    for path in others:
-        if path == slot.path:
-            continue
+    folder = slot.path.parent
+    others = {found[1] for path in folder.glob("spool-*.db") if (found := _OWN.match(path.name))} - {slot.path.stem}
+    for stem in sorted(others):
+        path = folder / f"{stem}.db"
         lock = FileLock.take(path.with_suffix(".lock"))
         if lock is None:
             continue
         try:
-            slot.adopted_rows += _adopt(path, slot, now_ms)
+            if path.exists():
+                slot.adopted_rows += _adopt(path, slot, now_ms)
+            all_done = _take_over_damaged(stem, slot)
         except (sqlite3.Error, OSError, StoreError) as error:
             # Ours is in order, so the process can work; the other file is whole and waits for the next start.
             log.error("a spool left by another process could not be adopted; it stays", file=str(path), why=str(error))
             lock.release()
         else:
-            lock.release(remove=True)
+            lock.release(remove=all_done)
 
 
 def _adopt(path: Path, slot: Slot, now_ms: int) -> int:
@@ -235,7 +258,8 @@ def _adopt(path: Path, slot: Slot, now_ms: int) -> int:
         if not is_damaged(error):
             raise
         slot.set_aside_files += 1
-        return _salvage(_set_aside(path, now_ms, str(error)), slot.connection)
+        _set_aside(path, now_ms, str(error))
+        return 0
     moved = 0
     try:
         seq = last_seq(slot.connection)
@@ -282,7 +306,9 @@ def survey(folder: Path) -> list[Found]:
     found = []
     for path in sorted(folder.glob("spool-*.db")):
         if not _SLOT.fullmatch(path.name):
-            found.append(Found(path, fault="damaged; set aside at an earlier start"))
+            salvaged = ".salvaged-" in path.name
+            fault = "all that can be read of it was taken over" if salvaged else "the next start takes over what it can"
+            found.append(Found(path, fault=f"damaged; {fault}"))
             continue
         lock = FileLock.take(path.with_suffix(".lock"))
         if lock is None:

@@ -69,10 +69,12 @@ async def test_list_and_drain_without_a_spool_make_none(tmp_path: Path) -> None:
 async def test_list_names_what_is_damaged(left: Path, tmp_path: Path) -> None:
     (left / "spool" / "spool-0.db").write_bytes(b"no database" * 1000)
     (left / "spool" / "spool-1.damaged-5.db").write_bytes(b"?")
+    (left / "spool" / "spool-1.salvaged-4.db").write_bytes(b"?")
     code, said, _ = await command("spool", "list", "--data", str(left), folder=tmp_path)
     assert code == 0
     assert "it cannot be read: file is not a database" in said
-    assert "damaged; set aside at an earlier start" in said
+    assert "damaged; the next start takes over what it can" in said
+    assert "damaged; all that can be read of it was taken over" in said
 
 
 async def test_what_is_refused_is_kept_and_list_says_why(

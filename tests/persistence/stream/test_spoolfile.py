@@ -90,7 +90,7 @@ async def test_a_file_that_is_no_database_is_set_aside_and_work_goes_on(tmp_path
         assert spool.facts().set_aside_files == 1
         await spool.put(sample())
         assert await drain(spool) == [sample()]
-    assert (tmp_path / "spool-0.damaged-123.db").read_bytes() == b"not a database" * 1000
+    assert (tmp_path / "spool-0.salvaged-123.db").read_bytes() == b"not a database" * 1000
 
 
 async def test_what_can_be_read_of_a_damaged_file_is_taken_over(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ async def test_what_can_be_read_of_a_damaged_file_is_taken_over(tmp_path: Path) 
         results = await drain(spool)
         assert spool.facts().set_aside_files == 1
         assert spool.facts().adopted_rows == len(results)
-    assert (tmp_path / "spool-0.damaged-123.db").read_bytes() == content
+    assert (tmp_path / "spool-0.salvaged-123.db").read_bytes() == content
     originals = [sample(i) for i in range(400)]
     assert 300 < len(results) < 400
     assert [result for result in originals if result in results] == results
@@ -133,7 +133,7 @@ async def test_a_damaged_spool_that_another_process_left_is_set_aside_too(tmp_pa
     (tmp_path / "spool-1.db").write_bytes(b"not a database" * 1000)
     async with Spool(tmp_path, clock_ms=lambda: 123) as spool:
         assert spool.facts().set_aside_files == 1
-        assert (tmp_path / "spool-1.damaged-123.db").exists()
+        assert (tmp_path / "spool-1.salvaged-123.db").exists()
     async with Spool(tmp_path) as spool:
         assert spool.facts().set_aside_files == 0
 
@@ -194,15 +194,36 @@ async def test_a_spool_that_another_process_left_and_cannot_be_opened_stays(tmp_
     assert (tmp_path / "spool-1.db").is_dir()
 
 
-async def test_a_damaged_spool_that_does_not_fit_is_refused_and_kept(tmp_path: Path) -> None:
-    async with Spool(tmp_path) as spool:
-        for i in range(20):
+async def damage(folder: Path, number: int, *, slot: int = 0) -> bytes:
+    """Leave a spool with so many rows that a check finds damaged, though each row can be read; its content."""
+    async with Spool(folder) as spool:
+        for i in range(number):
             await spool.put(sample(i, replay_bytes=10_000))
-    content = bytearray((tmp_path / "spool-0.db").read_bytes())
+    content = bytearray((folder / "spool-0.db").read_bytes())
     content[36:40] = (7).to_bytes(4, "big")  # the count of free pages, in the file's header
-    (tmp_path / "spool-0.db").write_bytes(content)
-    refused(tmp_path, match="full", max_file_bytes=65_536)
-    assert (tmp_path / "spool-0.damaged-123.db").read_bytes() == content
+    (folder / "spool-0.db").unlink()
+    (folder / f"spool-{slot}.db").write_bytes(content)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("slot", [0, 3], ids=["own", "another's"])
+async def test_a_damaged_spool_that_does_not_fit_waits_for_a_start_that_has_room(tmp_path: Path, slot: int) -> None:
+    """Work goes on meanwhile; nothing of the file is lost, whichever start reads it."""
+    content = await damage(tmp_path, 20, slot=slot)
+    small = SpoolOptions(max_file_bytes=65_536, max_rows=1_000)
+    for set_aside in (1, 0):
+        async with Spool(tmp_path, small, clock_ms=lambda: 123) as spool:
+            assert (spool.facts().set_aside_files, spool.facts().adopted_rows) == (set_aside, 0)
+            await spool.put(sample(100, replay_bytes=1_000))
+            assert await drain(spool) == [sample(100, replay_bytes=1_000)]
+        assert (tmp_path / f"spool-{slot}.damaged-123.db").read_bytes() == content
+    async with Spool(tmp_path) as spool:
+        assert spool.facts().adopted_rows == 20
+        assert await drain(spool) == [sample(i, replay_bytes=10_000) for i in range(20)]
+    assert (tmp_path / f"spool-{slot}.salvaged-123.db").read_bytes() == content
+    async with Spool(tmp_path) as spool:
+        assert spool.facts().rows == 0
+    assert set(os.listdir(tmp_path)) == {"spool-0.db", "spool-0.lock", f"spool-{slot}.salvaged-123.db"}
 
 
 def test_a_folder_whose_spools_are_all_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
