@@ -57,7 +57,7 @@ from scoring.formulas import (
     sd_of_sums,
     speed,
     speed2,
-    whole,
+    speeds,
 )
 from scoring.summary import CharCounts, InsertCounts, Series, Summary
 from scoring.text import CLUSTER_BYTES, DELETE, DELETE_WORD, Word, continues, typed
@@ -626,18 +626,18 @@ class Scorer(_OfEachKey):
         seconds = int(stop_ms // 1000)
         kept = self._rows[: seconds * _COLUMNS]
         kept += array("I", now) * (seconds - len(kept) // _COLUMNS)
-        bounds: list[float] = list(range(1000, 1000 * seconds + 1000, 1000))
-        lengths: list[float] = [1000] * seconds
+        minutes = [second / 60 for second in range(1, seconds + 1)]
+        lengths = [1 / 60] * seconds
         if rest and round2(stop_ms / 1000) % 1 >= 0.5:
             # deletes after the last press lie beyond a stop that was taken back to it
             kept.extend(self._still if self._still_ms == stop_ms else now)
-            bounds.append(stop_ms)
-            lengths.append(stop_ms - 1000 * seconds)
+            minutes.append(stop_ms / 1000 / 60)
+            lengths.append((stop_ms - 1000 * seconds) / 1000 / 60)
         right, all_chars, inserts, wrong, acts = (kept[column::_COLUMNS] for column in range(_COLUMNS))
         return Series(
-            wpm=[whole(speed(chars, bound / 1000)) for chars, bound in zip(right, bounds, strict=True)],
-            raw=[whole(speed(chars, bound / 1000)) for chars, bound in zip(all_chars, bounds, strict=True)],
-            burst=[whole(speed(chars, ms / 1000)) for chars, ms in zip(_steps(inserts), lengths, strict=True)],
+            wpm=speeds(right, minutes),
+            raw=speeds(all_chars, minutes),
+            burst=speeds(_steps(inserts), lengths),
             err=_steps(wrong),
         ), _steps(acts).count(0)
 

@@ -18,8 +18,16 @@ from scoring.formulas import (
     sd_of_sums,
     speed,
     speed2,
+    speeds,
     whole,
 )
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.floats(0.001, 3600)), max_size=20))
+def test_a_series_of_speeds_is_one_after_the_other(series: list[tuple[int, float]]) -> None:
+    """To the digit what the two formulas give."""
+    shown = speeds([chars for chars, _ in series], [seconds / 60 for _, seconds in series])
+    assert shown == [whole(speed(chars, seconds)) for chars, seconds in series]
 
 
 @pytest.mark.parametrize(("x", "rounded"), [(1.005, 1.01), (2.675, 2.68), (0.125, 0.13), (0, 0), (99.995, 100)])

@@ -176,6 +176,16 @@ PACKED_1 = (
     "6d73cb00000000000000009193a864726966745f6d73cb408c200000000000cb407f400000000000a56162206364"
 )
 
+PACKED_2 = (
+    "9902dc0022c4100190163d8694739b800000000000000129c41092ae95525273225c69471647844f3bdcc400c41068ca47614cff922378b8"
+    "1ad6b0d4ffd99dcb405e9ccccccccccdcb405e9ccccccccccdcb4059000000000000cb0000000000000000cb4058d51eb851eb85cb000000"
+    "0000000000940500000005920500cd01eacb3fdf5c28f5c28f5c009490909090a474657874c0c0c000a2656e0000c2c291a161a86b657962"
+    "6f61726401c4100052c961c128157aa59729c88f9cb7dbad312f31382e302f31342e302e30c2c410375bb8649e64eba56710e42a59c12c6e"
+    "a26e3100050000cb0000000000000000cb0000000000000000a26f6b82a864726966745f6d73cb0000000000000000a66c61675f6d73cb00"
+    "0000000000000090a5616220636405c40a786179627a207b637c64955b5b5b5b0094cb0000000000000000cb0000000000000000cb406f40"
+    "0000000000cb407f8e6666666666c232cdf000"
+)
+
 
 def test_a_result_that_an_earlier_version_spooled_is_read() -> None:
     """It was judged then, and stays so."""
@@ -186,3 +196,14 @@ def test_a_result_that_an_earlier_version_spooled_is_read() -> None:
     assert decode(result.replay).events == [120, "a", 121, "b", 122, " ", 123, "c", 124, "d"]
     assert result.summary.wpm == 122.45
     assert result.pack().hex() == PACKED_1
+
+
+def test_a_settled_test_that_an_earlier_version_spooled_is_read() -> None:
+    """And judged by the one that reads it."""
+    settled = unpack(bytes.fromhex(PACKED_2))
+    assert isinstance(settled, Settled)
+    assert logged(settled) == ([120, "a", 121, "b", 122, " ", 123, "c", 124, "d"], dict.fromkeys(range(4), 90))
+    assert settled.clocks == DriftReading(0.0, 0.0, 250.0, 504.9)
+    result = run(settled.judging())
+    assert (result.session, result.tags, result.verdict) == (settled.session, ("a",), "ok")
+    assert settled.pack().hex() == PACKED_2
