@@ -99,6 +99,7 @@ function onStarted(log) {
   testView.tell("");
   saidOffline = false;
   if (log.started.ref > 1) announce(`New test. ${log.started.text.split(" ", READ_WORDS).join(" ")}`);
+  if (log.started.offline) sayOffline();
   const { title } = log.started;
   if (title) testView.note(title);
   testView.noteHeld();
@@ -117,6 +118,7 @@ function onOver(gaveUp) {
   resultView.heading.focus({ preventScroll: true });
   resultView.announce(result);
   setHash(`#/result/${log.session}`);
+  if (log.started.offline && client.online) settle();
 }
 
 /**
@@ -208,6 +210,8 @@ function onConnection(state, { sentence = "" }) {
     if (saidOffline) testView.tell("");
     saidOffline = false;
     if (resultView.state.dataset.state === "unsent") resultView.setState("sent");
+    // A test begun without a server and not yet typed: one that is scored live is the better one.
+    if (client.log?.started.offline && client.log.n === 0) startTest({ keepFocus: true, special: client.log.options });
     Object.assign(options.limits, client.limits);
     options.load();
     settle();
@@ -222,15 +226,20 @@ function onConnection(state, { sentence = "" }) {
 function sayOffline() {
   if (testView.lasting && !saidOffline) return; // something else was said that still holds
   saidOffline = true;
+  testView.tell(whileOffline(), client.log?.n ? null : { label: "Try now", action: () => client.connection.comeBack() });
+}
+
+function whileOffline() {
   const { log } = client;
   const offline = navigator.onLine ? "" : "You are offline.";
+  if (!log) {
+    const why = ["text", "zen"].includes(settings.mode) ? "This page tries again by itself." : "Such tests come from the server; own texts and zen need none.";
+    return `${offline || "No connection."} ${why}${unsent()}`;
+  }
   const lost = offline || "Connection lost.";
-  const sentence = log?.n
-    ? `${lost} Type on: every key is kept here and sent when it is back.`
-    : log
-      ? `${lost} You can type all the same: your keys are kept here.`
-      : `${offline || "No connection."} Tests come from the server; this page tries again by itself.${unsent()}`;
-  testView.tell(sentence, log?.n ? null : { label: "Try now", action: () => client.connection.comeBack() });
+  if (log.started.offline) return `${lost} This test needs no server: its result goes out by itself when there is one again.`;
+  if (log.n === 0) return `${lost} You can type all the same: your keys are kept here.`;
+  return `${lost} Type on: every key is kept here and sent when it is back.`;
 }
 
 /** What is known of results that wait for the server. */
@@ -247,13 +256,20 @@ async function settle() {
     await settleKeptLogs({
       url: socketUrl.href,
       token,
-      busy: (session) => session === client.log?.session,
+      busy: (session) => session === client.log?.session && !client.log.started.offline,
       owned: (session) => client.locks.has(session),
       result: (session, result) => {
         onResult(session, result);
         if (session !== resultView.session) testView.note(`An earlier result has come in: ${fixed(result.wpm)} wpm, ${percent(result.acc)}.`);
       },
-      stored: (session, verdict) => client.onStored(session, verdict),
+      stored: (session, verdict, as) => {
+        if (session === resultView.session && as !== session) {
+          resultView.session = as;
+          setHash(`#/result/${as}`);
+        }
+        client.onStored(session, verdict, as);
+      },
+      refused: (session, why) => session === resultView.session && resultView.fail(why),
     });
   } finally {
     settling = false;

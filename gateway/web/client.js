@@ -8,6 +8,7 @@
 import { Connection } from "./connection.js";
 import { readLog, TestLog } from "./log.js";
 import { hold } from "./locks.js";
+import { startedHere } from "./offline.js";
 import { keepToken, token } from "./token.js";
 
 /** A frame goes out at least this often while keys come (the server wants 250 ms at most). */
@@ -16,6 +17,8 @@ const FLUSH_MS = 230;
 const FRAME_EVENTS = 350;
 /** However soon the server says: a page that asks in a loop helps nobody. */
 const LEAST_RETRY_MS = 250;
+/** A connection may be away this long before a test begins without it. */
+const ALONE_MS = 2000;
 /** Who waits longer than this for a test is told why. */
 const LONG_RETRY_MS = 1500;
 /** Why a test has to be waited for. @type {Record<string, string>} */
@@ -60,6 +63,7 @@ export class Client {
     this.locks = new Map();
     this.flushTimer = 0;
     this.retryTimer = 0;
+    this.aloneTimer = 0;
     this.flushedAt = -Infinity;
     this.user = "";
     this.guest = true;
@@ -103,6 +107,22 @@ export class Client {
     this.wanted = options;
     if (this.connection.closed) this.connection.revive();
     else this.ask();
+    this.doWithout();
+  }
+
+  /** Begins what needs no server, where there is none for a while. */
+  doWithout() {
+    if (this.aloneTimer || this.connection.isOpen) return;
+    this.aloneTimer = window.setTimeout(() => this.startHere(), navigator.onLine ? ALONE_MS : 0);
+  }
+
+  startHere() {
+    this.aloneTimer = 0;
+    const started = this.wanted && !this.connection.isOpen && startedHere(this.wanted);
+    if (!started) return;
+    this.log = new TestLog(started, performance.now(), this.wanted ?? {});
+    this.wanted = null;
+    this.listener.started(this.log);
   }
 
   /** Takes up this tab's test after a reload; null where there is none. @returns {Promise<TestLog | null>} */
@@ -155,6 +175,8 @@ export class Client {
 
   /** Lets go of the test at hand. */
   leave() {
+    clearTimeout(this.aloneTimer);
+    this.aloneTimer = 0;
     clearTimeout(this.flushTimer);
     this.flushTimer = 0;
     const log = this.log;
@@ -188,6 +210,7 @@ export class Client {
 
   resume() {
     const log = /** @type {TestLog} */ (this.log);
+    if (log.started.offline) return; // nobody knows of it yet
     const { mode, text, session, ticket } = log.started;
     this.connection.send({
       t: "resume",
@@ -240,6 +263,7 @@ export class Client {
     this.attached = false;
     this.log?.save();
     this.listener.connection("offline", { retryMs });
+    this.doWithout();
   }
 
   /** @param {string} sentence */
@@ -311,14 +335,14 @@ export class Client {
     this.listener.tick(tick);
   }
 
-  /** @param {string} session @param {string} verdict the final one */
-  onStored(session, verdict) {
+  /** @param {string} session @param {string} verdict the final one @param {string} [as] the server's name of it, where it is another */
+  onStored(session, verdict, as = session) {
     const log = this.unsaved.get(session);
     this.unsaved.delete(session);
     log?.drop();
     this.unlock(session);
     if (current.read() === session) current.write(null);
-    this.listener.stored(session, verdict);
+    this.listener.stored(as, verdict);
   }
 
   /** @param {Record<string, any>} error */

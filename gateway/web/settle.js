@@ -1,14 +1,16 @@
 /**
  * Brings in results that never came: finished logs that this browser still keeps are resumed, each on a short connection
- * of its own beside the page's, until the server says `stored`.
+ * of its own beside the page's, until the server says `stored`. Those that were typed without a server are handed in.
  *
  * @module
  */
 
+import { ApiError } from "./api.js";
 import { sendLog } from "./client.js";
 import { Connection } from "./connection.js";
 import { hold } from "./locks.js";
 import { forgetLog, keptLogs, readLog } from "./log.js";
+import { handInWhole } from "./offline.js";
 
 /** For this long one log may take; then the next visit tries again. */
 const PATIENCE_MS = 30_000;
@@ -16,18 +18,24 @@ const PATIENCE_MS = 30_000;
 const LEFT_MS = 120_000;
 
 /**
- * @param {{url: string, token: () => string | null, busy: (session: string) => boolean,
- *   owned: (session: string) => boolean, result: (session: string, result: Record<string, any>) => void,
- *   stored: (session: string, verdict: string) => void}} options `busy`: the page's own connection works on it; `owned`: this tab holds
- *   its lock
+ * @typedef {object} Listener
+ * @property {(session: string, result: Record<string, any>) => void} result
+ * @property {(session: string, verdict: string, as: string) => void} stored `as`: the session under which the server has it
+ * @property {(session: string, why: string) => void} refused the server will never have it
  */
-export async function settleKeptLogs({ url, token, busy, owned, result, stored }) {
+
+/**
+ * @param {{url: string, token: () => string | null, busy: (session: string) => boolean,
+ *   owned: (session: string) => boolean} & Listener} options `busy`: the page's own connection works on it; `owned`: this
+ *   tab holds its lock
+ */
+export async function settleKeptLogs({ url, token, busy, owned, ...listener }) {
   for (const { session, finished, at } of keptLogs()) {
     if (busy(session)) continue;
     const release = owned(session) ? () => {} : await hold(session);
     if (!release) continue; // another tab does
     try {
-      if (finished) await settleOne(session, { url, token, result, stored });
+      if (finished) await settleOne(session, { url, token, ...listener });
       else if (Date.now() - at > LEFT_MS) forgetLog(session);
     } finally {
       release();
@@ -35,18 +43,39 @@ export async function settleKeptLogs({ url, token, busy, owned, result, stored }
   }
 }
 
-/**
- * @param {string} session
- * @param {{url: string, token: () => string | null, result: (session: string, result: Record<string, any>) => void,
- *   stored: (session: string, verdict: string) => void}} options
- * @returns {Promise<void>}
- */
-function settleOne(session, { url, token, result, stored }) {
+/** @param {string} session @param {{url: string, token: () => string | null} & Listener} options @returns {Promise<void>} */
+function settleOne(session, options) {
   const log = readLog(session);
   if (!log) {
     forgetLog(session);
     return Promise.resolve();
   }
+  return log.started.offline ? settleTypedHere(log, options) : settleByResume(log, options);
+}
+
+/** @param {import("./log.js").TestLog} log @param {Listener} listener */
+async function settleTypedHere(log, { result, stored, refused }) {
+  const { session } = log;
+  try {
+    const row = await handInWhole(log, (accepted) => result(session, accepted));
+    if (row.state === "stored") {
+      forgetLog(session);
+      stored(session, row.verdict, row.session);
+    }
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    if (![403, 413, 422].includes(error.status)) return; // another time
+    forgetLog(session);
+    refused(session, error.message);
+  }
+}
+
+/**
+ * @param {import("./log.js").TestLog} log @param {{url: string, token: () => string | null} & Listener} options
+ * @returns {Promise<void>}
+ */
+function settleByResume(log, { url, token, result, stored }) {
+  const { session } = log;
   return new Promise((resolve) => {
     const sender = { connection: /** @type {any} */ (null), sent: 0, sentHolds: 0, finishSent: false };
     const timer = setTimeout(() => done(false), PATIENCE_MS);
@@ -65,7 +94,7 @@ function settleOne(session, { url, token, result, stored }) {
       } else if (message.t === "result") {
         result(session, message);
       } else if (message.t === "stored") {
-        stored(session, message.verdict);
+        stored(session, message.verdict, session);
         done(true);
       } else if (message.t === "error" && message.code === "gap") {
         sender.sent = message.expected;

@@ -149,7 +149,7 @@ async def test_a_copied_tab_does_not_take_up_the_same_test(visit: Visit) -> None
 
 
 async def test_without_a_server_the_page_says_so_and_goes_on_by_itself(visit: Visit, own_server: Server) -> None:
-    visitor = await visit(settings=TEXT, server=own_server, may_lose_server=True)
+    visitor = await visit(settings={"mode": "words", "count": 10}, server=own_server, may_lose_server=True)
     own_server.kill()
     await visitor.notice("Connection lost")
     await visitor.page.keyboard.press("Tab")
@@ -158,7 +158,7 @@ async def test_without_a_server_the_page_says_so_and_goes_on_by_itself(visit: Vi
     await asyncio.to_thread(own_server.start)
     await visitor.page.click("#notice button")
     await visitor.ready()
-    await visitor.type(TEXT["text"])
+    await visitor.type(await visitor.typed_text())
     await visitor.state("stored")
 
 

@@ -164,6 +164,15 @@ async def test_without_a_server_the_boards_say_so(visit: Visit, own_server: Serv
     await visitor.page.wait_for_selector("#leaderboards:has-text('Nobody is on this board yet')")
 
 
+LEARNED = """
+async () => {
+  while (!JSON.parse(localStorage.getItem("typegate.bests"))?.complete) {
+    await new Promise((again) => setTimeout(again, 20));
+  }
+}
+"""
+
+
 async def test_a_best_is_celebrated_quietly_and_marked_in_the_history(visit: Visit) -> None:
     """The first of its kind is none; a faster one is, with the speed before; a slower one is not."""
     visitor = await visit(settings=TEN, script=ALL_WELL)
@@ -176,7 +185,7 @@ async def test_a_best_is_celebrated_quietly_and_marked_in_the_history(visit: Vis
         if len(speeds) == 2:
             await page.wait_for_selector(f".best:has-text('Personal best · {speeds[0]:.1f} wpm before')")
         else:
-            await page.wait_for_function("JSON.parse(localStorage.getItem('typegate.bests'))?.complete")
+            await page.evaluate(LEARNED)
             assert await page.is_hidden(".best")
         await page.keyboard.press("Tab")
         await visitor.ready()

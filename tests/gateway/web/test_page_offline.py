@@ -13,6 +13,8 @@ from tests.gateway.running import ROOT
 from tests.gateway.web.conftest import Server, Visit
 
 TEXT = {"mode": "text", "text": "the page is kept and so is what you type"}
+TEN = {"mode": "words", "count": 10}
+"""Such a test is the server's to choose."""
 
 KEPT = """
 async (version) => {
@@ -39,7 +41,7 @@ async def kept(page: Page) -> None:
 
 
 async def test_without_a_server_the_page_opens_and_goes_on_when_it_is_back(visit: Visit, own_server: Server) -> None:
-    visitor = await visit(settings=TEXT, server=own_server, may_lose_server=True)
+    visitor = await visit(settings=TEN, server=own_server, may_lose_server=True)
     await kept(visitor.page)
     own_server.kill()
     await visitor.page.reload()
@@ -47,12 +49,65 @@ async def test_without_a_server_the_page_opens_and_goes_on_when_it_is_back(visit
     assert await visitor.page.is_visible("#text .ghost"), "where the text will stand"
     await asyncio.to_thread(own_server.start)
     await visitor.ready()
-    await visitor.type(TEXT["text"])
+    await visitor.type(await visitor.typed_text())
     await visitor.state("stored")
 
 
-async def test_a_network_that_is_gone_is_called_so(visit: Visit, own_server: Server) -> None:
+async def test_an_own_text_is_typed_without_a_server_and_handed_in_when_it_is_back(
+    visit: Visit, own_server: Server
+) -> None:
+    """From its first key on nobody but this browser knows of it; then its result is stored, and it has an address."""
     visitor = await visit(settings=TEXT, server=own_server, may_lose_server=True)
+    await kept(visitor.page)
+    own_server.kill()
+    await visitor.page.reload()
+    await visitor.notice("This test needs no server")
+    await visitor.ready()
+    await visitor.type(TEXT["text"], delay_ms=40)
+    await visitor.state("unsent")
+    mine = visitor.page.url
+    await asyncio.to_thread(own_server.start)
+    await visitor.state("stored")
+    assert visitor.page.url != mine
+    assert await visitor.figure("acc") == "100%"
+    assert await visitor.logs() == []
+    assert visitor.sent("keys") == []
+    await visitor.page.reload()
+    await visitor.state("stored")
+    assert await visitor.figure("acc") == "100%"
+    await visitor.page.click("#nav-history")
+    await visitor.page.wait_for_selector(".results tbody tr")
+    assert await visitor.page.locator(".results tbody tr").count() == 1
+
+
+async def test_what_was_begun_without_a_server_is_scored_live_once_there_is_one(
+    visit: Visit, own_server: Server
+) -> None:
+    """Before its first key; after it the test is typed on as it is."""
+    visitor = await visit(settings={"mode": "zen"}, server=own_server, may_lose_server=True)
+    for typed in ("", "free "):
+        own_server.kill()
+        await visitor.page.keyboard.press("Tab")
+        await visitor.notice("This test needs no server")
+        await visitor.type(typed)
+        starts = len(visitor.got("started"))
+        await asyncio.to_thread(own_server.start)
+        await visitor.until(lambda: len(visitor.got("ready")) > len(visitor.got("hello")) - 1)
+        if typed:
+            await visitor.page.wait_for_selector("#notice:empty", state="attached")
+            assert len(visitor.got("started")) == starts
+        else:
+            await visitor.until(lambda starts=starts: len(visitor.got("started")) > starts)  # type: ignore[misc]
+            await visitor.ready()
+    await visitor.type("as a bird")
+    await visitor.page.keyboard.press("Shift+Enter")
+    await visitor.state("stored")
+    assert await visitor.figure("chars") == "14/0/0/0"
+    assert visitor.sent("keys") == []
+
+
+async def test_a_network_that_is_gone_is_called_so(visit: Visit, own_server: Server) -> None:
+    visitor = await visit(settings=TEN, server=own_server, may_lose_server=True)
     await kept(visitor.page)
     own_server.kill()
     await visitor.page.context.set_offline(True)
@@ -66,12 +121,13 @@ async def test_a_network_that_is_gone_is_called_so(visit: Visit, own_server: Ser
 
 async def test_an_unsent_result_shows_in_a_visit_without_a_server(visit: Visit, own_server: Server) -> None:
     """From its address, and as a word about what is kept; it goes out by itself when the server is back."""
-    visitor = await visit(settings=TEXT, server=own_server, may_lose_server=True)
+    visitor = await visit(settings=TEN, server=own_server, may_lose_server=True)
     await kept(visitor.page)
-    await visitor.type(TEXT["text"][:9])
+    text = await visitor.typed_text()
+    await visitor.type(text[:9])
     await visitor.until(lambda: bool(visitor.got("tick")))
     own_server.kill()
-    await visitor.type(TEXT["text"][9:])
+    await visitor.type(text[9:])
     await visitor.state("unsent")
     await visitor.page.reload()
     await visitor.state("unsent")
@@ -114,7 +170,7 @@ async def test_a_new_release_is_taken_at_the_next_load_and_never_mixed(
 
     with (tree / "gateway/web/base.css").open("a") as sheet:
         sheet.write(":root { --release: next; }\n")
-    visitor = await visit(settings=TEXT, server=changing, may_lose_server=True)
+    visitor = await visit(settings=TEN, server=changing, may_lose_server=True)
     page = visitor.page
     page.on("request", note)
     await kept(page)
@@ -143,7 +199,7 @@ async def test_a_release_that_changes_while_it_is_fetched_is_not_kept(
     """Its worker does not install, and what was kept before still opens without a server."""
     worker = tree / "gateway/web/worker.js"
     worker.write_text('SHELL.version = "0123456789abcdef";\n' + worker.read_text())
-    visitor = await visit(settings=TEXT, server=changing, may_lose_server=True)
+    visitor = await visit(settings=TEN, server=changing, may_lose_server=True)
     page = visitor.page
     await kept(page)
     first = await version(page)
