@@ -165,7 +165,8 @@ def _short(result: Result) -> bytes | None:
         or type(seconds) is not float
         or seconds not in (duration_ms / 1000, round2(duration_ms / 1000))
         or not type(result.lag_ms) is type(result.drift_ms) is float
-        or not len(result.ticket_hash) == len(result.log_digest) == len(result.text_hash) == len(result.core_hash) == 16
+        or not len(result.ticket_hash) == len(result.log_digest) == len(result.core_hash) == 16
+        or len(result.text_hash) < _TEXT_HASH
     ):
         return None
     core_hash = core_hash_of(

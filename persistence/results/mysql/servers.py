@@ -1,9 +1,11 @@
-"""A shard as a process sees it: its primary, its replicas, and what is known of its state."""
+"""A shard as a process sees it: its primary and its replicas, how one learns its state, and how results get into it."""
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import structlog
 
@@ -12,9 +14,11 @@ from persistence.mysql.migrating import check_schema
 from persistence.mysql.options import MysqlOptions, Server
 from persistence.mysql.pool import Connection, Pool
 from persistence.mysql.shards import Move, ShardMap
+from persistence.results.bests import BestRules
 from persistence.results.mysql.rows import Origin
 from persistence.results.mysql.state import ShardState, learn
-from persistence.results.mysql.writing import find_origin
+from persistence.results.mysql.writing import Candidate, find_origin, write
+from persistence.results.port import Written
 
 __all__ = ["Shard"]
 
@@ -22,26 +26,36 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-_MOST_ORIGINS = 10_000
+_MOST_ORIGINS: Final = 10_000
+_TRIES: Final = 5
+"""Transactions that are begun again at once because they met another one."""
 
 
 class Shard:
-    """One shard. Writes go to its primary; reads to whichever of its servers answers, in the order that is asked for.
+    """One shard. Writes go to its primary; reads to whichever of its servers answers, in the order that is asked for."""
 
-    `state` is what was last learnt of it; None before it was reached for the first time.
-    """
-
-    def __init__(self, name: str, servers: Sequence[Server], options: MysqlOptions, shard_map: ShardMap) -> None:
+    def __init__(
+        self,
+        name: str,
+        options: MysqlOptions,
+        *,
+        servers: Sequence[Server],
+        shard_map: ShardMap,
+        rules: BestRules,
+        chance: random.Random,
+    ) -> None:
         self.name = name
-        self.state: ShardState | None = None
-        self.moves: list[Move] = []
         self._options = options
         self._shard_map = shard_map
-        (primary,) = (server for server in servers if not server.replica)
+        self._rules = rules
+        self._chance = chance
+        mine = [server for server in servers if server.shard == name]
+        (primary,) = (server for server in mine if not server.replica)
         self._writing = Pool(primary.dsn, options)
         self._primary = Pool(primary.dsn, options)
-        self._replicas = [Pool(server.dsn, options) for server in servers if server.replica]
+        self._replicas = [Pool(server.dsn, options) for server in mine if server.replica]
         self._origins: dict[Origin, int] = {}
+        self._schema_known = False
         self._turn = 0
 
     async def close(self) -> None:
@@ -49,18 +63,48 @@ class Shard:
         for pool in (self._writing, self._primary, *self._replicas):
             await pool.close()
 
-    async def learn(self) -> ShardState:
-        """Read its state anew. Raises `MapRefused` where it is not the shard, or not of the map, of the settings."""
+    async def learn(self) -> tuple[ShardState, list[Move]]:
+        """Its state, and the moves that it knows.
+
+        Raises `MapRefused` where it is not the shard, or not of the map, that the settings say.
+        """
 
         async def job(connection: Connection) -> tuple[ShardState, list[Move]]:
-            if self.state is None:
+            if not self._schema_known:
                 await check_schema(connection, "results")
+                self._schema_known = True
             return await learn(connection, self.name)
 
         state, moves = await self.read(job)
         state.check(self.name, self._shard_map)
-        self.state, self.moves = state, moves
-        return state
+        return state, moves
+
+    async def store(self, candidates: Sequence[Candidate], state: ShardState) -> list[Written]:
+        """Write results in one transaction, begun again where it met another one; what became of each, in their order.
+
+        Raises `Stale` where the shard's state is another one than this, by which it was said that they belong here.
+        Raises `StoreError`.
+        """
+        origins = await self._numbers({one.origin for one in candidates})
+
+        async def job(connection: Connection) -> list[Written]:
+            return await write(
+                connection,
+                candidates,
+                state=state,
+                origins=origins,
+                rules=self._rules,
+                max_conflicts=self._options.max_conflicts,
+            )
+
+        for tries in range(_TRIES):
+            try:
+                return await self.write(job)
+            except MysqlError as error:
+                if not (error.passing or error.duplicate) or tries + 1 == _TRIES:
+                    raise
+            await asyncio.sleep(self._chance.random() * 0.02 * 2**tries)
+        raise AssertionError("the last try returns or raises")
 
     async def write(self, job: Callable[[Connection], Awaitable[T]]) -> T:
         """Run a job on a connection to the primary."""
@@ -88,7 +132,7 @@ class Shard:
         async with pools[-1].connection(self._options.read_ms) as connection:
             return await job(connection)
 
-    async def origins(self, wanted: set[Origin]) -> dict[Origin, int]:
+    async def _numbers(self, wanted: set[Origin]) -> dict[Origin, int]:
         """The numbers of these origins in this shard."""
         if missing := wanted - self._origins.keys():
             if len(self._origins) > _MOST_ORIGINS:
@@ -105,6 +149,5 @@ class Shard:
 
     async def ping(self) -> None:
         """Raise `StoreError` where its primary does not answer."""
-        if self.state is None:
-            await self.learn()
+        await self.learn()
         await self.write(lambda connection: connection.ask("SELECT 1 FROM shard_state"))

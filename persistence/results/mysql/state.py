@@ -16,7 +16,7 @@ from persistence.mysql.pool import Connection
 from persistence.mysql.shards import Move, Phase, ShardMap
 from persistence.results.bests import DAY_MS
 
-__all__ = ["LOCKED_STATE", "MapRefused", "ShardState", "claim", "learn", "state_of"]
+__all__ = ["LOCKED_STATE", "MapRefused", "ShardState", "claim", "learn", "state_of", "tell"]
 
 _STATE: Final = "SELECT shard, fingerprint, moved, hot_since FROM shard_state"
 LOCKED_STATE: Final = f"{_STATE} LOCK IN SHARE MODE"
@@ -85,3 +85,12 @@ async def claim(connection: Connection, name: str, shard_map: ShardMap, *, hot_s
         f"(1, {text(name)}, {blob(shard_map.fingerprint)}, 0, {day(hot_since)})"
     )
     state_of(await connection.ask(_STATE), name).check(name, shard_map)
+
+
+async def tell(connection: Connection, move: Move) -> None:
+    """Let a shard know of a move; run it in a transaction. After its commit, none that knew less is under way."""
+    await connection.run(f"UPDATE shard_state SET moved = {move.number}")
+    await connection.run(
+        "REPLACE INTO bucket_moves (bucket, source, target, phase, number) VALUES "
+        f"({move.bucket}, {text(move.source)}, {text(move.target)}, '{move.phase.value}', {move.number})"
+    )

@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -24,14 +25,14 @@ from persistence.errors import StoreError
 from persistence.mysql.errors import MysqlError
 from persistence.mysql.options import MysqlOptions
 from persistence.mysql.pool import Connection
-from persistence.mysql.shards import Routes
+from persistence.mysql.shards import Move, Routes
 from persistence.results.bests import BestRules, Board, Period, PersonalBest
 from persistence.results.cursor import Page, begin, begin_ms, check_limit, page_of
 from persistence.results.mysql import bests, progress, reading
 from persistence.results.mysql.played import played
 from persistence.results.mysql.servers import Shard
-from persistence.results.mysql.state import MapRefused
-from persistence.results.mysql.writing import Candidate, Stale, candidate, write
+from persistence.results.mysql.state import MapRefused, ShardState
+from persistence.results.mysql.writing import Candidate, Stale, candidate
 from persistence.results.port import Outcome, Progress, StoreFacts, Written, check_id
 from session.identity import bucket_of, bucket_of_user, created_at_ms
 from session.result import Damaged, Result
@@ -43,8 +44,19 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 _TRIES: Final = 5
-"""Transactions that are begun again at once because they met another one, or a bucket that was just moved."""
+"""Times that a batch is parted again because buckets have just moved."""
 _RANKED_AT_ONCE: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of the shards, as of one moment."""
+
+    routes: Routes
+    states: Mapping[str, ShardState]
+    """Of those that were reached, and may be used."""
+    moves: Mapping[str, Sequence[Move]]
+    """By the shard that told of them."""
 
 
 class MysqlResults:
@@ -75,7 +87,7 @@ class MysqlResults:
         self._clock_ms = clock_ms
         self._chance = chance or random.Random()
         self._shard_map = options.shard_map()
-        self._routes = Routes.of(self._shard_map, ())
+        self._known = _Known(Routes.of(self._shard_map, ()), {}, {})
         self._shards: dict[str, Shard] = {}
         self._task: asyncio.Task[None] | None = None
         self._written = self._conflicts = 0
@@ -83,8 +95,14 @@ class MysqlResults:
     async def __aenter__(self) -> Self:
         servers = self._options.servers()
         for name in self._shard_map.names:
-            mine = [server for server in servers if server.shard == name]
-            self._shards[name] = Shard(name, mine, self._options, self._shard_map)
+            self._shards[name] = Shard(
+                name,
+                self._options,
+                servers=servers,
+                shard_map=self._shard_map,
+                rules=self._rules,
+                chance=self._chance,
+            )
         try:
             await self._learn(refused=True)
         except BaseException:
@@ -108,25 +126,31 @@ class MysqlResults:
     # -- which shard ---------------------------------------------------------------------------------------------
 
     async def _learn(self, *, refused: bool = False) -> None:
-        """Learn of all shards what they know; those that are away are left as they were.
+        """Learn of all shards what they know; of one that is away, what it knew before is kept.
 
-        Raises `StoreError` for one that answers and must not be used, where `refused`.
+        Raises `StoreError` for what these settings must not be used with, where `refused`; else it is logged, and
+        raised by whatever comes to it.
         """
+        states, moves = dict(self._known.states), dict(self._known.moves)
         found = await asyncio.gather(*(shard.learn() for shard in self._shards.values()), return_exceptions=True)
-        for shard, state in zip(self._shards.values(), found, strict=True):
-            if isinstance(state, MysqlError):
-                log.warning("a shard is away", shard=shard.name, why=str(state))
-            elif isinstance(state, StoreError):
-                if refused:
-                    raise state
-                log.error("a shard cannot be used", shard=shard.name, why=str(state))
-            elif isinstance(state, BaseException):
-                raise state
-        routes = Routes.of(self._shard_map, [move for shard in self._shards.values() for move in shard.moves])
-        strange = {move.target for move in routes.moves.values()} - self._shards.keys()
-        if strange:
-            raise MapRefused(f"buckets have moved to shard {min(strange)!r}, which mysql.shards does not have")
-        self._routes = routes
+        faults: list[StoreError] = []
+        for shard, learnt in zip(self._shards.values(), found, strict=True):
+            if isinstance(learnt, MysqlError):
+                log.warning("a shard is away", shard=shard.name, why=str(learnt))
+            elif isinstance(learnt, StoreError):
+                faults.append(learnt)
+                states.pop(shard.name, None)
+            elif isinstance(learnt, BaseException):
+                raise learnt
+            else:
+                states[shard.name], moves[shard.name] = learnt
+        routes = Routes.of(self._shard_map, [move for some in moves.values() for move in some])
+        faults += [_unknown(move.target) for move in routes.moves.values() if move.target not in self._shards]
+        self._known = _Known(routes, states, moves)
+        for fault in faults[:1]:
+            if refused:
+                raise fault
+            log.error("the shards cannot be used by these settings", why=str(fault))
 
     async def _refreshing(self) -> None:
         while True:
@@ -136,8 +160,14 @@ class MysqlResults:
             except Exception:  # a fault of ours must not end the task: moves would go unseen
                 log.exception("the shards' state was not read")
 
+    def _shard(self, name: str) -> Shard:
+        shard = self._shards.get(name)
+        if shard is None:
+            raise _unknown(name)
+        return shard
+
     def _reader(self, bucket: int) -> Shard:
-        return self._shards[self._routes.reader(bucket)]
+        return self._shard(self._known.routes.reader(bucket))
 
     # -- writing -------------------------------------------------------------------------------------------------
 
@@ -166,12 +196,17 @@ class MysqlResults:
         self, candidates: Sequence[Candidate], todo: Sequence[int], written: list[Written | None]
     ) -> list[int]:
         """Write these, the shards at once; which of them met a shard whose state was not known."""
+        # parted, and written, by what was known at one moment: a shard whose state is another one refuses its part
+        known = self._known
         parts: dict[str, list[int]] = {}
         for i in todo:
-            for name in self._routes.writers(bucket_of(candidates[i].result.session)):
+            for name in known.routes.writers(bucket_of(candidates[i].result.session)):
                 parts.setdefault(name, []).append(i)
         answers = await asyncio.gather(
-            *(self._write_part(self._shards[name], [candidates[i] for i in part]) for name, part in parts.items()),
+            *(
+                self._write_part(self._shard(name), [candidates[i] for i in part], known.states.get(name))
+                for name, part in parts.items()
+            ),
             return_exceptions=True,
         )
         stale: set[int] = set()
@@ -183,42 +218,24 @@ class MysqlResults:
                 faults.append(answer)
             else:
                 for i, one in zip(part, answer, strict=True):
-                    # of a bucket that moves, the shard that is read has the word
-                    if self._routes.reader(bucket_of(one.session)) == name:
+                    # of a bucket that moves, the shard that is read has the word, and its first word
+                    if written[i] is None and known.routes.reader(bucket_of(one.session)) == name:
                         written[i] = one
         if faults:
             # one that may pass first: what is at fault in a batch is found when nothing else is in the way
             raise min(faults, key=lambda fault: not (isinstance(fault, StoreError) and fault.retriable))
         return sorted(stale)
 
-    async def _write_part(self, shard: Shard, candidates: Sequence[Candidate]) -> list[Written]:
-        """Write a shard's part. Raises `Stale`, or `StoreError`."""
+    async def _write_part(
+        self, shard: Shard, candidates: Sequence[Candidate], state: ShardState | None
+    ) -> list[Written]:
+        """Write a shard's part, and tell how long it took."""
+        if state is None:
+            await shard.learn()  # raises what is wrong with it
+            raise Stale
         began = time.perf_counter()
         try:
-            state = shard.state or await shard.learn()
-            origins = await shard.origins({one.origin for one in candidates})
-
-            async def job(connection: Connection) -> list[Written]:
-                return await write(
-                    connection,
-                    candidates,
-                    state=state,
-                    origins=origins,
-                    rules=self._rules,
-                    max_conflicts=self._options.max_conflicts,
-                )
-
-            for tries in range(_TRIES):
-                try:
-                    return await shard.write(job)
-                except Stale:
-                    await shard.learn()
-                    raise
-                except MysqlError as error:
-                    if not (error.passing or error.duplicate) or tries + 1 == _TRIES:
-                        raise
-                await asyncio.sleep(self._chance.random() * 0.02 * 2**tries)
-            raise AssertionError("the last try raises or returns")
+            return await shard.store(candidates, state)
         finally:
             if self._wrote is not None:
                 self._wrote(shard.name, time.perf_counter() - began)
@@ -248,13 +265,14 @@ class MysqlResults:
         if since > reading.LAST_MS:
             return Page((), None)
         shard = self._reader(bucket_of_user(user))
+        state = self._known.states.get(shard.name)
         job = partial(
             reading.page,
             user=user,
             before=before,
             since_ms=since,
             limit=limit + 1,  # one more tells whether there is a next page
-            hot_since_ms=None if shard.state is None else shard.state.hot_since_ms,
+            hot_since_ms=None if state is None else state.hot_since_ms,
         )
         history = created_at_ms(before) < self._clock_ms() - self._options.history_ms
         page = page_of(await self._read(shard, job, history=history), limit)
@@ -341,3 +359,7 @@ class MysqlResults:
     async def ping(self) -> None:
         """Raise `StoreError` where a shard's primary does not answer."""
         await asyncio.gather(*(shard.ping() for shard in self._shards.values()))
+
+
+def _unknown(shard: str) -> MapRefused:
+    return MapRefused(f"buckets have moved to shard {shard!r}, which mysql.shards does not have")

@@ -1,0 +1,136 @@
+"""One user's rows from a shard to another: read and written again, compared, deleted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any, Final
+
+from persistence.mysql.literals import blob
+from persistence.mysql.pool import Connection
+from persistence.results.bests import BestRules, Board, PersonalBest
+from persistence.results.mysql import bests
+from persistence.results.mysql.rows import SELECTED, Origin, read_copy, row_values
+from persistence.results.mysql.writing import Candidate, candidate
+from session.result import Result
+
+__all__ = ["Digest", "adopt", "bests_without_rows", "delete", "digest", "pages", "progress_without_rows", "users"]
+
+Digest = tuple[Any, ...]
+
+_ROWS_AT_ONCE: Final = 200
+_RESULTS: Final = ("test_results", "test_results_late")
+# A row as both shards have it; the number of its origin is each shard's own.
+_ROW: Final = (
+    "CRC32(CONCAT_WS('|', HEX(id), user_id, type, extent, language, wpm, verdict, ranked, conflicts, seen_live, "
+    "HEX(core), COALESCE(detail, ''), SHA1(replay)))"
+)
+_LOST: Final = "CRC32(CONCAT_WS('|', HEX(lost.id), place, HEX(core_hash), SHA1(packed)))"
+_BEST: Final = "CRC32(CONCAT_WS('|', board, period, starts, HEX(id), wpm, accuracy))"
+_SUM: Final = "COUNT(*), COALESCE(BIT_XOR(of_row), 0), COALESCE(SUM(of_row), 0)"
+
+
+async def users(connection: Connection, *, after: int, limit: int) -> list[int]:
+    """The users that a shard has anything of, in their order: whoever has a result has progress."""
+    rows = await connection.ask(
+        f"SELECT user_id FROM user_progress WHERE user_id > {after} GROUP BY user_id ORDER BY user_id LIMIT {limit}"
+    )
+    return [user for (user,) in rows]
+
+
+async def pages(connection: Connection, user: int, rules: BestRules) -> AsyncIterator[list[Candidate]]:
+    """All copies of a user's results, as they are to be written again: rows, then the copies that lost against them."""
+    for table in _RESULTS:
+        last = b""
+        while True:
+            rows = await connection.ask(
+                f"SELECT {SELECTED}, ranked FROM {table} FORCE INDEX (of_user) JOIN result_origins ON number = origin "
+                f"WHERE user_id = {user} AND id > {blob(last)} ORDER BY created_at, id LIMIT {_ROWS_AT_ONCE}"
+            )
+            if not rows:
+                break
+            yield [_again(row) for row in rows]
+            disputed = [blob(row[0]) for row in rows if row[12]]
+            if disputed:
+                lost = await connection.ask(
+                    f"SELECT packed FROM result_conflicts WHERE id IN ({', '.join(disputed)}) ORDER BY id, place"
+                )
+                yield [candidate(Result.unpack(packed), rules) for (packed,) in lost]
+            last = rows[-1][0]
+
+
+async def digest(connection: Connection, user: int) -> Digest:
+    """Counts and checksums of all that a shard has of a user; the count of results comes first."""
+    mine = f"FORCE INDEX (of_user) WHERE user_id = {user}"
+    disputed = " UNION ALL ".join(f"SELECT id FROM {table} {mine} AND conflicts > 0" for table in _RESULTS)
+    answers = await connection.run_all(
+        f"SELECT {_SUM} FROM ("
+        + " UNION ALL ".join(f"SELECT {_ROW} AS of_row FROM {table} {mine}" for table in _RESULTS)
+        + ") AS mine",
+        f"SELECT {_SUM} FROM (SELECT {_LOST} AS of_row FROM ({disputed}) AS disputed "
+        "JOIN result_conflicts AS lost ON lost.id = disputed.id) AS mine",
+        f"SELECT {_SUM} FROM (SELECT {_BEST} AS of_row FROM personal_bests WHERE user_id = {user}) AS mine",
+        # days may be parted otherwise between hot rows and late ones
+        "SELECT COUNT(*), BIT_XOR(CRC32(CONCAT_WS('|', day, type, tests, duration_ms))) FROM (SELECT day, type, "
+        "SUM(tests) AS tests, SUM(duration_ms) AS duration_ms FROM user_progress "
+        f"WHERE user_id = {user} GROUP BY day, type) AS mine",
+    )
+    return tuple(value for (row,) in answers for value in row)
+
+
+async def progress_without_rows(connection: Connection, user: int) -> list[str]:
+    """What a shard knows of a user's days whose rows are gone, as values of `user_progress`."""
+    rows = await connection.ask(
+        "SELECT CONCAT_WS(', ', user_id, QUOTE(day), QUOTE(type), late, tests, duration_ms, wpm, best_wpm, accuracy) "
+        f"FROM user_progress AS kept WHERE user_id = {user} AND NOT late AND NOT EXISTS (SELECT 1 FROM test_results "
+        f"FORCE INDEX (of_user) WHERE user_id = {user} AND created_at >= kept.day "
+        "AND created_at < kept.day + INTERVAL 1 DAY AND type = kept.type)"
+    )
+    return [values for (values,) in rows]
+
+
+async def bests_without_rows(connection: Connection, user: int) -> list[PersonalBest]:
+    """A user's bests whose rows are gone."""
+    rows = await connection.ask(
+        "SELECT user_id, board, period, starts, id, wpm, accuracy FROM personal_bests AS best "
+        f"WHERE user_id = {user}"
+        + "".join(
+            f" AND NOT EXISTS (SELECT 1 FROM {table} FORCE INDEX (of_user) WHERE user_id = {user} AND id = best.id)"
+            for table in _RESULTS
+        )
+    )
+    return [bests.best_of(row) for row in rows]
+
+
+async def adopt(connection: Connection, progress: Sequence[str], best: Sequence[PersonalBest]) -> None:
+    """Take over what was computed from rows that are gone."""
+    if progress:
+        await connection.run(
+            "INSERT INTO user_progress (user_id, day, type, late, tests, duration_ms, wpm, best_wpm, accuracy) VALUES "
+            f"{', '.join(f'({values})' for values in progress)} ON DUPLICATE KEY UPDATE user_id = VALUES(user_id)"
+        )
+    better = bests.better(best)
+    if better is not None:
+        await connection.run(better)
+
+
+def delete(user: int) -> Iterable[str]:
+    """Delete all that a shard has of a user."""
+    for table in _RESULTS:
+        yield (
+            f"DELETE lost FROM result_conflicts AS lost JOIN {table} AS its FORCE INDEX (of_user) ON its.id = lost.id "
+            f"WHERE its.user_id = {user}"
+        )
+    for table, key in (*((table, "of_user") for table in _RESULTS), ("personal_bests", "PRIMARY")):
+        yield f"DELETE old FROM {table} AS old FORCE INDEX ({key}) WHERE user_id = {user}"
+    # last: by it one knows of the user
+    yield f"DELETE old FROM user_progress AS old FORCE INDEX (PRIMARY) WHERE user_id = {user}"
+
+
+def _again(row: Sequence[Any]) -> Candidate:
+    """A row as it stands, to be written elsewhere: counted for its board as it was when it was stored."""
+    *selected, ranked = row
+    result = read_copy(selected)
+    extent = result.seconds if result.count is None else result.count
+    board = Board(result.mode, extent, result.language) if ranked and extent is not None else None
+    origin = Origin(result.node, result.scoring_version)
+    return Candidate(result, board, origin, row_values(result, ranked=bool(ranked)))
