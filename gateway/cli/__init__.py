@@ -1,4 +1,4 @@
-"""The command `typegate`: serve, check, tests, topics, spool, dlq, leaderboards, replay, keys, completion.
+"""The command `typegate`: a file of this package for each of its commands.
 
 Each command is a file; what it needs is imported when it runs, so that `--help` answers at once. A command that
 cannot do what was asked says why and what to do next, and ends with 1; one that cannot even begin ends with 2.
@@ -11,8 +11,11 @@ from gateway.cli.completion import completion
 from gateway.cli.dlq import dlq
 from gateway.cli.keys import keys
 from gateway.cli.leaderboards import leaderboards
+from gateway.cli.migrate import migrate
+from gateway.cli.partitions import partitions
 from gateway.cli.replay import replay
 from gateway.cli.serve import serve
+from gateway.cli.shards import shards
 from gateway.cli.spool import spool
 from gateway.cli.tests import tests
 from gateway.cli.topics import topics
@@ -35,5 +38,8 @@ def main() -> None:
     """Serves typing tests: every keystroke scored on the server as it arrives, no result lost."""
 
 
-for command in (serve, check, tests, topics, spool, dlq, leaderboards, replay, keys, completion):
+for command in (
+    *(serve, check, tests, replay, keys, completion),
+    *(topics, spool, dlq, migrate, partitions, shards, leaderboards),
+):
     main.add_command(command)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["check"]
 
 State = Literal["ok", "note", "fault"]
+PASSWORD = re.compile(r"(?<=:)[^:/@\s]+(?=@)")
+"""The password in an address: `mysql://user:password@host`."""
 CERTIFICATE_DAYS = 14
 """A certificate that ends sooner is worth a note; issuers renew at 30."""
 
@@ -82,7 +85,8 @@ def _origins(settings: "Settings") -> "Table":
         for field in fields(options):
             origin = settings.origin(f"{section}.{field.name}")
             if origin != "default":
-                table.add_row(f"{section}.{field.name}", escape(str(getattr(options, field.name))), escape(origin))
+                value = PASSWORD.sub("***", str(getattr(options, field.name)))
+                table.add_row(f"{section}.{field.name}", escape(value), escape(origin))
     return table
 
 

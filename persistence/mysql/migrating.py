@@ -44,6 +44,11 @@ class Migration:
     sql: str
 
     @property
+    def title(self) -> str:
+        """Number and name, as the file is called."""
+        return f"{self.version:04}_{self.name}"
+
+    @property
     def digest(self) -> bytes:
         """16 bytes that change with the file."""
         return blake2b(self.sql.encode(), digest_size=16).digest()
@@ -63,6 +68,11 @@ class Applied:
     digest: bytes
     at: str
     """UTC."""
+
+    @property
+    def title(self) -> str:
+        """Number and name, as its file is called."""
+        return f"{self.version:04}_{self.name}"
 
 
 def migrations(schema: Schema) -> list[Migration]:
@@ -103,7 +113,7 @@ async def check_schema(connection: Connection, schema: Schema) -> None:
     """Raise `StoreError` where a database is not as this version expects it."""
     missing = _missing(await applied(connection), migrations(schema))
     if missing:
-        names = ", ".join(f"{migration.version:04}_{migration.name}" for migration in missing)
+        names = ", ".join(migration.title for migration in missing)
         raise StoreError(f"the database lacks {names}; run `typegate migrate up`", retriable=True)
 
 
@@ -131,7 +141,7 @@ def _missing(there: Sequence[Applied], known: Sequence[Migration]) -> list[Migra
             )
         if migration.digest != one.digest:
             raise StoreError(
-                f"migration {one.version:04}_{one.name} was changed after it was applied to the database",
+                f"migration {one.title} was changed after it was applied to the database",
                 retriable=True,
             )
     have = {one.version for one in there}

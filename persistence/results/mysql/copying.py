@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, Final
 
-from persistence.mysql.literals import blob
+from persistence.mysql.literals import blob, instant
 from persistence.mysql.pool import Connection
 from persistence.results.bests import BestRules, Board, PersonalBest
 from persistence.results.mysql import bests
 from persistence.results.mysql.rows import SELECTED, Origin, read_copy, row_values
 from persistence.results.mysql.writing import Candidate, candidate
+from session.identity import created_at_ms
 from session.result import Result
 
 __all__ = ["Digest", "adopt", "bests_without_rows", "delete", "digest", "pages", "progress_without_rows", "users"]
@@ -40,11 +41,12 @@ async def users(connection: Connection, *, after: int, limit: int) -> list[int]:
 async def pages(connection: Connection, user: int, rules: BestRules) -> AsyncIterator[list[Candidate]]:
     """All copies of a user's results, as they are to be written again: rows, then the copies that lost against them."""
     for table in _RESULTS:
-        last = b""
+        last = bytes(16)
         while True:
             rows = await connection.ask(
                 f"SELECT {SELECTED}, ranked FROM {table} FORCE INDEX (of_user) JOIN result_origins ON number = origin "
-                f"WHERE user_id = {user} AND id > {blob(last)} ORDER BY created_at, id LIMIT {_ROWS_AT_ONCE}"
+                f"WHERE user_id = {user} AND created_at >= {instant(created_at_ms(last))} AND id > {blob(last)} "
+                f"ORDER BY created_at, id LIMIT {_ROWS_AT_ONCE}"
             )
             if not rows:
                 break

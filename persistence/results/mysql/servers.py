@@ -32,7 +32,7 @@ _TRIES: Final = 5
 
 
 class Shard:
-    """One shard. Writes go to its primary; reads to whichever of its servers answers, in the order that is asked for."""
+    """One shard. Writes go to its primary; reads to whichever of its servers answers, in the order asked for."""
 
     def __init__(
         self,

@@ -81,8 +81,8 @@ async def learn(connection: Connection, name: str) -> tuple[ShardState, list[Mov
 async def claim(connection: Connection, name: str, shard_map: ShardMap, *, hot_since: int) -> None:
     """Make a database this shard where it is none yet; afterwards it is this one, or `MapRefused` is raised."""
     await connection.run(
-        "INSERT IGNORE INTO shard_state (one, shard, fingerprint, moved, hot_since) VALUES "
-        f"(1, {text(name)}, {blob(shard_map.fingerprint)}, 0, {day(hot_since)})"
+        "INSERT INTO shard_state (one, shard, fingerprint, moved, hot_since) VALUES "
+        f"(1, {text(name)}, {blob(shard_map.fingerprint)}, 0, {day(hot_since)}) ON DUPLICATE KEY UPDATE one = one"
     )
     state_of(await connection.ask(_STATE), name).check(name, shard_map)
 

@@ -1,0 +1,33 @@
+"""What the commands on MySQL's databases share."""
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gateway.cli.options import Failed, read_settings
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+
+__all__ = ["mysql_settings", "run"]
+
+T = TypeVar("T")
+
+
+def mysql_settings(config: Path | None, data: Path | None) -> "Settings":
+    """The settings, with shards in them."""
+    settings = read_settings(config, {"node.data": ("--data", data)})
+    if not settings.mysql.enabled:
+        raise Failed("There is no MySQL: mysql.shards is empty.")
+    return settings
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Do it, and say why where it cannot be done."""
+    from persistence.errors import StoreError
+
+    try:
+        return asyncio.run(work)
+    except StoreError as fault:
+        raise Failed(f"{fault}.") from None

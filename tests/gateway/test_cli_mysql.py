@@ -1,0 +1,130 @@
+"""The commands on MySQL's databases, against real servers."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gateway.cli import main
+from loadtest.servers.addresses import Addresses
+from persistence.mysql import MysqlOptions
+from persistence.results.mysql import MysqlResults
+from session.identity import bucket_of_user
+from tests.persistence.mysql_shards import MysqlShards, make_database
+from tests.persistence.samples import sample
+
+USER_A = next(user for user in range(1, 99) if bucket_of_user(user) < 2048)
+
+
+class Commands:
+    """Runs commands with the settings of two shards, whose databases are empty at first."""
+
+    def __init__(self, a: str, b: str) -> None:
+        self.options = MysqlOptions(shards=(f"a 0-2047 {a}", f"b 2048-4095 {b}"), refresh_ms=100)
+        self._environment = {
+            "TYPEGATE_MYSQL_SHARDS": json.dumps(self.options.shards),
+            "TYPEGATE_MYSQL_REFRESH_MS": "100",
+            "COLUMNS": "200",
+        }
+
+    def __call__(self, *words: str, **variables: str) -> Result:
+        return CliRunner(env=self._environment | variables).invoke(main, words)
+
+
+@pytest.fixture
+def commands(mariadb_servers: Addresses, fresh_name: Callable[[str], str]) -> Commands:
+    name = fresh_name("commands")
+    return Commands(*(make_database(address, name) for address in mariadb_servers["shards"]))
+
+
+def lines(result: Result) -> list[str]:
+    assert result.exit_code == 0, result.output
+    return result.output.splitlines()
+
+
+def test_migrations_are_shown_applied_and_shown_again(commands: Commands) -> None:
+    before = commands("migrate", "status")
+    assert before.exit_code == 1
+    assert before.output.count("missing") == 2
+    assert "Run `typegate migrate up`." in before.output
+    assert lines(commands("migrate", "up")) == ["shard a: 0001_results", "shard b: 0001_results"]
+    assert lines(commands("migrate", "up")) == ["shard a: is up to date", "shard b: is up to date"]
+    after = "\n".join(lines(commands("migrate", "status")))
+    assert after.count("0001_results") == 2
+    assert "missing" not in after
+
+
+def test_partitions_are_made_ahead_and_listed(commands: Commands) -> None:
+    commands("migrate", "up")
+    assert lines(commands("partitions", "ensure")) == ["shard a: all are there", "shard b: all are there"]
+    more = lines(commands("partitions", "ensure", TYPEGATE_MYSQL_PARTITIONS_AHEAD="5"))
+    assert [line.count("p20") for line in more] == [2, 2]
+    listed = "\n".join(lines(commands("partitions", "list")))
+    assert listed.count("pmax") == 2
+    for name in more[0].partition("made ")[2].split(", "):
+        assert listed.count(name) == 2
+
+
+async def test_a_bucket_is_moved_and_shards_are_listed(commands: Commands) -> None:
+    def run(*words: str) -> str:
+        return "\n".join(lines(commands(*words)))
+
+    await asyncio.to_thread(run, "migrate", "up")
+    async with MysqlResults(commands.options) as store:
+        await store.write([sample(i, user=USER_A) for i in range(3)])
+    bucket = str(bucket_of_user(USER_A))
+    moved = await asyncio.to_thread(run, "shards", "move", bucket, "b")
+    assert f"Bucket {bucket} is in shard b: 3 results were the same in both, and 1 users' rows" in moved
+    listed = await asyncio.to_thread(run, "shards", "list")
+    here = next(line for line in listed.splitlines() if "2048-4095" in line)
+    assert here.count(f"{bucket}") == 2, "among its buckets, and among those that moved there"
+    assert MysqlShards(commands.options).ask("b", "SELECT COUNT(*) FROM test_results") == [(3,)]
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["shards", "move", "9999", "a"], "there is no bucket 9999; there are 0 to 4095."),
+        (["shards", "move", "1", "z"], "there is no shard 'z'; there are a, b."),
+        (["shards", "move", "1", "a"], "bucket 1 is in shard 'a' already."),
+    ],
+)
+def test_a_move_that_is_none_says_why(commands: Commands, words: list[str], why: str) -> None:
+    commands("migrate", "up")
+    refused = commands(*words)
+    assert refused.exit_code == 1
+    assert why in refused.output
+
+
+@pytest.mark.parametrize(
+    "words", [["migrate", "up"], ["migrate", "status"], ["partitions", "list"], ["shards", "list"]]
+)
+def test_without_shards_there_is_nothing_to_do(words: list[str]) -> None:
+    refused = CliRunner(env={"TYPEGATE_MYSQL_SHARDS": ""}).invoke(main, words)
+    assert refused.exit_code == 1
+    assert "There is no MySQL: mysql.shards is empty." in refused.output
+
+
+def test_a_database_that_is_away_is_told_with_its_shard() -> None:
+    shards = json.dumps(["a 0-4095 mysql://typegate:hunter2@127.0.0.1:1/results"])
+    refused = CliRunner(env={"TYPEGATE_MYSQL_SHARDS": shards}).invoke(main, ["migrate", "up"])
+    assert refused.exit_code == 1
+    assert "shard 'a': cannot connect to 127.0.0.1:1/results" in refused.output
+    assert "hunter2" not in refused.output
+
+
+def test_a_hole_in_the_map_is_told_before_anything_is_done() -> None:
+    refused = CliRunner(env={"TYPEGATE_MYSQL_SHARDS": json.dumps(["a 0-99 mysql://u@h/d"])}).invoke(main, ["check"])
+    assert refused.exit_code == 2
+    assert "buckets 100-4095 have no shard" in refused.output
+
+
+def test_settings_are_shown_without_passwords() -> None:
+    shards = json.dumps(["a 0-4095 mysql://typegate:hunter2@127.0.0.1:1/results"])
+    environment: dict[str, Any] = {"TYPEGATE_MYSQL_SHARDS": shards, "COLUMNS": "300"}
+    shown = CliRunner(env=environment).invoke(main, ["check", "--settings"])
+    assert "mysql://typegate:***@127.0.0.1:1/results" in shown.output
+    assert "hunter2" not in shown.output
