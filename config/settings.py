@@ -34,6 +34,7 @@ from config.gateway import (
     TlsOptions,
     host_name,
 )
+from config.webhook import WebhookOptions
 from persistence.boards import BoardsOptions
 from persistence.cache import CacheOptions
 from persistence.catalogue import CatalogueOptions
@@ -43,6 +44,9 @@ from persistence.mysql import MysqlOptions
 from persistence.redis import RedisOptions
 from persistence.results import BestRules, SqliteResultsOptions
 from persistence.stream import SpoolOptions, StreamOptions
+from persistence.workers.feed import FeedOptions
+from persistence.workers.rescore import RescoreOptions
+from persistence.workers.worker import WorkerOptions
 from session.options import SessionLimits
 
 __all__ = ["Fault", "Flag", "Settings", "SettingsError", "load"]
@@ -131,6 +135,14 @@ class Settings(BaseSettings):
     """Leaderboards."""
     redis: RedisOptions = Field(default_factory=RedisOptions)
     """Redis, where processes share one."""
+    feed: FeedOptions = Field(default_factory=FeedOptions)
+    """How workers read from Kafka."""
+    worker: WorkerOptions = Field(default_factory=WorkerOptions)
+    """Pace of a worker."""
+    rescore: RescoreOptions = Field(default_factory=RescoreOptions)
+    """Which results a worker plays again."""
+    webhook: WebhookOptions = Field(default_factory=WebhookOptions)
+    """Another site that is told of bests and ranks."""
     catalogue: CatalogueOptions = Field(default_factory=CatalogueOptions)
     """Tests and word lists."""
     stop: StopOptions = Field(default_factory=StopOptions)
@@ -201,6 +213,7 @@ def load(
         settings._origins.update({f"{section}.{name}": origin for name, (_, origin) in values.items()})
     if faults := _across(settings):
         raise SettingsError(faults)
+    settings._notes.extend(_remarks(settings))
     return settings
 
 
@@ -350,19 +363,45 @@ def _across(settings: Settings) -> list[Fault]:
     """What no section can see alone."""
     faults = []
     server, admin = settings.server, settings.admin
+
+    def fault(names: str, message: str) -> None:
+        origins = dict.fromkeys(settings.origin(name) for name in names.split(" and "))
+        faults.append(Fault(names, ", ".join(origins), message))
+
     try:
         host_name("host", server.host)  # an empty one would be taken for all addresses, and is seldom meant so
-    except ValueError as fault:
-        faults.append(Fault("server.host", settings.origin("server.host"), f"{fault}."))
+    except ValueError as error:
+        fault("server.host", f"{error}.")
     if admin.enabled and server.port and server.port == admin.port:
-        faults.append(
-            Fault(
-                "server.port and admin.port",
-                ", ".join(dict.fromkeys((settings.origin("server.port"), settings.origin("admin.port")))),
-                f"both are {server.port}; give the admin port another (0 takes a free one).",
-            )
+        fault(
+            "server.port and admin.port", f"both are {server.port}; give the admin port another (0 takes a free one)."
+        )
+    if settings.kafka.enabled and not settings.mysql.enabled:
+        fault(
+            "kafka.servers and mysql.shards",
+            "there is a Kafka and no MySQL; what Kafka takes, workers write to databases that all processes reach: set "
+            "mysql.shards too, or neither.",
+        )
+    if settings.webhook.enabled and not settings.kafka.enabled:
+        fault(
+            "webhook.url and kafka.servers",
+            "workers post to it, and there are none without a Kafka: set kafka.servers.",
         )
     return faults
+
+
+def _remarks(settings: Settings) -> Iterator[str]:
+    """What no section can see alone, and is no fault."""
+    if settings.kafka.enabled and not settings.redis.enabled:
+        yield (
+            "kafka.servers is set and neither redis.url nor redis.nodes: workers have no way to tell gateways what is "
+            "new, so lists and boards are read from MySQL each time, and nobody hears of a personal best"
+        )
+    if settings.mysql.enabled and not settings.kafka.enabled:
+        yield (
+            "mysql.shards is set and kafka.servers is not: this server writes results to MySQL itself; of such servers "
+            "there may be one, for lists and boards in another's memory would not hear of it"
+        )
 
 
 def _default(section: str) -> Any:

@@ -38,6 +38,7 @@ from gateway.metrics import Metrics, SpoolFigures, StreamFigures
 from gateway.notices import CHANNEL, LocalNotices, RedisNotices, hearing
 from gateway.offline import OfflineResults
 from gateway.opening import CLOSE_S, CannotStart, admin_port, listen, measuring_lag, owned, refreshing, renewing, url_of
+from gateway.stores import store_of
 from gateway.topics import look_at_topics, look_until_seen
 from persistence.catalogue import CatalogueError, EmbeddedCatalogue
 from persistence.catalogue.texts import Texts
@@ -47,7 +48,7 @@ from persistence.front import Front, in_front_of
 from persistence.keys import KeyFile
 from persistence.notices import Notices
 from persistence.redis.channel import Listener
-from persistence.results import ResultStore, SqliteResults
+from persistence.results import ResultStore
 from persistence.stream import Drain, Sink, Spool, StoreSink, Stream
 from persistence.workers.effects import Effects
 from persistence.workers.meter import Meter
@@ -153,7 +154,9 @@ class Gateway:
         ring = await asyncio.to_thread(keys.load, now_ms=_epoch_ms(), entropy=os.urandom)
         authenticator = self._authenticator = await enter(Authenticator(settings.auth, ring, chance=chance))
         catalogue = await enter(EmbeddedCatalogue(folder.catalogue, settings.catalogue))
-        store = await enter(SqliteResults(folder.results, settings.results, settings.bests, wrote=metrics.db_write))
+        texts = Texts(catalogue, limits=settings.session)
+        await texts.warm()
+        store = await enter(store_of(settings, texts=texts, wrote=metrics.db_write))
         front = await enter(
             in_front_of(
                 store,
@@ -165,8 +168,6 @@ class Gateway:
         )
         spool = self._spool = await enter(Spool(folder.spool, settings.spool))
 
-        texts = Texts(catalogue, limits=settings.session)
-        await texts.warm()
         hub = self.hub = Hub(
             loop=loop,
             node=settings.node.name,

@@ -66,7 +66,7 @@ class Exposition:
         """Observe the time from a test's finish to its result being a row of the store."""
         self._processed.observe(max(0.0, seconds))
 
-    def db_write(self, seconds: float, *, shard: str = "0") -> None:
+    def db_write(self, shard: str, seconds: float) -> None:
         """Observe the writing of one batch to the store; the embedded store is shard 0 of itself."""
         self._writes.labels(shard).observe(seconds)
 

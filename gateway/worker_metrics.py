@@ -9,7 +9,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from gateway.exposition import Exposition
 from persistence.results import Written
-from persistence.workers.feed import FeedFacts
+from persistence.stream.record import accepted_of
+from persistence.workers.feed import FeedFacts, Record
 from persistence.workers.meter import Meter
 from persistence.workers.worker import WorkerFacts
 from session.result import Result
@@ -83,14 +84,16 @@ class WorkerMetrics(Exposition, Meter):
         """A step of a batch is done."""
         self._steps(name).observe(seconds)
 
-    def stored(self, result: Result, written: Written, *, sent_ms: int) -> None:
+    def stored(self, record: Record, result: Result, written: Written) -> None:
         """A result is in the store."""
         outcome = written.outcome.value
         self._results(written.verdict, outcome).inc()
         if outcome == "conflict":
             self._conflicts.inc()
         elif outcome == "inserted":
-            self.processed(self._clock() - sent_ms / 1000)
+            accepted_ms = accepted_of(record.headers)
+            if accepted_ms is not None:
+                self.processed(self._clock() - accepted_ms / 1000)
 
     def rescored(self, outcome: str) -> None:
         """A result was played again."""

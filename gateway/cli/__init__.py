@@ -19,6 +19,7 @@ from gateway.cli.shards import shards
 from gateway.cli.spool import spool
 from gateway.cli.tests import tests
 from gateway.cli.topics import topics
+from gateway.cli.worker import worker
 from gateway.version import version
 
 __all__ = ["main"]
@@ -39,7 +40,7 @@ def main() -> None:
 
 
 for command in (
-    *(serve, check, tests, replay, keys, completion),
+    *(serve, worker, check, tests, replay, keys, completion),
     *(topics, spool, dlq, migrate, partitions, shards, leaderboards),
 ):
     main.add_command(command)

@@ -139,7 +139,8 @@ def _data(settings: "Settings") -> Iterator[Finding]:
         yield Finding("data folder", "ok", f"{path}, {free >> 30} GiB free")
     yield _tried("spool", lambda: _durable_write(path))
     yield _tried("keys", lambda: _keys(folder))
-    yield _tried("store", lambda: asyncio.run(_store(folder, settings)))
+    if not settings.mysql.enabled:
+        yield _tried("store", lambda: asyncio.run(_store(folder, settings)))
     yield _tried("catalogue", lambda: asyncio.run(_catalogue(folder, settings)))
 
 
@@ -324,13 +325,43 @@ def _redis(settings: "Settings") -> Iterator[Finding]:
     yield _tried("Redis", lambda: asyncio.run(look()))
 
 
+def _mysql(settings: "Settings") -> Iterator[Finding]:
+    """Whether every shard answers, is one of ours, and has the buckets that the settings say."""
+    if not settings.mysql.enabled:
+        return
+
+    async def look() -> str:
+        from gateway.stores import store_of
+
+        async with store_of(settings) as store:
+            began = time.perf_counter()
+            await store.ping()
+            took_ms = (time.perf_counter() - began) * 1000
+        return f"{', '.join(settings.mysql.shard_map().names)} answer in {took_ms:.1f} ms"
+
+    yield _tried("MySQL", lambda: asyncio.run(look()))
+
+
+def _webhook(settings: "Settings") -> Iterator[Finding]:
+    """Whether its secret can be read; nothing is posted."""
+    if not settings.webhook.enabled:
+        return
+    from gateway.webhook import read_secret
+
+    file = settings.webhook.secret_file
+    assert file is not None, "the options say so"
+    yield _tried("webhook", lambda: f"a secret of {len(read_secret(file))} bytes for {settings.webhook.url}")
+
+
 PROBES: tuple[Callable[["Settings"], Iterator[Finding]], ...] = (
     _environment,
     _data,
     _auth,
     _tls,
     _kafka,
+    _mysql,
     _redis,
+    _webhook,
     _ports,
     _page,
 )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from persistence.boards import BoardPage
     from persistence.front import Front
-    from persistence.results import Board, Period, ResultStore
+    from persistence.results import Board, Period
 
 __all__ = ["leaderboards"]
 
@@ -154,28 +154,17 @@ async def _rebuild(settings: "Settings", places: Sequence[tuple["Board", "Period
 async def _front(settings: "Settings") -> AsyncIterator["Front"]:
     """The store's front, as servers open it. Raises StoreError, and Failed where there is no store."""
     from config.logs import set_up
+    from gateway.stores import missing_store, store_of
     from persistence.front import in_front_of
 
     set_up(replace(settings.log, level="error"))
+    missing = missing_store(settings)
+    if missing is not None:
+        raise Failed(missing)
     async with AsyncExitStack() as opened:
-        store = await opened.enter_async_context(_store(settings))
+        store = await opened.enter_async_context(store_of(settings))
         front = in_front_of(store, redis=settings.redis, cache=settings.cache, boards=settings.boards, alone=True)
         yield await opened.enter_async_context(front)
-
-
-def _store(settings: "Settings") -> "ResultStore":
-    """The store that the servers write to, not yet open."""
-    if settings.mysql.enabled:
-        from persistence.results.mysql import MysqlResults
-
-        return MysqlResults(settings.mysql, settings.bests)
-    from persistence.folder import DataFolder
-    from persistence.results import SqliteResults
-
-    folder = DataFolder(settings.node.data)
-    if not folder.results.exists():
-        raise Failed(f"There is no store at {folder.results}; name the server's folder with --data.")
-    return SqliteResults(folder.results, settings.results, settings.bests)
 
 
 def _named(names: Sequence[str]) -> list["Board"]:

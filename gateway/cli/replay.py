@@ -32,7 +32,7 @@ FIGURES = ("wpm", "raw", "acc", "consistency", "key_consistency", "duration_ms",
 def replay(result: str, config: Path | None, data: Path | None, export: Path | None) -> None:
     """Score RESULT again from its keystrokes, and say whether every figure is the stored one.
 
-    RESULT is a session's id, looked up in the data folder's store (the server may be running), or an exported file.
+    RESULT is a session's id, looked up in the store (the server may be running), or an exported file.
     Ends with 0 when the digits agree, with 1 when they do not.
     """
     settings = read_settings(config, {"node.data": ("--data", data)})
@@ -52,34 +52,29 @@ def replay(result: str, config: Path | None, data: Path | None, export: Path | N
 
 def _read(settings: "Settings", name: str) -> "tuple[Result, Rescored]":
     """The result of this id, or in this file, and what scoring it again gives."""
-    from persistence.catalogue import CatalogueError
+    from gateway.stores import missing_store
     from persistence.errors import StoreError
-    from persistence.folder import DataFolder
     from persistence.rescoring import Unreplayable
     from session.identity import IdentityError, session_from_text
 
-    folder = DataFolder(settings.node.data)
+    stored: Result | bytes
     try:
-        session = session_from_text(name.lower())
+        stored = session_from_text(name.lower())
     except IdentityError:
         stored = _from_file(Path(name))
     else:
-        if not folder.results.exists():
-            raise Failed(f"There is no store at {folder.results}; name the server's folder with --data.")
-        try:
-            found = asyncio.run(_from_store(folder.results, session, settings))
-        except StoreError as fault:
-            raise Failed(f"{fault}.") from None
-        if found is None:
-            raise Failed(f"The store at {folder.results} has no result {name}; is it another server's (--data)?")
-        stored = found
-    catalogue = folder.catalogue if folder.catalogue.exists() else None
+        missing = missing_store(settings)
+        if missing is not None:
+            raise Failed(missing)
     try:
-        return stored, asyncio.run(_again(stored, catalogue, settings))
-    except CatalogueError as fault:
+        found = asyncio.run(_again(stored, settings))
+    except StoreError as fault:
         raise Failed(f"{fault}.") from None
     except Unreplayable as fault:
         raise Failed(f"This result cannot be played again: {fault}.") from None
+    if found is None:
+        raise Failed(f"The store has no result {name}; is it another server's (--data)?")
+    return found
 
 
 def _from_file(path: Path) -> "Result":
@@ -95,20 +90,24 @@ def _from_file(path: Path) -> "Result":
         raise Failed(f"{path} is no exported result: {str(fault).rstrip('.')}.") from None
 
 
-async def _from_store(database: Path, session: bytes, settings: "Settings") -> "Result | None":
-    from persistence.results import SqliteResults
-
-    async with SqliteResults(database, settings.results, settings.bests) as store:
-        return await store.by_id(session)
-
-
-async def _again(stored: "Result", catalogue: Path | None, settings: "Settings") -> "Rescored":
+async def _again(stored: "Result | bytes", settings: "Settings") -> "tuple[Result, Rescored] | None":
+    """A result, or the one with this id, and what scoring it again gives; None where the store does not have it."""
+    from gateway.stores import store_of
     from persistence.catalogue import EmbeddedCatalogue
     from persistence.catalogue.texts import Texts
+    from persistence.folder import DataFolder
     from persistence.rescoring import at_once, rescoring
 
-    async with EmbeddedCatalogue(catalogue, settings.catalogue) as tests:
-        return at_once(rescoring(stored, Texts(tests, limits=settings.session)))
+    imported = DataFolder(settings.node.data).catalogue
+    async with EmbeddedCatalogue(imported if imported.exists() else None, settings.catalogue) as tests:
+        texts = Texts(tests, limits=settings.session)
+        if isinstance(stored, bytes):
+            async with store_of(settings, texts=texts) as store:
+                found = await store.by_id(stored)
+            if found is None:
+                return None
+            stored = found
+        return stored, at_once(rescoring(stored, texts))
 
 
 def _show(stored: "Result", again: "Rescored") -> None:

@@ -13,7 +13,6 @@ from gateway.cli.options import Failed, examples, read_settings, settings_flags
 
 if TYPE_CHECKING:
     from config.settings import Settings
-    from persistence.folder import DataFolder
     from persistence.stream import Sink
 
 __all__ = ["spool"]
@@ -124,7 +123,7 @@ async def _drain(settings: "Settings", timeout_s: float | None) -> tuple[int, st
         enter = opened.enter_async_context
         folder = await enter(DataFolder(settings.node.data, min_free_bytes=0))
         spool = await enter(Spool(folder.spool, settings.spool))
-        sink = await enter(await _sink(settings, folder, opened))
+        sink = await enter(await _sink(settings, opened))
         stream = await enter(Drain(spool, sink, lambda _: None, settings.stream))
         told: str | None = None
         while not await stream.flush(timeout_ms=LOOK_MS):
@@ -137,16 +136,16 @@ async def _drain(settings: "Settings", timeout_s: float | None) -> tuple[int, st
         return stream.facts().stored, stream.facts().fault
 
 
-async def _sink(settings: "Settings", folder: "DataFolder", opened: AsyncExitStack) -> "Sink":
+async def _sink(settings: "Settings", opened: AsyncExitStack) -> "Sink":
     """Where the server of these settings brings its results."""
     if settings.kafka.enabled:
         from persistence.stream.kafka import KafkaSink
 
         return KafkaSink(settings.kafka, node=settings.node.name)
-    from persistence.results import SqliteResults
+    from gateway.stores import store_of
     from persistence.stream import StoreSink
 
-    return StoreSink(await opened.enter_async_context(SqliteResults(folder.results, settings.results, settings.bests)))
+    return StoreSink(await opened.enter_async_context(store_of(settings)))
 
 
 def _age(ms: int) -> str:

@@ -199,6 +199,7 @@ class Kafka:
             "transaction.state.log.num.partitions": 3,
             "transaction.state.log.min.isr": min(2, copies),
             "group.initial.rebalance.delay.ms": 0,
+            "group.min.session.timeout.ms": 1_000,
             "log.cleaner.dedupe.buffer.size": 2**23,
             "broker.heartbeat.interval.ms": 500,
             "broker.session.timeout.ms": 3_000,

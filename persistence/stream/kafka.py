@@ -116,7 +116,7 @@ class KafkaSink:
             if i % _ENCODED_AT_ONCE == 0:
                 await asyncio.sleep(0)
             try:
-                record = encode(row.result, node=self._node, timestamp_ms=now_ms)
+                record = encode(row.result, node=self._node, timestamp_ms=now_ms, accepted_ms=row.accepted_ms)
             except Exception as error:  # whatever is wrong with a result holds up nobody else's
                 log.exception("a result cannot be made a record", session=row.result.session.hex())
                 answers[row.seq] = StoreError(f"it cannot be made a record: {error!r}", retriable=False)

@@ -6,6 +6,7 @@
              trace    the session's id in hexadecimal: a valid W3C trace id, and what every log line about it bears
              attempt  1, and one more each time that the record is put back from the dead letters
              node     who sent it
+             accepted when it became durable on that node (epoch ms, by its clock)
     value    msgpack: the version, then the fields of `Result` in their order
 
 Rules of the form, so that old workers read what new gateways write, and the other way round:
@@ -29,7 +30,17 @@ from persistence.kafka.lot import Outgoing
 from session.identity import BUCKETS, bucket_of_user
 from session.result import Damaged, Result
 
-__all__ = ["SCHEMA", "Malformed", "NewerSchema", "attempt_of", "decode", "encode", "key_of", "partition_of"]
+__all__ = [
+    "SCHEMA",
+    "Malformed",
+    "NewerSchema",
+    "accepted_of",
+    "attempt_of",
+    "decode",
+    "encode",
+    "key_of",
+    "partition_of",
+]
 
 SCHEMA: Final = 1
 """The version that is written, and the newest that is read; `Result.pack` writes it first."""
@@ -60,13 +71,14 @@ def partition_of(user: int, partitions: int) -> int:
     return bucket_of_user(user) * partitions // BUCKETS
 
 
-def encode(result: Result, *, node: str, timestamp_ms: int, attempt: int = 1) -> Outgoing:
+def encode(result: Result, *, node: str, timestamp_ms: int, accepted_ms: int, attempt: int = 1) -> Outgoing:
     """A result as a record. `node`: who sends it, which may be another than who made it."""
     headers = [
         ("schema", _SCHEMA_TEXT),
         ("trace", result.session.hex().encode()),
         ("attempt", b"%d" % attempt),
         ("node", node.encode()),
+        ("accepted", b"%d" % accepted_ms),
     ]
     return Outgoing(key_of(result.user), result.pack(), headers, timestamp_ms)
 
@@ -98,6 +110,14 @@ def attempt_of(headers: Sequence[tuple[str, bytes]]) -> int:
     return 1
 
 
+def accepted_of(headers: Sequence[tuple[str, bytes]]) -> int | None:
+    """When the result became durable on its node (epoch ms); None where the headers do not say."""
+    for name, said in headers:
+        if name == "accepted":
+            return _number(said)
+    return None
+
+
 def _decode_slowly(value: bytes) -> Result:
     """A value that is not as this build writes it: of another build, or broken."""
     try:
@@ -122,4 +142,4 @@ def _decode_slowly(value: bytes) -> Result:
 
 def _number(text: bytes | None) -> int | None:
     """A whole number in digits; None where it is none. (Kafka's headers may bear nothing.)"""
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) <= 9 else None
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) <= 15 else None

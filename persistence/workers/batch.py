@@ -166,7 +166,7 @@ class Pipeline:
             return await self._write_less(items, "fault", error, batch, troubled)
         stored = [Stored(result, one) for (_, result), one in zip(items, written, strict=True)]
         for (record, result), one in zip(items, written, strict=True):
-            self._meter.stored(result, one, sent_ms=record.timestamp)
+            self._meter.stored(record, result, one)
         return stored
 
     async def _write_apart(

@@ -7,10 +7,44 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-__all__ = ["Feed", "FeedFacts", "Record", "Revoked"]
+__all__ = ["Feed", "FeedFacts", "FeedOptions", "Record", "Revoked"]
 
 Revoked = Callable[[Collection[int]], Awaitable[None]]
 """Is told of partitions that are about to be given up, and may take its time to finish what it does with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedOptions:
+    """How results are read from Kafka."""
+
+    group: str = "typegate-worker"
+    """The group whose members share the partitions out among them."""
+    gather_ms: int = 50
+    """How long a batch gathers after its first result."""
+    session_ms: int = 10_000
+    """A worker that has not been heard of for so long is taken for dead, and its partitions are given to others."""
+    rebalance_ms: int = 30_000
+    """How long the others wait at a rebalance for a worker to finish its batch."""
+    commit_ms: int = 5_000
+    """How long a commit may take; the next one says it again."""
+    fetch_bytes: int = 8 * 2**20
+    """Most bytes in one answer of a broker."""
+    partition_bytes: int = 256 * 2**10
+    """Most bytes fetched ahead of each partition."""
+
+    def __post_init__(self) -> None:
+        if not self.group:
+            raise ValueError("group is empty; give the group a name")
+        for name, least, most in (
+            ("gather_ms", 0, 10_000),
+            ("session_ms", 1_000, 1_800_000),
+            ("rebalance_ms", 1_000, 1_800_000),
+            ("commit_ms", 100, 600_000),
+            ("fetch_bytes", 2**16, 2**30),
+            ("partition_bytes", 2**16, 2**30),
+        ):
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name} is {getattr(self, name)}; allowed is {least} to {most}")
 
 
 class Record(Protocol):

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,9 +24,9 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from persistence.errors import StoreError
 from persistence.workers.backoff import BackOff
-from persistence.workers.feed import FeedFacts, Record, Revoked
+from persistence.workers.feed import FeedFacts, FeedOptions, Record, Revoked
 
-__all__ = ["KafkaFeed", "KafkaFeedOptions", "stop"]
+__all__ = ["KafkaFeed", "stop"]
 
 log = structlog.get_logger(__name__)
 
@@ -37,40 +36,6 @@ _METADATA_MS = 30_000
 """How soon a change of the topic's partitions is noticed."""
 
 
-@dataclass(frozen=True, slots=True)
-class KafkaFeedOptions:
-    """How results are read from Kafka."""
-
-    group: str = "typegate-worker"
-    """The group whose members share the partitions out among them."""
-    gather_ms: int = 50
-    """How long a batch gathers after its first result."""
-    session_ms: int = 10_000
-    """A worker that has not been heard of for so long is taken for dead, and its partitions are given to others."""
-    rebalance_ms: int = 30_000
-    """How long the others wait at a rebalance for a worker to finish its batch."""
-    commit_ms: int = 5_000
-    """How long a commit may take; the next one says it again."""
-    fetch_bytes: int = 8 * 2**20
-    """Most bytes in one answer of a broker."""
-    partition_bytes: int = 256 * 2**10
-    """Most bytes fetched ahead of each partition."""
-
-    def __post_init__(self) -> None:
-        if not self.group:
-            raise ValueError("group is empty; give the group a name")
-        for name, least, most in (
-            ("gather_ms", 0, 10_000),
-            ("session_ms", 1_000, 1_800_000),
-            ("rebalance_ms", 1_000, 1_800_000),
-            ("commit_ms", 100, 600_000),
-            ("fetch_bytes", 2**16, 2**30),
-            ("partition_bytes", 2**16, 2**30),
-        ):
-            if not least <= getattr(self, name) <= most:
-                raise ValueError(f"{name} is {getattr(self, name)}; allowed is {least} to {most}")
-
-
 class KafkaFeed:
     """A `Feed` of one topic. `connection` are aiokafka's own arguments: where the brokers are, and how one gets in."""
 
@@ -78,13 +43,13 @@ class KafkaFeed:
         self,
         topic: str,
         connection: Mapping[str, Any],
-        options: KafkaFeedOptions = KafkaFeedOptions(),
+        options: FeedOptions | None = None,
         *,
         chance: random.Random | None = None,
     ) -> None:
         self._topic = topic
         self._connection = connection
-        self._options = options
+        self._options = options or FeedOptions()
         self._back_off = BackOff(100, 5_000, chance or random.Random())
         self._revoked: Revoked | None = None
         self._consumer: AIOKafkaConsumer | None = None
@@ -96,6 +61,8 @@ class KafkaFeed:
         self._places: dict[int, int] = {}
         """The offset after the last record that was gathered."""
         self._rebalances = 0
+        self._failures = 0
+        """How often a consumer could not be opened, or failed, since the last one that gave something."""
         self._fault: str | None = "not connected yet"
 
     # -- opening and closing -------------------------------------------------------------------------------------
@@ -116,8 +83,9 @@ class KafkaFeed:
 
     async def _connect(self) -> None:
         """Open a consumer, however long it takes."""
-        tries = 0
         while True:
+            if self._failures:
+                await asyncio.sleep(self._back_off.seconds(self._failures - 1))
             try:
                 self._consumer = await self._open()
             except (KafkaError, OSError, StoreError) as error:
@@ -125,8 +93,7 @@ class KafkaFeed:
                 if self._fault != fault:
                     log.warning("Kafka cannot be read", why=fault)
                 self._fault = fault
-                await asyncio.sleep(self._back_off.seconds(tries))
-                tries += 1
+                self._failures += 1
             else:
                 self._fault = None
                 self._ready.set()
@@ -164,6 +131,7 @@ class KafkaFeed:
         """Give up a consumer that is beyond help, and begin with a new one."""
         log.error("the Kafka consumer failed; a new one takes its place", why=fault)
         self._fault = fault
+        self._failures += 1
         self._ready.clear()
         self._consumer = None
         await self.given_up(self._held)
@@ -217,6 +185,8 @@ class KafkaFeed:
         except KafkaError as error:
             await self._reopen(consumer, str(error) or repr(error))
             return
+        if came:
+            self._failures = 0
         for place, records in came.items():
             if records:
                 self._gathered += records

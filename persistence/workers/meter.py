@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from persistence.results.port import Written
+from persistence.workers.feed import Record
 from session.result import Result
 
 __all__ = ["Meter"]
@@ -20,8 +21,8 @@ class Meter:
     def step(self, name: str, seconds: float) -> None:
         """A step of a batch is done, and took so long."""
 
-    def stored(self, result: Result, written: Written, *, sent_ms: int) -> None:
-        """A result is in the store. `sent_ms`: when it was sent here, by its sender's clock (epoch ms)."""
+    def stored(self, record: Record, result: Result, written: Written) -> None:
+        """The result that a record holds is in the store."""
 
     def rescored(self, outcome: str) -> None:
         """A result was played again: `agrees`, `differs`, or why it could not be: `unreplayable`, `other version`."""

@@ -130,10 +130,14 @@ class Worker:
                 task.cancel()
             await asyncio.wait(rest)
 
-    async def ping(self) -> None:
-        """Raise `StoreError` where the worker has stopped, or what follows cannot be done."""
+    async def alive(self) -> None:
+        """Raise `StoreError` where the worker has stopped."""
         if self._task is None or self._task.done():
             raise StoreError("the worker has stopped", retriable=False)
+
+    async def ping(self) -> None:
+        """Raise `StoreError` where results cannot be stored, or what follows cannot be done."""
+        await self.alive()
         if self._faults:
             partition, fault = next(iter(self._faults.items()))
             raise StoreError(f"{len(self._faults)} partitions wait; partition {partition}: {fault}", retriable=True)

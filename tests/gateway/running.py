@@ -6,8 +6,8 @@ import re
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def environment() -> dict[str, str]:
 
 
 class Program:
-    """`typegate serve` as a process of its own."""
+    """A command that goes on, as a process of its own."""
 
     def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
         self.process = process
@@ -90,17 +90,29 @@ class Program:
         return self.process.returncode or 0, errors.decode()
 
 
-@asynccontextmanager
-async def program(folder: Path, *flags: str, **variables: str) -> AsyncIterator[Program]:
+def program(folder: Path, *flags: str, **variables: str) -> AbstractAsyncContextManager[Program]:
     """Run `typegate serve` on free ports until the context is left; it is killed if it still runs then."""
     arguments = ["serve", "--data", str(folder), "--port", "0", "--admin-port", "0", *flags]
+    return _running(arguments, r"open (https?://\S+/)", folder.parent, variables)
+
+
+def worker_program(folder: Path, *flags: str, **variables: str) -> AbstractAsyncContextManager[Program]:
+    """Run `typegate worker` likewise; its `url` is its name."""
+    arguments = ["worker", "--data", str(folder), "--admin-port", "0", *flags]
+    return _running(arguments, r"worker (\S+) is ready", folder.parent, variables)
+
+
+@asynccontextmanager
+async def _running(
+    arguments: Sequence[str], announced: str, folder: Path, variables: Mapping[str, str]
+) -> AsyncIterator[Program]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "gateway.cli",
         *arguments,
-        cwd=folder.parent,
-        env=environment() | variables,
+        cwd=folder,
+        env=environment() | dict(variables),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -108,7 +120,7 @@ async def program(folder: Path, *flags: str, **variables: str) -> AsyncIterator[
         assert process.stdout is not None
         async with asyncio.timeout(PATIENCE_S):
             line = (await process.stdout.readline()).decode()
-        found = re.search(r"open (https?://\S+/)", line)
+        found = re.search(announced, line)
         if found is None:
             _, errors = await process.communicate()
             raise AssertionError(f"it did not start: {line!r} {errors.decode()}")

@@ -51,7 +51,7 @@ async def letters(kafka: KafkaOptions) -> None:
     """Three dead letters, 0/0 to 0/2: two results that met a fault, and something that is no result."""
     records = []
     for i in (1, 2):
-        record = encode(sample(i, user=i), node="n1", timestamp_ms=5)
+        record = encode(sample(i, user=i), node="n1", timestamp_ms=5, accepted_ms=4)
         records.append(Dead(kafka.results_topic, 0, i, 5, record.key, record.value, record.headers))
     garbage = Dead(kafka.results_topic, 0, 3, 5, b"key", b"\xc1[red]", [])
     async with Sender(kafka, client_id="test") as sender:

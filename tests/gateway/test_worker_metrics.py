@@ -5,6 +5,11 @@ from persistence.results import Outcome, Written
 from persistence.workers.feed import FeedFacts
 from persistence.workers.worker import WorkerFacts
 from tests.persistence.samples import sample
+from tests.persistence.workers.memory import MemoryRecord
+
+
+def record(accepted: bytes) -> MemoryRecord:
+    return MemoryRecord("test-results", 0, 0, 5, b"7", b"", (("accepted", accepted),))
 
 
 async def test_everything_that_a_worker_tells_is_shown() -> None:
@@ -13,13 +18,13 @@ async def test_everything_that_a_worker_tells_is_shown() -> None:
     metrics.batch(70)
     metrics.step("store", 0.004)
     for outcome, verdict in ((Outcome.INSERTED, "ok"), (Outcome.CONFLICT, "review"), (Outcome.REPEATED, "ok")):
-        metrics.stored(result, Written(result.session, outcome, verdict, {}), sent_ms=999_800)
+        metrics.stored(record(b"999800"), result, Written(result.session, outcome, verdict, {}))
     metrics.rescored("differs")
     metrics.dead("malformed")
     metrics.troubled(3, "a shard is away")
     metrics.posted("delivered")
     metrics.posted("dead")
-    metrics.db_write(0.02, shard="s1")
+    metrics.db_write("s1", 0.02)
     metrics.lag(0.001)
     metrics.watch(
         feed=lambda: FeedFacts(frozenset({1, 2}), {1: 30, 2: 0}, 4, None),
@@ -55,5 +60,6 @@ async def test_everything_that_a_worker_tells_is_shown() -> None:
 async def test_a_clock_that_was_set_back_gives_no_negative_time() -> None:
     metrics = WorkerMetrics(clock=lambda: 10.0)
     result = sample(1)
-    metrics.stored(result, Written(result.session, Outcome.INSERTED, "ok", {}), sent_ms=999_800)
+    metrics.stored(record(b"999800"), result, Written(result.session, Outcome.INSERTED, "ok", {}))
+    metrics.stored(record(b"rubbish"), result, Written(result.session, Outcome.INSERTED, "ok", {}))
     assert b"typegate_processing_seconds_sum 0.0" in await metrics.scrape()

@@ -11,6 +11,7 @@ from persistence.stream.record import (
     SCHEMA,
     Malformed,
     NewerSchema,
+    accepted_of,
     attempt_of,
     decode,
     encode,
@@ -31,7 +32,7 @@ def read(record: Outgoing, **changed: Any) -> Result:
 
 def a_record(values: list[object] | None = None) -> Outgoing:
     """The sample's record; with other values where they are given."""
-    record = encode(RESULT, node="n1", timestamp_ms=5)
+    record = encode(RESULT, node="n1", timestamp_ms=5, accepted_ms=4)
     return record if values is None else record._replace(value=msgpack.packb(values))
 
 
@@ -42,13 +43,14 @@ def values_of(record: Outgoing) -> list[object]:
 
 
 def test_a_record_bears_the_user_the_trace_and_the_result() -> None:
-    record = encode(RESULT, node="n1", timestamp_ms=5, attempt=3)
+    record = encode(RESULT, node="n1", timestamp_ms=5, accepted_ms=4, attempt=3)
     assert record.key == b"-17"
     assert dict(record.headers) == {
         "schema": b"1",
         "trace": RESULT.session.hex().encode(),
         "attempt": b"3",
         "node": b"n1",
+        "accepted": b"4",
     }
     assert record.timestamp_ms == 5
     assert attempt_of(record.headers) == 3
@@ -68,7 +70,7 @@ def test_a_new_worker_takes_the_default_of_a_field_that_an_old_gateway_did_not_k
     """`text` is the last field, and has a default."""
     assert fields(Result)[-1].name == "text"
     own = replace(RESULT, text="my own words")
-    record = encode(own, node="n1", timestamp_ms=5)
+    record = encode(own, node="n1", timestamp_ms=5, accepted_ms=4)
     assert read(a_record(values_of(record)[:-1])) == replace(own, text=None)
 
 
@@ -148,3 +150,13 @@ def test_partitions_are_ranges_of_buckets() -> None:
     assert in_order == sorted(in_order)
     shares = [in_order.count(partition) for partition in range(100)]
     assert (min(shares), max(shares)) == (40, 41)
+
+
+def test_a_record_says_when_its_result_became_durable() -> None:
+    """By its node's clock; who does not know it passes over it."""
+    assert (
+        accepted_of(encode(RESULT, node="n", timestamp_ms=9, accepted_ms=1_790_000_000_123).headers)
+        == 1_790_000_000_123
+    )
+    for headers in ([], [("accepted", b"")], [("accepted", b"soon")], [("accepted", b"9" * 16)]):
+        assert accepted_of(headers) is None

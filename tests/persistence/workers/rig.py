@@ -133,7 +133,7 @@ class Counting(Meter):
     def step(self, name: str, seconds: float) -> None:
         self.steps[name] += 1
 
-    def stored(self, result: Result, written: Written, *, sent_ms: int) -> None:
+    def stored(self, record: Record, result: Result, written: Written) -> None:
         self.outcomes[written.outcome.value] += 1
         self.sessions.add(result.session)
         self._told.set()

@@ -27,7 +27,7 @@ async def _honest() -> AsyncIterator[Result]:
 
 
 def record(result: Result, **changes: Any) -> MemoryRecord:
-    sent = encode(result, node="node-1", timestamp_ms=5)
+    sent = encode(result, node="node-1", timestamp_ms=5, accepted_ms=4)
     fields: dict[str, Any] = {"key": sent.key, "value": sent.value, "headers": tuple(sent.headers)}
     return MemoryRecord("test-results", 0, 0, 5, **(fields | changes))
 

@@ -13,8 +13,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from persistence.workers.feed import Feed, Record
-from persistence.workers.kafka import KafkaFeed, KafkaFeedOptions
+from persistence.workers.feed import Feed, FeedOptions, Record
+from persistence.workers.kafka import KafkaFeed
 from tests.persistence.workers.memory import MemoryFeed, MemoryLog
 
 PARTITIONS = 4
@@ -55,7 +55,7 @@ async def in_kafka(servers: Sequence[str], topic: str) -> AsyncIterator[Log]:
         return {place.partition: found.offset for place, found in offsets.items()}
 
     def feed() -> Feed:
-        return KafkaFeed(topic, connection, KafkaFeedOptions(group=topic, **OPTIONS), chance=Random(1))
+        return KafkaFeed(topic, connection, FeedOptions(group=topic, **OPTIONS), chance=Random(1))
 
     try:
         await admin.create_topics([NewTopic(topic, PARTITIONS, 1)])

@@ -45,7 +45,7 @@ async def yard(options: KafkaOptions) -> AsyncIterator[Graveyard]:
 
 def a_result(options: KafkaOptions, i: int, *, attempt: int = 1, **changes: Any) -> Dead:
     """The i-th result's record, as it lay in its topic."""
-    record = encode(sample(i, user=i), node="n1", timestamp_ms=5, attempt=attempt)
+    record = encode(sample(i, user=i), node="n1", timestamp_ms=5, accepted_ms=4, attempt=attempt)
     dead = Dead(options.results_topic, partition_of(i, 5), 10 + i, 5, record.key, record.value, record.headers)
     return dead._replace(**changes)
 

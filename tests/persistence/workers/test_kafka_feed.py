@@ -13,12 +13,13 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from loadtest.servers.kafka import Kafka
 from persistence.errors import StoreError
-from persistence.workers.kafka import KafkaFeed, KafkaFeedOptions
+from persistence.workers.feed import FeedOptions
+from persistence.workers.kafka import KafkaFeed
 from tests.persistence.workers.test_feed import taken, until, values
 from tests.servers import skip_without
 
 TOPIC = "results"
-OPTIONS = KafkaFeedOptions(gather_ms=5, session_ms=6_000, commit_ms=500)
+OPTIONS = FeedOptions(gather_ms=5, session_ms=6_000, commit_ms=500)
 
 
 @asynccontextmanager
@@ -83,4 +84,4 @@ async def test_a_feed_waits_for_kafka_and_survives_its_death(tmp_path: Path) -> 
 )
 def test_options_are_checked(option: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"^{option} is "):
-        KafkaFeedOptions(**{option: value})  # type: ignore[arg-type]  # what is tested
+        FeedOptions(**{option: value})  # type: ignore[arg-type]  # what is tested

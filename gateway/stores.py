@@ -1,0 +1,35 @@
+"""Which result store the settings name: MySQL's shards, or a file of the data folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from persistence.folder import DataFolder
+from persistence.results import ResultStore, SqliteResults
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+    from persistence.catalogue.texts import Texts
+
+__all__ = ["missing_store", "store_of"]
+
+
+def store_of(
+    settings: Settings, *, texts: Texts | None = None, wrote: Callable[[str, float], None] | None = None
+) -> ResultStore:
+    """The store, to be opened. `texts`: what MySQL makes series of; `wrote(shard, seconds)` hears of each batch."""
+    if settings.mysql.enabled:
+        from persistence.results.mysql import MysqlResults  # loads aiomysql
+
+        return MysqlResults(settings.mysql, settings.bests, texts=texts, wrote=wrote)
+    told = None if wrote is None else lambda seconds: wrote("0", seconds)
+    return SqliteResults(DataFolder(settings.node.data).results, settings.results, settings.bests, wrote=told)
+
+
+def missing_store(settings: Settings) -> str | None:
+    """Why there is no store that a command could read, in a sentence; None where there should be one."""
+    results = DataFolder(settings.node.data).results
+    if settings.mysql.enabled or results.exists():
+        return None
+    return f"There is no store at {results}; name the server's folder with --data."

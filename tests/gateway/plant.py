@@ -1,0 +1,258 @@
+"""A distributed set-up on real servers, of a test's own: fresh topics, databases and keys, with everything made."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+from aiokafka import AIOKafkaConsumer
+
+from config.gateway import AuthOptions, NodeOptions
+from config.settings import Settings
+from gateway.app import Gateway
+from gateway.worker import WorkerProcess
+from loadtest.servers.addresses import Addresses
+from persistence.boards import BoardsOptions
+from persistence.cache import CacheOptions
+from persistence.catalogue import EmbeddedCatalogue
+from persistence.catalogue.texts import Texts
+from persistence.errors import StoreError
+from persistence.front import in_front_of
+from persistence.kafka.admin import create_topics
+from persistence.kafka.options import KafkaOptions
+from persistence.kafka.topics import TopicOptions
+from persistence.mysql import MysqlOptions
+from persistence.mysql.dsn import Dsn
+from persistence.redis import RedisOptions
+from persistence.results import BestRules
+from persistence.results.bests import DAY_MS, board_of, periods_of
+from persistence.results.mysql import MysqlResults, Upkeep
+from persistence.stream import StreamOptions
+from persistence.stream.kafka import KafkaSink
+from persistence.stream.spool import Spooled
+from persistence.workers.feed import FeedOptions
+from persistence.workers.worker import WorkerOptions
+from session.identity import session_to_text
+from session.options import SessionLimits
+from session.result import Result
+from tests.gateway.running import settings
+from tests.persistence.kafka.brokers import admin, read_all
+from tests.persistence.mysql_shards import ask, make_database
+
+SECRET = b"the key that the site and we share, long enough"
+PARTITIONS = 6
+SESSION_MS = 2_000
+"""A worker that was killed is missed so soon."""
+
+
+@dataclass(frozen=True)
+class Plant:
+    """Where everything is, for settings in this process and for programs."""
+
+    kafka: KafkaOptions
+    topics: TopicOptions
+    mysql: MysqlOptions
+    redis: RedisOptions
+    dsns: tuple[str, ...]
+    """The shards' databases."""
+
+    @property
+    def group(self) -> str:
+        """The workers' group."""
+        return f"workers-{self.kafka.results_topic}"
+
+    def sections(self, **changes: Any) -> dict[str, Any]:
+        """The settings' sections, quick to try again."""
+        return {
+            "kafka": self.kafka,
+            "topics": self.topics,
+            "mysql": self.mysql,
+            "redis": self.redis,
+            "stream": StreamOptions(backoff_max_ms=200),
+            "cache": CacheOptions(),
+            "feed": FeedOptions(group=self.group, session_ms=SESSION_MS, gather_ms=20),
+            "worker": WorkerOptions(backoff_min_ms=10, backoff_max_ms=200),
+            **changes,
+        }
+
+    def settings(self, folder: Path, **changes: Any) -> Settings:
+        """The settings of a gateway or a worker."""
+        return settings(folder, **self.sections(**changes))
+
+    def variables(self) -> dict[str, str]:
+        """The same for a program."""
+        return {
+            "TYPEGATE_KAFKA_SERVERS": ",".join(self.kafka.servers),
+            "TYPEGATE_KAFKA_RESULTS_TOPIC": self.kafka.results_topic,
+            "TYPEGATE_KAFKA_ANALYTICS_TOPIC": self.kafka.analytics_topic,
+            "TYPEGATE_KAFKA_DEAD_LETTER_TOPIC": self.kafka.dead_letter_topic,
+            "TYPEGATE_KAFKA_REQUEST_MS": str(self.kafka.request_ms),
+            "TYPEGATE_TOPICS_REPLICATION": "1",
+            "TYPEGATE_TOPICS_MIN_INSYNC": "1",
+            "TYPEGATE_TOPICS_RESULTS_PARTITIONS": str(PARTITIONS),
+            "TYPEGATE_TOPICS_ANALYTICS_PARTITIONS": "2",
+            "TYPEGATE_TOPICS_DEAD_LETTER_PARTITIONS": "2",
+            "TYPEGATE_MYSQL_SHARDS": ",".join(self.mysql.shards),
+            "TYPEGATE_REDIS_URL": self.redis.url,
+            "TYPEGATE_REDIS_PREFIX": self.redis.prefix,
+            "TYPEGATE_STREAM_BACKOFF_MAX_MS": "200",
+            "TYPEGATE_FEED_GROUP": self.group,
+            "TYPEGATE_FEED_SESSION_MS": str(SESSION_MS),
+            "TYPEGATE_FEED_GATHER_MS": "20",
+            "TYPEGATE_WORKER_BACKOFF_MIN_MS": "10",
+            "TYPEGATE_WORKER_BACKOFF_MAX_MS": "200",
+        }
+
+    def rows(self, columns: str = "id", *, table: str = "test_results") -> list[tuple[Any, ...]]:
+        """What stands in a table of all shards."""
+        return [row for dsn in self.dsns for row in ask(Dsn.parse(dsn), f"SELECT {columns} FROM {table}")]
+
+    def ask(self, *statements: str) -> None:
+        """Run statements in every shard."""
+        for dsn in self.dsns:
+            ask(Dsn.parse(dsn), *statements)
+
+
+async def build(
+    fresh_name: Callable[[str], str], *, kafka: Sequence[str], mariadb: Addresses, redis: str, request_ms: int = 2_000
+) -> Plant:
+    """Make topics, databases and schema."""
+    name = fresh_name("plant")
+    dsns = tuple([await asyncio.to_thread(make_database, address, name) for address in mariadb["shards"]])
+    plant = Plant(
+        kafka=KafkaOptions(
+            servers=tuple(kafka),
+            results_topic=f"{name}_results",
+            analytics_topic=f"{name}_analytics",
+            dead_letter_topic=f"{name}_dead",
+            request_ms=request_ms,
+        ),
+        topics=TopicOptions(
+            replication=1,
+            min_insync=1,
+            results_partitions=PARTITIONS,
+            analytics_partitions=2,
+            dead_letter_partitions=2,
+        ),
+        mysql=MysqlOptions(shards=(f"a 0-2047 {dsns[0]}", f"b 2048-4095 {dsns[1]}"), retry_ms=200, connect_ms=1_000),
+        redis=RedisOptions(url=redis, prefix=f"{name}:"),
+        dsns=dsns,
+    )
+    async with Upkeep(plant.mysql) as upkeep:
+        await upkeep.migrate()
+    await create_topics(plant.kafka, plant.topics)
+    return plant
+
+
+def accounts(folder: Path) -> AuthOptions:
+    """Settings that let accounts in by tokens of ours, and guests."""
+    folder.mkdir(exist_ok=True)
+    key = folder / "hs256.key"
+    key.write_bytes(SECRET)
+    return AuthOptions(algorithm="HS256", key_file=key, issuer="https://site.example", audience="typegate")
+
+
+def token_of(user: int) -> str:
+    """An account's token."""
+    return jwt.encode(
+        {"iss": "https://site.example", "aud": "typegate", "exp": 4_000_000_000, "uid": user}, SECRET, algorithm="HS256"
+    )
+
+
+@asynccontextmanager
+async def gateway_of(plant: Plant, folder: Path, *, name: str = "node-1", **changes: Any) -> AsyncIterator[Gateway]:
+    """A gateway in this process."""
+    sections = {
+        "auth": await asyncio.to_thread(accounts, folder),
+        "node": NodeOptions(name=name, data=folder / "data"),
+        **changes,
+    }
+    async with Gateway(plant.settings(folder / "data", **sections)) as gateway:
+        yield gateway
+
+
+@asynccontextmanager
+async def worker_of(plant: Plant, folder: Path, **changes: Any) -> AsyncIterator[WorkerProcess]:
+    """A worker in this process."""
+    async with WorkerProcess(plant.settings(folder / "worker", **changes)) as worker:
+        yield worker
+
+
+async def figures(admin_url: str | None) -> dict[str, float]:
+    """What an admin port shows, by name and labels."""
+    async with httpx.AsyncClient(base_url=admin_url or "", trust_env=False) as admin:
+        text = (await admin.get("/metrics")).text
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
+
+
+async def send(plant: Plant, *results: Result) -> None:
+    """Bring results to Kafka as a gateway does."""
+    rows = [Spooled(seq, result, 0, 0) for seq, result in enumerate(results, 1)]
+    async with asyncio.timeout(60), KafkaSink(plant.kafka, node="elsewhere") as sink:
+        while rows:
+            try:
+                answers = await sink.hand_on(rows)
+            except StoreError:
+                continue
+            rows = [row for row, answer in zip(rows, answers, strict=True) if answer is not None]
+
+
+async def committed(plant: Plant) -> None:
+    """Wait until the workers have committed all that the topic of results has."""
+    consumer = AIOKafkaConsumer(plant.kafka.results_topic, bootstrap_servers=list(plant.kafka.servers))
+    await consumer.start()
+    try:
+        ends = await consumer.end_offsets(list(consumer.assignment()))
+    finally:
+        await consumer.stop()
+    async with admin(plant.kafka.servers) as client, asyncio.timeout(60):
+        while True:
+            found = await client.list_consumer_group_offsets(plant.group)
+            done = {place: offset.offset for place, offset in found.items()}
+            if all(done.get(place, 0) >= end for place, end in ends.items()):
+                return
+            await asyncio.sleep(0.05)
+
+
+async def agreement(plant: Plant, sent: Collection[Result], *, letters: Collection[bytes] = ()) -> None:
+    """Fail unless all that was sent is stored once with its figures, and lists, boards and events agree with it."""
+    wanted = {result.session: result for result in sent}
+    assert sorted(row[0] for row in plant.rows()) == sorted(wanted), "each result is one row, and there are no others"
+    async with AsyncExitStack() as opened:
+        enter = opened.enter_async_context
+        catalogue = await enter(EmbeddedCatalogue(None))
+        texts = Texts(catalogue, limits=SessionLimits())
+        store = await enter(MysqlResults(plant.mysql, texts=texts))
+        front = await enter(
+            in_front_of(store, redis=plant.redis, cache=CacheOptions(), boards=BoardsOptions(), alone=False)
+        )
+        for session, result in wanted.items():
+            found = await store.by_id(session)
+            assert found is not None
+            assert (found.core_hash, found.summary, found.replay) == (result.core_hash, result.summary, result.replay)
+        for user in {result.user for result in sent}:
+            newest = [result.session for result in (await store.by_user(user, limit=10)).results]
+            assert [result.session for result in await front.recent.of(user)] == newest
+            assert newest == sorted((s for s, one in wanted.items() if one.user == user), reverse=True)[:10]
+        day = max(result.created_at_ms for result in sent) // DAY_MS
+        for board in {board for result in sent if (board := board_of(result, BestRules())) is not None}:
+            for period in periods_of(day):
+                ranked = [best async for best in store.ranking(board, period)]
+                async with asyncio.timeout(30):
+                    page = await front.boards.page(board, period, offset=0, count=100)
+                    while page.size is None:  # it is being filled, and the store answers
+                        await asyncio.sleep(0.02)
+                        page = await front.boards.page(board, period, offset=0, count=100)
+                assert [one.best for one in page.entries] == ranked
+                assert page.size == len(ranked)
+    events = await read_all(plant.kafka.servers, plant.kafka.analytics_topic)
+    assert {json.loads(event.value)["id"] for event in events} == {session_to_text(session) for session in wanted}
+    dead = await read_all(plant.kafka.servers, plant.kafka.dead_letter_topic)
+    assert {letter.value for letter in dead} == set(letters)
