@@ -1,0 +1,194 @@
+"""Everything dies in turn while people type: nothing is lost, nothing is doubled, and all of it agrees in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from loadtest.finished import Typists
+from loadtest.servers.kafka import Kafka
+from loadtest.servers.mariadb import MariaDbServer
+from loadtest.servers.process import ServerProcess, unused_port
+from loadtest.servers.redis import RedisServer
+from persistence.catalogue import EmbeddedCatalogue
+from persistence.catalogue.texts import Texts
+from persistence.rescoring import at_once, rescoring
+from persistence.stream.record import decode
+from session.identity import session_from_text
+from session.options import SessionLimits
+from session.result import Result
+from tests.gateway.load import Load, typing
+from tests.gateway.plant import Plant, agreement, build, committed, send
+from tests.gateway.running import Program, program, worker_program
+from tests.persistence.kafka.brokers import read_all
+from tests.servers import skip_without
+
+TYPISTS = 6
+
+
+@dataclass
+class Servers:
+    """Servers of this module's own: a broker, two shards, Redis."""
+
+    kafka: Kafka
+    shards: list[MariaDbServer]
+    redis: RedisServer
+
+
+@pytest.fixture(name="servers", scope="module")
+def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    for kind in ("kafka", "mariadb", "redis"):
+        skip_without(kind)
+    folder = tmp_path_factory.mktemp("servers")
+    shards = [MariaDbServer(folder / name, name=name, number=i) for i, name in enumerate(("a", "b"), 1)]
+    servers = Servers(Kafka(folder / "kafka", brokers=1), shards, RedisServer(folder / "redis"))
+    everything = [*servers.kafka.brokers, *shards, servers.redis]
+    try:
+        servers.kafka.start()
+        for server in (*shards, servers.redis):
+            server.start()
+        yield servers
+    finally:
+        for server in everything:
+            server.resume()
+            server.kill()
+
+
+@pytest.fixture(name="plant")
+async def _plant(servers: Servers) -> Plant:
+    return await build(
+        lambda stem: f"{stem}_{time.time_ns()}",
+        kafka=servers.kafka.addresses()["bootstrap"],
+        mariadb={"shards": [shard.dsn() for shard in servers.shards]},
+        redis=f"redis://{servers.redis.address}/0",
+    )
+
+
+class Accounts:
+    """Results of accounts, which may be on boards; they are brought beside what is typed."""
+
+    def __init__(self, typists: Typists) -> None:
+        self._typists = typists
+        self.sent: list[Result] = []
+
+    def some(self) -> list[Result]:
+        """A few more."""
+        made = [self._typists.finish(user=100 + i % 5, mode="time", seconds=15) for i in range(10)]
+        self.sent += [replace(result, verdict="ok", reasons=()) for result in made]
+        return self.sent[-10:]
+
+
+@dataclass
+class System:
+    """What runs, and how to let something die."""
+
+    plant: Plant
+    servers: Servers
+    folder: Path
+    port: int
+    load: Load
+    accounts: Accounts
+    gateway: Program
+    workers: list[Program]
+    opened: AsyncExitStack
+
+    async def start_worker(self) -> None:
+        """One more worker."""
+        name = f"worker-{len(self.workers)}"
+        flags = ("--node", name)
+        program_of = worker_program(self.folder / name, *flags, **self.plant.variables())
+        self.workers.append(await self.opened.enter_async_context(program_of))
+
+    async def restart_gateway(self) -> None:
+        """Kill the gateway, and start it again on its volume."""
+        self.gateway.process.kill()
+        await self.gateway.process.wait()
+        self.gateway = await self.opened.enter_async_context(gateway_program(self.plant, self.folder, self.port))
+
+    async def kafka_away(self) -> None:
+        """Kill the broker; people type until all wait for it; start it again."""
+        (broker,) = self.servers.kafka.brokers
+        broker.kill()
+        await self.load.waits()
+        await asyncio.to_thread(broker.start)
+        await self.load.confirmed(TYPISTS)
+
+    async def away(self, server: ServerProcess) -> None:
+        """Kill a server; people type on and hear that their results are stored; start it again."""
+        server.kill()
+        await send(self.plant, *self.accounts.some())
+        await self.load.confirmed(2 * TYPISTS)
+        await asyncio.to_thread(server.start)
+        await send(self.plant, *self.accounts.some())
+        await self.load.confirmed(TYPISTS)
+
+
+def gateway_program(plant: Plant, folder: Path, port: int):  # type: ignore[no-untyped-def]  # program's own
+    variables = plant.variables() | {"TYPEGATE_SERVER_PORT": str(port), "TYPEGATE_STOP_GRACE_S": "1"}
+    return program(folder / "gateway", "--port", str(port), **variables)
+
+
+async def test_everything_dies_under_load(plant: Plant, servers: Servers, tmp_path: Path) -> None:
+    """Workers, the gateway, the broker, a shard and Redis, each killed with -9 and back, one after the other."""
+    port = unused_port()
+    async with AsyncExitStack() as opened:
+        catalogue = await opened.enter_async_context(EmbeddedCatalogue(None))
+        texts = Texts(catalogue, limits=SessionLimits())
+        accounts = Accounts(Typists(texts, epoch_ms=int(time.time() * 1000) - 60_000))
+        gateway = await opened.enter_async_context(gateway_program(plant, tmp_path, port))
+        with typing(("127.0.0.1", port), TYPISTS) as load:
+            system = System(plant, servers, tmp_path, port, load, accounts, gateway, [], opened)
+            for _ in range(2):
+                await system.start_worker()
+            await load.confirmed(TYPISTS)
+            for worker in system.workers[:]:
+                await send(plant, *accounts.some())
+                worker.process.kill()
+                await system.start_worker()
+                await load.confirmed(TYPISTS)
+            await system.restart_gateway()
+            await load.confirmed(TYPISTS)
+            await system.kafka_away()
+            await system.away(servers.shards[0])
+            await system.away(servers.redis)
+        assert load.done, "somebody still waits for `stored`"
+        assert (load.meters.mismatched, load.meters.doubled) == (0, 0), load.meters
+        await committed(plant)
+    records = await read_all(plant.kafka.servers, plant.kafka.results_topic)
+    kept = {result.session: result for result in (decode(one.key, one.value, one.headers) for one in records)}
+    said = {session_from_text(session) for session in load.stored}
+    assert len(said) == len(load.stored), "nobody is told twice of one test"
+    assert said <= kept.keys(), "a result that was said to be stored is not in Kafka"
+    assert {result.session for result in accounts.sent} <= kept.keys()
+    await agreement(plant, kept.values())
+    for session in said:
+        with suppress(KeyError):
+            assert at_once(rescoring(kept[session], texts)).agrees
+
+
+async def test_kafka_is_away_when_everything_starts(plant: Plant, servers: Servers, tmp_path: Path) -> None:
+    """The gateway takes tests and the worker waits; when it is there, all that was typed is stored."""
+    (broker,) = servers.kafka.brokers
+    port = unused_port()
+    broker.kill()
+    try:
+        async with AsyncExitStack() as opened:
+            await opened.enter_async_context(gateway_program(plant, tmp_path, port))
+            await opened.enter_async_context(worker_program(tmp_path / "worker", **plant.variables()))
+            with typing(("127.0.0.1", port), TYPISTS) as load:
+                await load.waits()
+                assert load.meters.stored == 0
+                await asyncio.to_thread(broker.start)
+                await load.confirmed(TYPISTS)
+            assert load.done
+            await committed(plant)
+    finally:
+        if not broker.alive:
+            await asyncio.to_thread(broker.start)
+    assert {row[0] for row in plant.rows()} == {session_from_text(session) for session in load.stored}
