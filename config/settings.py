@@ -49,7 +49,7 @@ from persistence.workers.rescore import RescoreOptions
 from persistence.workers.worker import WorkerOptions
 from session.options import SessionLimits
 
-__all__ = ["Fault", "Flag", "Settings", "SettingsError", "load"]
+__all__ = ["Fault", "Flag", "Settings", "SettingsError", "load", "unservable"]
 
 PREFIX = "TYPEGATE_"
 CONFIG_VARIABLE = "TYPEGATE_CONFIG"
@@ -376,17 +376,6 @@ def _across(settings: Settings) -> list[Fault]:
         fault(
             "server.port and admin.port", f"both are {server.port}; give the admin port another (0 takes a free one)."
         )
-    if settings.kafka.enabled and not settings.mysql.enabled:
-        fault(
-            "kafka.servers and mysql.shards",
-            "there is a Kafka and no MySQL; what Kafka takes, workers write to databases that all processes reach: set "
-            "mysql.shards too, or neither.",
-        )
-    if settings.webhook.enabled and not settings.kafka.enabled:
-        fault(
-            "webhook.url and kafka.servers",
-            "workers post to it, and there are none without a Kafka: set kafka.servers.",
-        )
     return faults
 
 
@@ -402,6 +391,32 @@ def _remarks(settings: Settings) -> Iterator[str]:
             "mysql.shards is set and kafka.servers is not: this server writes results to MySQL itself; of such servers "
             "there may be one, for lists and boards in another's memory would not hear of it"
         )
+
+
+def unservable(settings: Settings) -> list[Fault]:
+    """What keeps a server or a worker from being of use; commands for one part of the whole need not mind."""
+
+    def fault(names: str, message: str) -> Fault:
+        origins = dict.fromkeys(settings.origin(name) for name in names.split(" and "))
+        return Fault(names, ", ".join(origins), message)
+
+    faults = []
+    if settings.kafka.enabled and not settings.mysql.enabled:
+        faults.append(
+            fault(
+                "kafka.servers and mysql.shards",
+                "there is a Kafka and no MySQL; what Kafka takes, workers write to databases that all processes reach: "
+                "set mysql.shards too, or neither.",
+            )
+        )
+    if settings.webhook.enabled and not settings.kafka.enabled:
+        faults.append(
+            fault(
+                "webhook.url and kafka.servers",
+                "workers post to it, and there are none without a Kafka: set kafka.servers too.",
+            )
+        )
+    return faults
 
 
 def _default(section: str) -> Any:

@@ -91,8 +91,12 @@ def _origins(settings: "Settings") -> "Table":
 
 
 def _environment(settings: "Settings") -> Iterator[Finding]:
+    from config.settings import unservable
+
     for note in settings.notes():
         yield Finding("settings", "note", note)
+    for fault in unservable(settings):
+        yield Finding("settings", "fault", str(fault))
     from gateway.process import RESERVED_FILES, raise_file_limit
 
     files, wanted = raise_file_limit(), settings.server.connections + RESERVED_FILES

@@ -1,15 +1,15 @@
 """What several commands share: the settings' flags, and how a failure is told."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from config.settings import Settings
+    from config.settings import Fault, Settings
 
-__all__ = ["Failed", "Unstartable", "examples", "read_settings", "settings_flags"]
+__all__ = ["Failed", "Unstartable", "examples", "read_settings", "servable", "settings_flags"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -55,6 +55,19 @@ def read_settings(config: Path | None, flags: dict[str, tuple[str, object]]) -> 
     try:
         return load(file=config, flags={setting: Flag(name, value) for setting, (name, value) in flags.items()})
     except SettingsError as fault:
-        count = len(fault.faults)
-        head = "The settings have a fault:" if count == 1 else f"The settings have {count} faults:"
-        raise Unstartable("\n  ".join([head, *map(str, fault.faults)])) from None
+        raise _unstartable(fault.faults) from None
+
+
+def servable(settings: "Settings") -> "Settings":
+    """The settings, where they are those of a server that is of use. Raises Unstartable."""
+    from config.settings import unservable
+
+    faults = unservable(settings)
+    if faults:
+        raise _unstartable(faults)
+    return settings
+
+
+def _unstartable(faults: "Sequence[Fault]") -> Unstartable:
+    head = "The settings have a fault:" if len(faults) == 1 else f"The settings have {len(faults)} faults:"
+    return Unstartable("\n  ".join([head, *map(str, faults)]))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.options import Unstartable, examples, read_settings, settings_flags
+from gateway.cli.options import Unstartable, examples, read_settings, servable, settings_flags
 
 if TYPE_CHECKING:
     from gateway.app import Gateway as Server
@@ -68,6 +68,7 @@ def serve(
             "log.format": ("--log-format", log_format),
         },
     )
+    servable(settings)
     import structlog
 
     from config.logs import set_up

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.options import Failed, Unstartable, examples, read_settings, settings_flags
+from gateway.cli.options import Failed, Unstartable, examples, read_settings, servable, settings_flags
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -78,7 +78,7 @@ def worker(
 
 
 def _settings(config: Path | None, flags: dict[str, tuple[str, object]]) -> "Settings":
-    settings = read_settings(config, flags)
+    settings = servable(read_settings(config, flags))
     if not settings.kafka.enabled:
         raise Unstartable(
             "A worker stores what Kafka has, and there is none: set kafka.servers, mysql.shards and redis.url. "

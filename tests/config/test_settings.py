@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import Fault, Flag, Settings, SettingsError, load
+from config.settings import Fault, Flag, Settings, SettingsError, load, unservable
 
 
 def faults(**sources: object) -> list[Fault]:
@@ -210,3 +210,23 @@ def test_what_only_one_machine_can_check_is_left_to_check(in_folder: Path) -> No
     """A file that is not there is no fault of the settings: `typegate check` and the start say so."""
     environ = {"TYPEGATE_TLS_CERT": "/nowhere/a.pem", "TYPEGATE_TLS_KEY": "/nowhere/b.pem"}
     assert load(environ=environ).tls.enabled
+
+
+def test_what_keeps_a_server_from_being_of_use() -> None:
+    """A Kafka without databases for the workers, and a webhook without workers; commands for one part need not mind."""
+    kafka = load(environ={"TYPEGATE_KAFKA_SERVERS": "127.0.0.1:9092"})
+    (fault,) = unservable(kafka)
+    assert "there is a Kafka and no MySQL" in str(fault)
+    assert "environment TYPEGATE_KAFKA_SERVERS" in str(fault)
+    hook = load(environ={"TYPEGATE_WEBHOOK_URL": "https://x.example/", "TYPEGATE_WEBHOOK_SECRET_FILE": "secret"})
+    (fault,) = unservable(hook)
+    assert "set kafka.servers too" in str(fault)
+    assert unservable(load(environ={})) == []
+
+
+def test_remarks_about_what_goes_together() -> None:
+    shards = {"TYPEGATE_MYSQL_SHARDS": "a 0-4095 mysql://u:p@127.0.0.1/x"}
+    (alone,) = load(environ=shards).notes()
+    assert "this server writes results to MySQL itself" in alone
+    (untold,) = load(environ=shards | {"TYPEGATE_KAFKA_SERVERS": "127.0.0.1:9092"}).notes()
+    assert "nobody hears of a personal best" in untold
