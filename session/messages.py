@@ -37,8 +37,8 @@ class Kind(NamedTuple):
     """As the documentation writes it."""
     read: Callable[[Any], Any]
     """From the wire; raises `ValueError` with what it should have been."""
-    write: Callable[[Any], Any]
-    """To the wire."""
+    write: Callable[[Any], Any] | None = None
+    """To the wire; None: as it is."""
 
 
 class Wire(NamedTuple):
@@ -46,10 +46,6 @@ class Wire(NamedTuple):
 
     kind: Kind
     meaning: str
-
-
-def _same(value: Any) -> Any:
-    return value
 
 
 def _string(value: object) -> str:
@@ -113,16 +109,22 @@ def _list(value: object) -> list[Any]:
     return value
 
 
-STRING = Kind("string", _string, _same)
-BOOLEAN = Kind("boolean", _boolean, _same)
-INTEGER = Kind("integer", _count, _same)
-NUMBER = Kind("number", _clock, _same)
-BYTES = Kind("bytes", _bytes, _same)
+def _map(value: object) -> dict[Any, Any]:
+    if type(value) is not dict:
+        raise ValueError("a map")
+    return value
+
+
+STRING = Kind("string", _string)
+BOOLEAN = Kind("boolean", _boolean)
+INTEGER = Kind("integer", _count)
+NUMBER = Kind("number", _clock)
+BYTES = Kind("bytes", _bytes)
 SESSION = Kind("UUID", _session, session_to_text)
 ID = Kind("decimal string", _decimal, str)
 STRINGS = Kind("list of strings", _strings, list)
-LIST = Kind("list", _list, _same)
-MAP = Kind("map", _same, _same)
+LIST = Kind("list", _list)
+MAP = Kind("map", _map)
 
 
 # --- from the client ---
@@ -519,10 +521,7 @@ ServerMessage: TypeAlias = (
 SERVER_MESSAGES: Final[tuple[type[ServerMessage], ...]] = get_args(ServerMessage)
 
 _WRITERS: Final = {
-    cls.T: tuple(
-        (name, None if wire.kind.write is _same else wire.kind.write) for name, (wire, _) in cls.wire_fields().items()
-    )
-    for cls in SERVER_MESSAGES
+    cls.T: tuple((name, wire.kind.write) for name, (wire, _) in cls.wire_fields().items()) for cls in SERVER_MESSAGES
 }
 
 

@@ -11,6 +11,7 @@ from session.identity import session_to_text
 from session.messages import (
     CLIENT_MESSAGES,
     ERRORS,
+    MAP,
     SERVER_MESSAGES,
     Abort,
     Auth,
@@ -198,3 +199,10 @@ def test_close_codes() -> None:
         assert len(code.reason.encode()) <= 123  # RFC 6455 §5.5.1
         assert code.meaning
     assert {code.value: code for code in CloseCode}[4502] is CloseCode.SUPERSEDED
+
+
+def test_maps_are_read_as_lists_are() -> None:
+    """No client sends one yet."""
+    assert MAP.read({"day": 1}) == {"day": 1}
+    with pytest.raises(ValueError, match="a map"):
+        MAP.read([1])
