@@ -182,8 +182,9 @@ class FinishedTest:
             seen_live=self.n - unseen_events,
             unseen_ms=unseen_ms,
             slack_ms=slack_ms,
-            lag_ms=self.clocks.lag_ms,
-            drift_ms=self.clocks.drift_ms,
+            # to the digits that features have; what clocks say beyond is chance, and stores keep it for years
+            lag_ms=round(self.clocks.lag_ms, 4),
+            drift_ms=round(self.clocks.drift_ms, 4),
             verdict=verdict.verdict,
             features=verdict.features,
             reasons=verdict.reasons,

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
+from functools import lru_cache
 from re import compile as pattern
 from typing import Final
 
@@ -80,6 +81,8 @@ class Board:
 class Span(Enum):
     """How long a best is the best."""
 
+    __hash__ = object.__hash__  # there is one of each; the enumeration's own takes longer than all else of a place
+
     DAY = "day"
     WEEK = "week"
     ALL = "all"
@@ -115,6 +118,7 @@ class Period:
         return self.day * DAY_MS, (self.day + (1 if self.span is Span.DAY else 7)) * DAY_MS
 
 
+@lru_cache(maxsize=256)
 def periods_of(day: int) -> tuple[Period, ...]:
     """The day itself, its week, and all time."""
     return tuple(Period.of(span, day) for span in Span)

@@ -74,6 +74,7 @@ def _sample(
         random_bits=chance.getrandbits(62),
     )
     ticket_hash = chance.randbytes(16)
+    clocks = {"drift_ms": -3.25, "lag_ms": 12.5}
     speed = round(chance.uniform(20, 120), 2)
     summary = replace(typed.summary, wpm=speed if wpm is None else float(wpm), acc=round(chance.uniform(90, 100), 2))
     return replace(
@@ -94,8 +95,9 @@ def _sample(
         ),
         node="here",
         seen_live=160,
-        lag_ms=12.5,
-        drift_ms=-3.25,
+        lag_ms=clocks["lag_ms"],
+        drift_ms=clocks["drift_ms"],
+        features=typed.features | clocks,
         verdict="ok",
         reasons=(),
     )

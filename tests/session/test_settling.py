@@ -102,6 +102,13 @@ def test_a_provisional_verdict_is_never_the_stricter(late_ms: float) -> None:
     assert STRICT.index(settled.result.verdict) <= STRICT.index(final.verdict)
 
 
+def test_what_the_clocks_say_is_kept_to_the_digits_of_features() -> None:
+    """Any more would be chance, and a store would have to keep it twice."""
+    result = run(zen([120, "a"] * 150, late_ms=1_000 / 3).settled(node="n1").judging())
+    assert (result.lag_ms, result.drift_ms) == (result.features["lag_ms"], result.features["drift_ms"])
+    assert result.lag_ms == round(result.lag_ms, 4) > 0
+
+
 def test_a_session_s_own_limit_on_claimed_speed_is_kept_with_it() -> None:
     """A stricter limit than plausibility's own asks for a review, whoever judges it and whenever."""
     limits = replace(LIMITS, review_keys_per_s=10)

@@ -9,7 +9,7 @@ from persistence.mysql.literals import blob, instant
 from persistence.mysql.pool import Connection
 from persistence.results.bests import BestRules, Board, PersonalBest
 from persistence.results.mysql import bests
-from persistence.results.mysql.rows import SELECTED, Origin, read_copy, row_values
+from persistence.results.mysql.rows import SELECTED, read_copy
 from persistence.results.mysql.writing import Candidate, candidate
 from session.identity import created_at_ms
 from session.result import Result
@@ -134,5 +134,4 @@ def _again(row: Sequence[Any]) -> Candidate:
     result = read_copy(selected)
     extent = result.seconds if result.count is None else result.count
     board = Board(result.mode, extent, result.language) if ranked and extent is not None else None
-    origin = Origin(result.node, result.scoring_version)
-    return Candidate(result, board, origin, row_values(result, ranked=bool(ranked)))
+    return Candidate.of(result, board)

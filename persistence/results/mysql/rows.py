@@ -4,12 +4,12 @@ Columns hold what is asked for; `detail` (JSON) what a log cannot give and peopl
 `core` the rest: in its first byte the form, then
 
     1, short   ticket hash (16) | log digest (16) | text hash (4) | seed (8) | numbers, each as unsigned LEB128: flags,
-               counts, hundredths, versions, ..., a bit for each feature measured, their values | what the flags tell of
+               counts, hundredths, versions, ..., a bit for each feature that was measured, then their values
     0, whole   nothing: in `replay` is the packed result but for an own text, for something in it does not fit the short
                form, or would not come out of it the same to the byte
 
 What a log and its text give is not kept: the series per second, and of the text's hash all but the beginning, which
-tells whether it is the text (`played` makes them again); nor the core's hash where it is the hash of what is kept. A
+tells whether it is the text (`played` makes them again); nor the core's hash, which is the hash of what is kept. A
 result without these is *bare*; to the rule for copies bare ones are all that there is.
 """
 
@@ -17,18 +17,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from math import copysign
-from struct import Struct
 from typing import Any, Final, NamedTuple
 
 import orjson
 
-from persistence.mysql.literals import blob, instant, text
+from persistence.mysql.literals import instant, text
 from persistence.results.copies import VERDICTS, as_it_stands
 from scoring.formulas import round2
 from scoring.plausibility import Reason
 from scoring.summary import CharCounts, InsertCounts, Series, Summary
-from session.options import INPUTS
+from session.identity import created_at_ms
+from session.options import INPUTS, MODES
 from session.result import Damaged, Result, core_hash_of
 
 __all__ = ["COLUMNS", "NO_SERIES", "SELECTED", "Origin", "bare", "read_copy", "read_row", "row_values"]
@@ -50,11 +51,8 @@ _TEXT_HASH: Final = 4
 """Bytes that are kept of it."""
 _NUMBERS_AT: Final = 1 + 16 + 16 + _TEXT_HASH + 8
 _MOST_CORE: Final = 255
-_PUNCTUATION, _NUMBERS, _GAVE_UP, _WHOLE_DURATION, _WHOLE_AFK, _ROUNDED_SECONDS, _CLOCKS, _CORE_HASH = (
-    1 << bit for bit in range(8)
-)
-_INPUT_BIT, _VERDICT_BIT = 8, 10
-_EXACT_CLOCKS: Final = Struct(">dd")
+_PUNCTUATION, _NUMBERS, _GAVE_UP, _ROUNDED_SECONDS = (1 << bit for bit in range(4))
+_INPUT_BIT, _VERDICT_BIT = 4, 6
 _FEATURES: Final = (
     "keys_per_s",
     "peak_keys_per_s",
@@ -73,8 +71,12 @@ _FEATURES: Final = (
 )
 """Features in the order of their measuring. Rows name them by their place here: add at the end, never take one out."""
 _PLACES: Final = {name: place for place, name in enumerate(_FEATURES)}
-_FIXED_NUMBERS: Final = 20
+_EXTENTS: Final = frozenset([None, *range(2**16)])
 _MAX_EXTENT, _MAX_ERRORS, _MAX_DURATION_MS = 2**16 - 1, 2**24 - 1, 2**32 - 1
+_MOST: Final = (99_999.99, 99_999.99, 999.99, _MAX_ERRORS, _MAX_DURATION_MS, _MAX_EXTENT)
+_MODES: Final = {mode: f"'{mode}'" for mode in MODES}
+_VERDICTS: Final = {verdict: f"'{verdict}'" for verdict in VERDICTS}
+_word: Final = lru_cache(maxsize=256)(text)
 
 
 class Origin(NamedTuple):
@@ -92,21 +94,31 @@ def bare(result: Result) -> Result:
 def row_values(result: Result, *, ranked: bool, verdict: str | None = None, conflicts: int = 0) -> str:
     """The row of a result as SQL, in the order of `COLUMNS` but for `origin`, which each shard numbers for itself.
 
-    `verdict` is the one that holds, its own by default. Raises ValueError, TypeError, OverflowError
-    or struct.error for a result that no row can hold.
+    `verdict` is the one that holds, its own by default. Raises whatever Python does for a result that no row can hold.
     """
     summary = result.summary
-    short = _short(result)
-    core, replay = (_WHOLE, _whole(result)) if short is None else (short, result.replay)
     extent = result.seconds if result.count is None else result.count
+    figures: tuple[float, ...] = (
+        summary.wpm,
+        summary.raw,
+        summary.acc,
+        summary.inserts.wrong,
+        summary.duration_ms,
+        result.seen_live,
+    )
+    core, replay = _short(result), result.replay
+    if core is None:
+        core, replay = _WHOLE, _whole(result)
+        # the nearest that the columns hold
+        extent = None if extent is None else max(0, min(extent, _MAX_EXTENT))
+        figures = tuple(max(0, min(value, most)) for value, most in zip(figures, _MOST, strict=True))
+    wpm, raw, acc, errors, duration_ms, seen_live = figures
     return (
-        f"{blob(result.session)},{instant(result.created_at_ms)},{int(result.user)},"
-        f"{'NULL' if result.test is None else int(result.test)},{text(result.mode)},"
-        f"{'NULL' if extent is None else _within(extent, _MAX_EXTENT)},{text(result.language)},"
-        f"{_within(summary.wpm, 99_999.99)!r},{_within(summary.raw, 99_999.99)!r},{_within(summary.acc, 999.99)!r},"
-        f"{_within(summary.inserts.wrong, _MAX_ERRORS)},{int(_within(summary.duration_ms, _MAX_DURATION_MS))},"
-        f"'{VERDICTS[VERDICTS.index(result.verdict if verdict is None else verdict)]}',{int(ranked)},{int(conflicts)},"
-        f"{_within(result.seen_live, _MAX_EXTENT)},{blob(core)},{_detail(result)},{blob(replay)}"
+        f"x'{result.session.hex()}',{instant(created_at_ms(result.session))},{int(result.user)},"
+        f"{'NULL' if result.test is None else int(result.test)},{_MODES[result.mode]},"
+        f"{'NULL' if extent is None else extent},{_word(result.language)},{wpm},{raw},{acc},{errors},{duration_ms},"
+        f"{_VERDICTS[result.verdict if verdict is None else verdict]},{int(ranked)},{int(conflicts)},{seen_live},"
+        f"x'{core.hex()}',{_detail(result)},x'{replay.hex()}'"
     )
 
 
@@ -131,54 +143,43 @@ def read_copy(row: Sequence[Any]) -> Result:
 def _short(result: Result) -> bytes | None:
     """`core` in the short form; None where that would not give the same result again, to the byte."""
     summary = result.summary
-    chars, inserts = summary.chars, summary.inserts
-    duration_ms, afk_ms, seconds = summary.duration_ms, summary.afk_ms, summary.seconds
-    hundredths = []
-    for value in (
+    chars, inserts, seconds = summary.chars, summary.inserts, summary.seconds
+    figures = [
         summary.consistency,
         summary.key_consistency,
         summary.wpm_consistency,
         summary.wpm,
         summary.raw,
         summary.acc,
-    ):
-        if type(value) is not float or not 0 <= value < 1e5 or copysign(1.0, value) < 0:
-            return None
-        as_hundredths = round(value * 100)
-        if as_hundredths / 100 != value:
-            return None
-        hundredths.append(as_hundredths)
-    lag, drift = _ten_thousandths(result.lag_ms), _ten_thousandths(result.drift_ms)
-    features = _short_features(result.features)
+    ]
+    hundredths = _scaled(figures, 100)
+    features = _short_features(result)
     if (
-        features is None
+        hundredths is None
+        or features is None
+        or not type(summary.duration_ms) is type(summary.afk_ms) is int
+        or summary.duration_ms > _MAX_DURATION_MS
+        or max(figures) >= 1e5
         or summary.acc > 100
-        or (result.seconds is not None and result.count is not None)
-        or (result.mode == "words") != (result.count is not None)
-        or not 0 <= (result.seconds or result.count or 0) <= _MAX_EXTENT
-        or not 0 <= inserts.wrong <= _MAX_ERRORS
-        or not 0 <= result.seen_live <= _MAX_EXTENT
-        or not 0 <= duration_ms <= _MAX_DURATION_MS
-        or duration_ms != int(duration_ms)
-        or afk_ms != int(afk_ms)
-        or min(copysign(1.0, duration_ms), copysign(1.0, afk_ms)) < 0
+        or inserts.wrong > _MAX_ERRORS
+        or result.seen_live > _MAX_EXTENT
+        or (result.seconds if result.mode != "words" else result.count or -1) not in _EXTENTS
+        or (result.count if result.mode != "words" else result.seconds) is not None
         or type(seconds) is not float
-        or seconds not in (duration_ms / 1000, round2(duration_ms / 1000))
-        or not type(result.lag_ms) is type(result.drift_ms) is float
-        or not len(result.ticket_hash) == len(result.log_digest) == len(result.core_hash) == 16
+        or not len(result.ticket_hash) == len(result.log_digest) == 16
         or len(result.text_hash) < _TEXT_HASH
+        or result.core_hash
+        != core_hash_of(
+            session=result.session,
+            user=result.user,
+            ticket_hash=result.ticket_hash,
+            log_digest=result.log_digest,
+            summary=summary,
+            gave_up=result.gave_up,
+            scoring_version=result.scoring_version,
+        )
     ):
         return None
-    core_hash = core_hash_of(
-        session=result.session,
-        user=result.user,
-        ticket_hash=result.ticket_hash,
-        log_digest=result.log_digest,
-        summary=summary,
-        gave_up=result.gave_up,
-        scoring_version=result.scoring_version,
-    )
-    rest = b""
     flags = INPUTS.index(result.input) << _INPUT_BIT | VERDICTS.index(result.verdict) << _VERDICT_BIT
     if result.punctuation:
         flags |= _PUNCTUATION
@@ -186,19 +187,10 @@ def _short(result: Result) -> bytes | None:
         flags |= _NUMBERS
     if result.gave_up:
         flags |= _GAVE_UP
-    if type(duration_ms) is int:
-        flags |= _WHOLE_DURATION
-    if type(afk_ms) is int:
-        flags |= _WHOLE_AFK
-    if seconds != duration_ms / 1000:
+    if seconds != summary.duration_ms / 1000:
+        if seconds != round2(summary.duration_ms / 1000):
+            return None
         flags |= _ROUNDED_SECONDS
-    if lag is None or drift is None:
-        flags |= _CLOCKS
-        rest += _EXACT_CLOCKS.pack(result.lag_ms, result.drift_ms)
-        lag = drift = 0
-    if core_hash != result.core_hash:
-        flags |= _CORE_HASH
-        rest += result.core_hash
     numbers = (
         flags,
         chars.correct,
@@ -208,18 +200,16 @@ def _short(result: Result) -> bytes | None:
         summary.total_chars,
         inserts.correct,
         *hundredths[:3],
-        int(afk_ms),
+        summary.afk_ms,
         result.test_version,
         result.list_version,
         result.generator,
         result.epoch,
         result.unseen_ms,
         result.slack_ms,
-        lag,
-        drift,
         *features,
     )
-    if min(numbers) < 0:
+    if min(*numbers, *hundredths, summary.duration_ms, inserts.wrong, result.seen_live) < 0:
         return None
     core = b"".join(
         (
@@ -228,8 +218,7 @@ def _short(result: Result) -> bytes | None:
             result.log_digest,
             result.text_hash[:_TEXT_HASH],
             result.seed.to_bytes(8, "big"),
-            *[_LEB128[number] if number < 16_384 else _leb128(number) for number in numbers],
-            rest,
+            *[_SHORT_LEB128[number] if number < 16_384 else _leb128(number) for number in numbers],
         )
     )
     return core if len(core) <= _MOST_CORE else None
@@ -242,13 +231,9 @@ def _from_short(row: Sequence[Any]) -> Result:
     ) = row  # fmt: skip
     (
         flags, correct, incorrect, extra, missed, total_chars, inserted, consistency, key_consistency, wpm_consistency,
-        afk_ms, test_version, list_version, generator, epoch, unseen_ms, slack_ms, lag, drift, measured, *values
-    ), rest = _read_numbers(core)  # fmt: skip
+        afk_ms, test_version, list_version, generator, epoch, unseen_ms, slack_ms, measured, *values
+    ) = _read_numbers(core)  # fmt: skip
     features = _long_features(measured, values)
-    lag_ms, drift_ms = _from_ten_thousandths(lag), _from_ten_thousandths(drift)
-    if flags & _CLOCKS:
-        lag_ms, drift_ms = _EXACT_CLOCKS.unpack(rest[: _EXACT_CLOCKS.size])
-        rest = rest[_EXACT_CLOCKS.size :]
     told = _from_detail(detail)
     seconds = duration_ms / 1000
     summary = Summary(
@@ -261,9 +246,9 @@ def _from_short(row: Sequence[Any]) -> Result:
         chars=CharCounts(correct, incorrect, extra, missed),
         total_chars=total_chars,
         inserts=InsertCounts(inserted, errors),
-        duration_ms=duration_ms if flags & _WHOLE_DURATION else float(duration_ms),
+        duration_ms=duration_ms,
         seconds=round2(seconds) if flags & _ROUNDED_SECONDS else seconds,
-        afk_ms=afk_ms if flags & _WHOLE_AFK else float(afk_ms),
+        afk_ms=afk_ms,
         series=NO_SERIES,
     )
     ticket_hash, log_digest, gave_up = core[1:17], core[17:33], bool(flags & _GAVE_UP)
@@ -290,9 +275,7 @@ def _from_short(row: Sequence[Any]) -> Result:
         text_hash=core[33 : 33 + _TEXT_HASH],
         scoring_version=scoring_version,
         gave_up=gave_up,
-        core_hash=rest
-        if flags & _CORE_HASH
-        else core_hash_of(
+        core_hash=core_hash_of(
             session=session,
             user=user,
             ticket_hash=ticket_hash,
@@ -306,8 +289,8 @@ def _from_short(row: Sequence[Any]) -> Result:
         seen_live=seen_live,
         unseen_ms=unseen_ms,
         slack_ms=slack_ms,
-        lag_ms=lag_ms,
-        drift_ms=drift_ms,
+        lag_ms=features["lag_ms"],
+        drift_ms=features["drift_ms"],
         verdict=VERDICTS[flags >> _VERDICT_BIT],
         features=features,
         reasons=tuple(_reason(features, *why) for why in told.get("why", ())),
@@ -319,42 +302,52 @@ def _whole(result: Result) -> bytes:
     return replace(bare(result), text=None).pack()
 
 
-def _ten_thousandths(value: float) -> int | None:
-    """A number of at most four digits after the point as a whole one, its last bit the sign; None for any other."""
-    if not -1e9 < value < 1e9:
+def _scaled(values: Sequence[float], scale: int) -> list[int] | None:
+    """These times `scale`, as whole numbers; None where one is no float, or is lost by that."""
+    try:
+        whole = [round(value * scale) for value in values]
+    except (ValueError, OverflowError, TypeError):  # no number, infinite, none at all
         return None
-    whole = round(value * 10_000)
-    if whole / 10_000 != value:
+    if [value / scale for value in whole] != values or {*map(type, values)} != {float}:
         return None
-    return 2 * abs(whole) + (copysign(1.0, value) < 0)
+    if 0 in whole and any(not value and copysign(1.0, value) < 0 for value in values):
+        return None
+    return whole
 
 
-def _from_ten_thousandths(number: int) -> float:
-    value = (number >> 1) / 10_000
-    return -value if number & 1 else value
+def _short_features(result: Result) -> list[int] | None:
+    """A bit for each feature that was measured, then their values, times 10,000 and with the sign in the last bit.
+
+    None where they are not as usual: four digits, in the order of measuring, the clocks among them as in the result.
+    """
+    names, values = tuple(result.features), list(result.features.values())
+    measured = _measured(names)
+    if measured is None or result.lag_ms != result.features["lag_ms"] or result.drift_ms != result.features["drift_ms"]:
+        return None
+    whole = _scaled([*values, result.lag_ms, result.drift_ms], 10_000)
+    if whole is None:
+        return None
+    return [measured, *[value + value if value >= 0 else 1 - value - value for value in whole[:-2]]]
 
 
-def _short_features(features: Mapping[str, float]) -> list[int] | None:
-    """A bit for each feature that was measured, then their values; None where they are not as usual."""
-    short = [0]
-    last = -1
-    for name, value in features.items():
-        place = _PLACES.get(name, -1)
-        whole = _ten_thousandths(value) if type(value) is float else None
-        if place <= last or whole is None:
-            return None
-        last = place
-        short[0] |= 1 << place
-        short.append(whole)
-    return short
+@lru_cache(maxsize=256)
+def _measured(names: tuple[str, ...]) -> int | None:
+    """A bit for each of these features; None where one is unknown or not in its place, or the clocks are missing."""
+    places = [_PLACES.get(name, -1) for name in names]
+    if -1 in places or places != sorted(places) or not {"lag_ms", "drift_ms"} <= {*names}:
+        return None
+    return sum(1 << place for place in places)
 
 
 def _long_features(measured: int, values: Sequence[int]) -> dict[str, float]:
     names = [name for place, name in enumerate(_FEATURES) if measured >> place & 1]
-    return {name: _from_ten_thousandths(value) for name, value in zip(names, values, strict=True)}
+    signed = [-(value >> 1) if value & 1 else value >> 1 for value in values]
+    return {name: value / 10_000 for name, value in zip(names, signed, strict=True)}
 
 
 def _leb128(number: int) -> bytes:
+    if 1 << 14 <= number < 1 << 21:
+        return bytes((number & 127 | 128, number >> 7 & 127 | 128, number >> 14))
     parts = bytearray()
     while number > 127:
         parts.append(number & 127 | 128)
@@ -363,27 +356,20 @@ def _leb128(number: int) -> bytes:
     return bytes(parts)
 
 
-_LEB128: Final = [_leb128(number) for number in range(16_384)]
+_SHORT_LEB128: Final = [_leb128(number) for number in range(16_384)]
 
 
-def _read_numbers(core: bytes) -> tuple[list[int], bytes]:
-    """The numbers of the short form, as many as there are by their own word, and what comes after them."""
+def _read_numbers(core: bytes) -> list[int]:
     numbers: list[int] = []
-    number = shift = at = 0
-    count = _FIXED_NUMBERS
-    for at in range(_NUMBERS_AT, len(core)):
-        byte = core[at]
+    number = shift = 0
+    for byte in core[_NUMBERS_AT:]:
         number |= (byte & 127) << shift
         if byte > 127:
             shift += 7
-            continue
-        numbers.append(number)
-        if len(numbers) == _FIXED_NUMBERS:
-            count += number.bit_count()  # the last of them says which features follow
-        if len(numbers) == count:
-            break
-        number = shift = 0
-    return numbers, core[at + 1 :]
+        else:
+            numbers.append(number)
+            number = shift = 0
+    return numbers
 
 
 def _detail(result: Result) -> str:
@@ -413,8 +399,3 @@ def _reason(features: Mapping[str, float], name: str, *numbers: float) -> Reason
 
 def _from_detail(detail: str | None) -> dict[str, Any]:
     return {} if detail is None else orjson.loads(detail)
-
-
-def _within(value: float, most: float) -> float:
-    """The nearest that a column holds; where that is another value, `core` has the whole result."""
-    return max(0, min(value, most))

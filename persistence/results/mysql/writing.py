@@ -43,8 +43,7 @@ class Stale(Exception):
     """The shard's state is not the one that was known; nothing has been written. Learn it, and write again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A result that is to be stored, and what can be said of it before any shard is asked."""
 
     result: Result
@@ -52,11 +51,22 @@ class Candidate:
     origin: Origin
     row: str
     """Its row as SQL, but for the number of its origin."""
+    day: tuple[int, int]
+    """Its user, and the day on which it was started."""
+    places: tuple[Place, ...]
+    """Where it may be its user's best."""
 
-    @property
-    def places(self) -> tuple[Place, ...]:
-        """Where it may be its user's best."""
-        return _places(self.result, self.board)
+    @classmethod
+    def of(cls, result: Result, board: Board | None) -> Candidate:
+        """Prepare a result that counts for this board. Raises what `row_values` raises."""
+        return cls(
+            result,
+            board,
+            Origin(result.node, result.scoring_version),
+            row_values(result, ranked=board is not None),
+            _day(result),
+            _places(result, board),
+        )
 
 
 class _Told(NamedTuple):
@@ -67,12 +77,10 @@ class _Told(NamedTuple):
 
 def candidate(result: Result, rules: BestRules) -> Candidate:
     """Prepare a result. Raises `StoreError`, not retriable, for one that no shard can hold."""
-    board = board_of(result, rules)
     try:
-        row = row_values(result, ranked=board is not None)
+        return Candidate.of(result, board_of(result, rules))
     except Exception as error:  # whatever the codec dislikes in it, it is this result's fault and not the store's
         raise StoreError(f"result {result.session.hex()} cannot be stored: {error!r}", retriable=False) from error
-    return Candidate(result, board, Origin(result.node, result.scoring_version), row)
 
 
 async def write(
@@ -130,7 +138,7 @@ async def _write_new(
         "BEGIN",
         LOCKED_STATE,
         _insert(_HOT, candidates, origins),
-        *progress.recompute({_day(one.result) for one in candidates}, late=False),
+        *progress.recompute({one.day for one in candidates}, late=False),
         bests.better(_bests(candidates)),
         bests.standing(places),
     ]
@@ -170,7 +178,7 @@ class _Transaction:
                 continue
             table = where[one.result.session] = self._table(one.result)
             fresh[table].append(one)
-            self.touched[table].add(_day(one.result))
+            self.touched[table].add(one.day)
         for table, new in fresh.items():
             for part in _parts(new):
                 await connection.run(_insert(table, part, self.origins))
