@@ -165,7 +165,7 @@ def _steady_facts(options: SwarmOptions, windows: list[Window], cpu: float, memo
     steady_s = max(window.seconds for window in windows)
     frames = sum(window.frames for window in windows)
     connections = sum(window.connections for window in windows)
-    own = [100 * window.cpu_s / window.seconds for window in windows]
+    own = [_rate(100 * window.cpu_s, window.seconds) for window in windows]
     lateness = Times.joined(window.lateness for window in windows)
     times = {name: Times.joined(window.times[name] for window in windows) for name in windows[0].times}
     return {
@@ -176,10 +176,10 @@ def _steady_facts(options: SwarmOptions, windows: list[Window], cpu: float, memo
         "encoding": "msgpack" if options.client.binary else "JSON",
         "seed": options.seed,
         "steady_s": round(steady_s, 2),
-        "frames_per_s": round(frames / steady_s, 1),
-        "events_per_s": round(sum(window.events for window in windows) / steady_s, 1),
-        "server_frames_per_s": round(sum(window.frames_in for window in windows) / steady_s, 1),
-        "server_cpu_percent": round(100 * cpu / steady_s, 1) if cpu else None,
+        "frames_per_s": round(_rate(frames, steady_s), 1),
+        "events_per_s": round(_rate(sum(window.events for window in windows), steady_s), 1),
+        "server_frames_per_s": round(_rate(sum(window.frames_in for window in windows), steady_s), 1),
+        "server_cpu_percent": round(_rate(100 * cpu, steady_s), 1) if cpu else None,
         "server_us_per_frame": round(1e6 * cpu / frames, 2) if cpu and frames else None,
         "generator_processes": options.processes,
         "generator_cpu_percent": round(sum(own), 1),
@@ -189,6 +189,11 @@ def _steady_facts(options: SwarmOptions, windows: list[Window], cpu: float, memo
         else round(memory_bytes / 1024 / max(1, connections), 2),
         "times_ms": {name: one.facts() for name, one in times.items() if one.n} | {"generator_late": lateness.facts()},
     }
+
+
+def _rate(amount: float, seconds: float) -> float:
+    """So much a second; 0 where a stalled machine left no time to measure in."""
+    return amount / seconds if seconds else 0.0
 
 
 def _final_facts(options: SwarmOptions, outcomes: list[Outcome], steady_times: dict[str, Any]) -> dict[str, Any]:

@@ -245,7 +245,7 @@ async def agreement(plant: Plant, sent: Collection[Result], *, letters: Collecti
         for board in {board for result in sent if (board := board_of(result, BestRules())) is not None}:
             for period in periods_of(day):
                 ranked = [best async for best in store.ranking(board, period)]
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(60):  # a filling outlives a worker that died in it by 30 s
                     page = await front.boards.page(board, period, offset=0, count=100)
                     while page.size is None:  # it is being filled, and the store answers
                         await asyncio.sleep(0.02)
