@@ -73,8 +73,8 @@ def ticket_of(result: Result) -> Ticket:
     )
 
 
-def rescoring(result: Result, texts: Texts) -> Generator[None, None, Rescored]:
-    """Play a result again. Raises Unreplayable."""
+def rescoring(result: Result, texts: Texts, *, with_holds: bool = True) -> Generator[None, None, Rescored]:
+    """Play a result again. `with_holds`: whether its log is to have them; no figure needs them. Raises Unreplayable."""
     material = yield from texts.again(ticket_of(result), text=result.text, ref=None)
     if isinstance(material, Error):
         raise Unreplayable(material.message)
@@ -82,7 +82,7 @@ def rescoring(result: Result, texts: Texts) -> Generator[None, None, Rescored]:
     if not hash_of(material.text.encode()).startswith(result.text_hash):
         raise Unreplayable("the text that this server has for the test is not the one that was typed")
     try:
-        log = yield from decoding(result.replay)
+        log = yield from decoding(result.replay, with_holds=with_holds)
     except ReplayError as fault:
         raise Unreplayable(f"the stored log cannot be read: {fault}") from None
     scorer = scorer_for(result, material)

@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -160,6 +160,12 @@ class MemoryCache:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._bytes -= entry.size
+
+    async def kept(self, keys: Collection[str]) -> Collection[str]:
+        """Those of these keys under which something is kept; what is being loaded there is spoilt."""
+        for key in keys:
+            self._spoil(key)
+        return [key for key in keys if key in self._entries]
 
     async def push(self, rows: Sequence[Row], *, most: int) -> None:
         """Put each row into the list under its key, where there is one."""

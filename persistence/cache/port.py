@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Protocol, Self
@@ -78,6 +78,14 @@ class Cache(Protocol):
 
     async def fetch(self, key: str, load: Load, *, ttl_ms: int) -> bytes | None:
         """The value under `key`, read by `load` where it is not there. Raises what `load` raises."""
+        ...
+
+    async def kept(self, keys: Collection[str]) -> Collection[str]:
+        """Those of these keys under which something is kept; what is being loaded there is spoilt, as by a push.
+
+        So whoever changed the truth may ask this first, and need push, and make rows, for those keys alone. Raises as
+        `push` does.
+        """
         ...
 
     async def push(self, rows: Sequence[Row], *, most: int) -> None:

@@ -40,8 +40,11 @@ class RecentResults:
 
     async def stored(self, results: Sequence[Result]) -> None:
         """Take note of results that have just been stored. Raises a retriable `StoreError` as `Cache.push` does."""
-        rows = [Row(_key(result.user), result.session, result.pack()) for result in results]
-        await self._cache.push(rows, most=RECENT)
+        keyed = [(_key(result.user), result) for result in results]
+        kept = frozenset(await self._cache.kept({key for key, _ in keyed}))  # few users look at their list
+        if kept:
+            rows = [Row(key, result.session, result.pack()) for key, result in keyed if key in kept]
+            await self._cache.push(rows, most=RECENT)
 
 
 def _key(user: int) -> str:

@@ -17,7 +17,7 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from struct import Struct
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -56,6 +56,7 @@ redis.call('DEL', KEYS[2])
 if #ARGV > 1 then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 return 1
 """)
+_KEPT = Script("redis.call('DEL', KEYS[2]) return redis.call('EXISTS', KEYS[1])")
 _DROP = Script("return redis.call('DEL', KEYS[1], KEYS[2])")
 # ARGV: the packed row, its id, most rows, length of the envelope's head and its version, most bytes. Ids are compared
 # byte by byte: Lua's own comparison follows the server's locale.
@@ -278,6 +279,16 @@ class RedisCache:
         await self._ask(_FILL.call(self._keys(key), token))
 
     # -- changing ------------------------------------------------------------------------------------------------
+
+    async def kept(self, keys: Collection[str]) -> Collection[str]:
+        """Those of these keys under which something is kept; what is being loaded there is spoilt."""
+        keys = list(dict.fromkeys(keys))
+        for key in keys:
+            self._spoil(key)
+        answers = await self._servers.each([_KEPT.call(self._keys(key)) for key in keys])
+        found = dict(zip(keys, answers, strict=True))
+        self._owe({key: answer for key, answer in found.items() if isinstance(answer, StoreError)})
+        return [key for key, answer in found.items() if isinstance(answer, Answer) and answer.value]
 
     async def push(self, rows: Sequence[Row], *, most: int) -> None:
         """Put each row into the list under its key, where there is one."""

@@ -92,11 +92,11 @@ class Rescorer:
             return result
         try:
             try:
-                again = await _in_turns(rescoring(result, self._texts))
+                again = await _in_turns(rescoring(result, self._texts, with_holds=False))
             except Unreplayable:
                 if not await self._refreshed():
                     raise
-                again = await _in_turns(rescoring(result, self._texts))
+                again = await _in_turns(rescoring(result, self._texts, with_holds=False))
         except Unreplayable as why:
             return self._doubt(result, "unreplayable", 1.0, str(why))
         except Exception as error:

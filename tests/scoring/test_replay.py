@@ -91,6 +91,12 @@ def test_long_keys_and_long_noise_survive_many_slices() -> None:
     assert decode(encode(events, holds, drop_holds_over=10**9)) == Log(events, holds)
 
 
+@given(logs())
+def test_holds_may_be_passed_over(log: Log) -> None:
+    """The events are the same."""
+    assert sliced(decoding(encode(log.events, log.holds), with_holds=False))[0] == Log(log.events, {})
+
+
 def test_a_typists_log_takes_no_more_than_a_byte_and_a_half_a_key_and_one_more_with_holds() -> None:
     """Over logs of 300 keys, on average."""
     some = [typed(300, seed) for seed in range(40)]

@@ -28,7 +28,7 @@ async def played(results: Iterable[Result], texts: Texts) -> list[Result]:
 
 
 async def _played(result: Result, texts: Texts) -> Result:
-    steps = rescoring(result, texts)
+    steps = rescoring(result, texts, with_holds=False)
     while True:
         try:
             next(steps)

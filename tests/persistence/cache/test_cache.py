@@ -195,6 +195,20 @@ async def test_a_row_is_pushed_to_its_place_and_the_list_keeps_its_time(cache: C
     assert len(await listed(cache, truth)) == 2
 
 
+async def test_which_keys_have_a_value(cache: Cache) -> None:
+    """An empty list is one; what nobody has loaded is none."""
+    await cache.fetch("k", Truth(b"").load, ttl_ms=TTL_MS)
+    await cache.fetch("other", Truth().load, ttl_ms=TTL_MS)
+    await cache.drop("other")
+    assert list(await cache.kept(["none", "k", "other"])) == ["k"]
+    assert list(await cache.kept([])) == []
+
+
+async def push_where_kept(cache: Cache) -> None:
+    """As recent lists do."""
+    await cache.push([Row(key, b"1", b"one") for key in await cache.kept(["k"])], most=5)
+
+
 async def test_a_row_comes_into_an_empty_list(cache: Cache) -> None:
     truth = Truth(b"")
     await cache.fetch("k", truth.load, ttl_ms=TTL_MS)
@@ -213,8 +227,12 @@ async def test_a_row_that_is_there_already_drops_its_list(cache: Cache) -> None:
 
 @pytest.mark.parametrize(
     "touch",
-    [lambda cache: cache.drop("k"), lambda cache: cache.push([Row("k", b"1", b"one")], most=5)],
-    ids=["dropped", "pushed"],
+    [
+        lambda cache: cache.drop("k"),
+        lambda cache: cache.push([Row("k", b"1", b"one")], most=5),
+        lambda cache: push_where_kept(cache),
+    ],
+    ids=["dropped", "pushed", "pushed where kept"],
 )
 class TestTouched:
     async def test_what_is_not_there_stays_away(self, cache: Cache, touch: Callable[[Cache], Awaitable[None]]) -> None:

@@ -111,13 +111,19 @@ async def test_a_loader_slower_than_others_wait_is_overtaken_and_its_value_kept(
 
 async def test_a_change_by_one_process_spoils_what_another_loads(another: Another) -> None:
     """The loader may have read before the change; only who asks later gets what holds."""
-    for touch in ("push", "drop"):
+    for touch in ("push", "drop", "kept"):
         async with another() as first, another() as second:
             truth = Truth(b"old")
             truth.open.clear()
             loading = asyncio.get_running_loop().create_task(get(first, truth))
             await truth.begun.wait()
-            await (second.drop("k") if touch == "drop" else second.push([Row("k", b"1", b"")], most=9))
+            match touch:
+                case "push":
+                    await second.push([Row("k", b"1", b"")], most=9)
+                case "drop":
+                    await second.drop("k")
+                case _:
+                    assert list(await second.kept(["k"])) == []
             truth.open.set()
             assert await loading == b"old"
             truth.value = b"new"
