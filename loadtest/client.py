@@ -126,10 +126,10 @@ class TypingClient(Line):
         "_stopping",
         "_test",
         "_ticked_ms",
-        "_token",
         "_words",
         "phase",
         "sessions",
+        "token",
     )
 
     def __init__(self, engine: Engine, number: int, plan: Plan, *, options: ClientOptions, meters: Meters) -> None:
@@ -137,12 +137,13 @@ class TypingClient(Line):
         self.phase = Phase.AWAY
         self.sessions: list[str] = []
         """Ids of the sessions that were `stored`."""
+        self.token: str | None = None
+        """What it is known by, from its first `ready` on."""
         self._plan = plan
         self._options = options
         self._meters = meters
         self._chance = Random(f"client {number}")
         self._address: Address = ("127.0.0.1", 0)
-        self._token: str | None = None
         self._attempt = 0
         self._connected_ms = self._lost_ms = self._started_ms = 0.0
         self._stopping = False
@@ -313,7 +314,7 @@ class TypingClient(Line):
 
     def opened(self) -> None:
         """Say who this is; `hello` needs no waiting for."""
-        self._say({"t": "auth"} if self._token is None else {"t": "auth", "token": self._token})
+        self._say({"t": "auth"} if self.token is None else {"t": "auth", "token": self.token})
 
     def lost(self, code: int, reason: str) -> None:
         """Come back after a while, unless the code forbids it."""
@@ -372,7 +373,7 @@ class TypingClient(Line):
         meters = self._meters
         meters.ready += 1
         meters.to_ready.add(monotonic() * 1000 - self._connected_ms)
-        self._token = message.get("token", self._token)
+        self.token = message.get("token", self.token)
         if self._attempt:
             meters.reconnects += 1
         self._attempt = 0

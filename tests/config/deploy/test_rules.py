@@ -36,7 +36,7 @@ def _promtool(tmp_path: Path) -> Callable[..., None]:
     found = shutil.which("promtool") or (str(kept) if kept.exists() else None)
     if found is None:
         pytest.skip("no promtool here; tests/system-packages fetches it")
-    for file in (RULES, Path(__file__).with_name("rules_test.yml")):
+    for file in (RULES, RULES.with_name("prometheus.yml"), Path(__file__).with_name("rules_test.yml")):
         shutil.copy(file, tmp_path)
 
     def run(*arguments: str) -> None:
@@ -48,6 +48,10 @@ def _promtool(tmp_path: Path) -> Callable[..., None]:
 
 def test_the_rules_are_valid(promtool: Callable[..., None]) -> None:
     promtool("check", "rules", "rules.yml")
+
+
+def test_the_configuration_is_valid(promtool: Callable[..., None]) -> None:
+    promtool("check", "config", "prometheus.yml")
 
 
 def test_alarms_go_off_when_they_should_and_only_then(promtool: Callable[..., None]) -> None:

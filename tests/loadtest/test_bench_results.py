@@ -1,0 +1,38 @@
+"""The bench of results: what it reads from a worker is what the worker said."""
+
+import time
+
+import pytest
+
+from gateway.exposition import Exposition
+from loadtest.bench.results.live import figures, quantiles
+from loadtest.bench.results.shares import Shares
+from scoring.text import prepare
+
+
+async def test_quantiles_are_those_of_what_was_observed() -> None:
+    """Nine in ten took between 25 and 50 ms, one in ten between 2.5 and 5 s."""
+    metrics = Exposition()
+    for _ in range(90):
+        metrics.processed(0.03)
+    for _ in range(10):
+        metrics.processed(3.0)
+    taken = quantiles(figures((await metrics.scrape()).decode()), "typegate_processing_seconds")
+    assert taken == {"n": 100, "p50": pytest.approx(25 + 25 * 50 / 90), "p95": 3750.0, "p99": pytest.approx(4750.0)}
+
+
+async def test_without_observations_there_are_no_quantiles() -> None:
+    scraped = figures((await Exposition().scrape()).decode())
+    assert quantiles(scraped, "typegate_processing_seconds") == {"n": 0, "p50": None, "p95": None, "p99": None}
+
+
+def test_shares_tell_whose_code_had_the_processor() -> None:
+    """What runs here is no part of a worker, what it calls in `scoring` is."""
+    shares = Shares()
+    shares.start()
+    until = time.process_time() + 0.2
+    while time.process_time() < until:
+        prepare("some words that are cut again and again", timed=True)
+    taken = shares.stop()
+    assert sum(taken.values()) == pytest.approx(100)
+    assert taken["scoring"] > 50
