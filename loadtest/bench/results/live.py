@@ -44,7 +44,7 @@ def live(made: Plant, folder: Path, *, typists: int, seconds: float) -> dict[str
             _until_stored(admin, meters.stored)
             return {
                 "finish to accepted": _facts(meters.to_accepted),
-                "finish to saved (Kafka's replicas)": _facts(meters.to_stored),
+                "finish to saved, by one broker": _facts(meters.to_stored),
                 "finish to row in MySQL": quantiles(_scrape(admin), "typegate_processing_seconds"),
                 "read of recent results": _facts(_reads(gateway.address, token)),
             }
