@@ -41,12 +41,18 @@ async def _visit(kafka: KafkaOptions, options: TopicOptions, *, create_missing: 
             why = await why_unreachable(arguments)
             raise StoreError(f"no broker of Kafka can be reached ({why})", retriable=True) from error
         topics = wanted(kafka, options)
-        created = await _create(admin, topics, kafka.request_ms) if create_missing else set()
+        existing = set(await admin.list_topics())
+        created: set[str] = set()
+        if create_missing:
+            missing = [topic for topic in topics if topic.name not in existing]
+            created = await _create(admin, missing, kafka.request_ms)
+            existing.update(topic.name for topic in missing)
+        there = [topic.name for topic in topics if topic.name in existing]
         async with asyncio.timeout(kafka.request_ms / 1000):
-            found = await _found(admin, topics)
-            while not created <= found.keys():  # some brokers learn of a new topic later than others
+            found = await _found(admin, there)
+            while len(found) < len(there):  # some brokers learn of a new topic later than others
                 await asyncio.sleep(_LOOK_AGAIN_S)
-                found = await _found(admin, topics)
+                found = await _found(admin, there)
     except (KafkaError, OSError, TimeoutError) as error:
         servers = ", ".join(kafka.servers)
         raise StoreError(f"Kafka at {servers} cannot be asked about its topics: {error}", retriable=True) from error
@@ -58,43 +64,40 @@ async def _visit(kafka: KafkaOptions, options: TopicOptions, *, create_missing: 
 
 
 async def _create(admin: AIOKafkaAdminClient, topics: Sequence[Wanted], timeout_ms: int) -> set[str]:
-    """Make the topics that are missing; the names of those made."""
-    existing = set(await admin.list_topics())
-    new = [
-        NewTopic(topic.name, topic.partitions, topic.replication, topic_configs=dict(topic.configs))
-        for topic in topics
-        if topic.name not in existing
-    ]
-    if not new:
+    """Make topics, none of them known to exist; the names of those that did not."""
+    if not topics:
         return set()
+    new = [NewTopic(topic.name, topic.partitions, topic.replication, topic_configs=topic.configs) for topic in topics]
     answer = await admin.create_topics(new, timeout_ms=timeout_ms)
     created = set()
     for name, code, message in answer.topic_errors:
         if code == 0:
             created.add(name)
-        elif code != _TOPIC_EXISTS:  # somebody else was faster
+        elif code != _TOPIC_EXISTS:  # somebody else was faster, or the broker that was asked had not heard of it
             reason = message or for_code(code).__name__
             raise StoreError(f"Kafka does not make the topic {name}: {reason}", retriable=False)
     return created
 
 
-async def _found(admin: AIOKafkaAdminClient, topics: Sequence[Wanted]) -> dict[str, Found]:
-    """Those of the topics that there are, as one of the brokers knows them."""
-    existing = set(await admin.list_topics())  # asked about by name, one that is missing might be created
-    names = [topic.name for topic in topics if topic.name in existing]
+async def _found(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, Found]:
+    """Topics as one of the brokers knows them, or another; without those that one of them has not heard of."""
+    known = set(await admin.list_topics())  # asked about by name, one that is not might be created
+    names = [name for name in names if name in known]
     if not names:
         return {}
     configs: dict[str, dict[str, str]] = {}
     for answer in await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names]):
         for code, message, _, name, entries in answer.resources:
-            if code not in (0, _UNKNOWN_TOPIC):
+            if code == _UNKNOWN_TOPIC:
+                continue
+            if code:
                 reason = message or for_code(code).__name__
                 raise StoreError(f"Kafka does not tell the settings of the topic {name}: {reason}", retriable=False)
             configs[name] = {entry[0]: entry[1] for entry in entries}
     found = {}
     for topic in await admin.describe_topics(names):
-        partitions = topic["partitions"]
-        if partitions:
+        name, partitions = topic["topic"], topic["partitions"]
+        if partitions and name in configs:
             fewest = min(len(partition["replicas"]) for partition in partitions)
-            found[topic["topic"]] = Found(len(partitions), fewest, configs[topic["topic"]])
+            found[name] = Found(len(partitions), fewest, configs[name])
     return found

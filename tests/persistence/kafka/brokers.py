@@ -7,6 +7,9 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.metadata import MetadataRequest
 
 PATIENCE_S = 60.0
 
@@ -33,23 +36,41 @@ async def make_topic(
         async with admin(servers) as client:
             answer = await client.create_topics([NewTopic(name, partitions, replication, topic_configs=settings)])
             assert [code for _, code, _ in answer.topic_errors] == [0], answer
-        for server in servers:
-            async with admin([server]) as client:
-                known = 0
-                while known < partitions:  # one broker hears of it later than another, and nobody says when
-                    await asyncio.sleep(0.02)
-                    known = len((await client.describe_topics([name]))[0]["partitions"])
+    assert len(await leaders(servers, name)) == partitions
 
 
 async def leaders(servers: Sequence[str], topic: str) -> dict[int, int]:
-    """Who leads each partition, as one of the brokers knows it."""
-    async with admin(servers) as client:
-        partitions = (await client.describe_topics([topic]))[0]["partitions"]
-        return {partition["partition"]: partition["leader"] for partition in partitions}
+    """Who leads each partition, once all brokers agree: one hears of it later than another, and nobody says when."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            client = AIOKafkaClient(bootstrap_servers=list(servers))
+            try:
+                await client.bootstrap()
+                views = [await _leaders(client, broker.nodeId, topic) for broker in client.cluster.brokers()]
+            finally:
+                await client.close()
+            if views and views[0] and all(view == views[0] for view in views):
+                return views[0]
+            await asyncio.sleep(0.05)
+
+
+async def _leaders(client: AIOKafkaClient, node: int, topic: str) -> dict[int, int]:
+    """Who leads each partition as one broker knows it; nobody, where it does not know the topic or is away."""
+    try:
+        answer = await client.send(node, MetadataRequest([topic], allow_auto_topic_creation=False))
+    except KafkaError:
+        return {}
+    ((_, _, _, partitions),) = answer.topics
+    return {partition: leader for _, partition, leader, *_ in partitions}
 
 
 async def read_all(servers: Sequence[str], topic: str) -> list[Any]:
-    """Every record that is in a topic now, partition by partition, each in its order."""
+    """Every record that is in a topic now, partition by partition, each in its order.
+
+    Waits until all brokers agree who leads what: one that was away takes itself for the leader that it was for a
+    moment, and tells of no record that came since.
+    """
+    await leaders(servers, topic)
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=list(servers), auto_offset_reset="earliest")
     async with asyncio.timeout(PATIENCE_S):
         await consumer.start()
