@@ -7,21 +7,18 @@ end, the first one is evicted.
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Self
 
-import structlog
-
+from persistence.cache.loading import Loaders, Loading
 from persistence.cache.port import CacheFacts, CacheOptions, Load
 from persistence.cache.rows import Row, push_row
-
-log = structlog.get_logger(__name__)
 
 _ENTRY_BYTES = 300  # what an entry costs beside key and value: dictionary slot, object, strings' heads
 
@@ -51,16 +48,6 @@ class _Entry:
         self.size = size
 
 
-class _Loading:
-    """A loader that runs; `spoiled` once its key was changed or dropped meanwhile: what it brings may be old."""
-
-    __slots__ = ("spoiled", "task")
-
-    def __init__(self) -> None:
-        self.spoiled = False
-        self.task: asyncio.Task[bytes | None]
-
-
 class MemoryCache:
     """A `Cache` in this process's memory; `chance` draws the jitter."""
 
@@ -75,7 +62,7 @@ class MemoryCache:
         self._chance = chance or random.Random()
         self._clock_ms = clock_ms
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._loading: dict[str, _Loading] = {}
+        self._loaders = Loaders(self._options.max_loads)
         self._bytes = 0
         self._hits = self._misses = self._stale = self._evicted = 0
 
@@ -85,11 +72,7 @@ class MemoryCache:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        tasks = [loading.task for loading in self._loading.values()]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await self._loaders.close()
         self._entries.clear()
         self._bytes = 0
 
@@ -104,35 +87,17 @@ class MemoryCache:
                     self._hits += 1
                 else:
                     self._stale += 1
-                    if key not in self._loading and len(self._loading) < self._options.max_loads:
-                        self._begin(key, load, ttl_ms)
+                    self._loaders.refresh(key, partial(self._load, key, load, ttl_ms))
                 return entry.value
             self._remove(key)
         self._misses += 1
-        loading = self._loading.get(key)
-        if loading is None or loading.spoiled:
-            # What a spoiled loader brings may be older than a change that this caller already knows of.
-            if loading is not None or len(self._loading) >= self._options.max_loads:
-                return await load()
-            loading = self._begin(key, load, ttl_ms)
-        # Shielded: a caller that goes away must not take the value from the others who wait for it.
-        return await asyncio.shield(loading.task)
+        return await self._loaders.value(key, load, partial(self._load, key, load, ttl_ms))
 
-    def _begin(self, key: str, load: Load, ttl_ms: int) -> _Loading:
-        loading = _Loading()
-        loading.task = asyncio.get_running_loop().create_task(self._load(key, load, ttl_ms, loading))
-        loading.task.add_done_callback(_seen)
-        self._loading[key] = loading
-        return loading
-
-    async def _load(self, key: str, load: Load, ttl_ms: int, loading: _Loading) -> bytes | None:
-        try:
-            value = await load()
-            if not loading.spoiled:
-                self._keep(key, value, ttl_ms)
-            return value
-        finally:
-            del self._loading[key]
+    async def _load(self, key: str, load: Load, ttl_ms: int, loading: Loading) -> bytes | None:
+        value = await load()
+        if not loading.spoiled:
+            self._keep(key, value, ttl_ms)
+        return value
 
     def _keep(self, key: str, value: bytes | None, ttl_ms: int) -> None:
         options = self._options
@@ -164,7 +129,7 @@ class MemoryCache:
     async def kept(self, keys: Collection[str]) -> Collection[str]:
         """Those of these keys under which something is kept; what is being loaded there is spoilt."""
         for key in keys:
-            self._spoil(key)
+            self._loaders.spoil(key)
         return [key for key in keys if key in self._entries]
 
     async def push(self, rows: Sequence[Row], *, most: int) -> None:
@@ -173,7 +138,7 @@ class MemoryCache:
             self._push(row, most)
 
     def _push(self, row: Row, most: int) -> None:
-        self._spoil(row.key)
+        self._loaders.spoil(row.key)
         entry = self._entries.get(row.key)
         if entry is None:
             return
@@ -189,13 +154,8 @@ class MemoryCache:
 
     async def drop(self, key: str) -> None:
         """Forget a value."""
-        self._spoil(key)
+        self._loaders.spoil(key)
         self._remove(key)
-
-    def _spoil(self, key: str) -> None:
-        loading = self._loading.get(key)
-        if loading is not None:
-            loading.spoiled = True
 
     def facts(self) -> CacheFacts:
         """Facts for metrics."""
@@ -211,9 +171,3 @@ class MemoryCache:
 
 def _size(key: str, value: bytes | None) -> int:
     return _ENTRY_BYTES + len(key) + (0 if value is None else len(value))
-
-
-def _seen(task: asyncio.Task[bytes | None]) -> None:
-    """Look at the outcome of a loader for which nobody may be waiting any more."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.warning("a value could not be loaded", why=str(error))

@@ -18,12 +18,14 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from struct import Struct
 from types import TracebackType
 from typing import NamedTuple, Self
 
 import structlog
 
+from persistence.cache.loading import Loaders, Loading
 from persistence.cache.port import CacheFacts, CacheOptions, Load
 from persistence.cache.rows import Row, pack_row
 from persistence.errors import StoreError
@@ -101,16 +103,6 @@ class _Entry(NamedTuple):
     fresh: bool
 
 
-class _Loading:
-    """A loader that runs; `spoiled` once its key was pushed to or dropped meanwhile: what it brings may be old."""
-
-    __slots__ = ("spoiled", "task")
-
-    def __init__(self) -> None:
-        self.spoiled = False
-        self.task: asyncio.Task[bytes | None]
-
-
 class RedisCache:
     """A `Cache` in Redis. The limits of entries and bytes are the server's own (`maxmemory`, `allkeys-lru`).
 
@@ -129,7 +121,7 @@ class RedisCache:
         self._options = options or CacheOptions()
         self._chance = chance or random.Random()
         self._clock_ms = clock_ms
-        self._loading: dict[str, _Loading] = {}
+        self._loaders = Loaders(self._options.max_loads)
         self._owed: dict[str, None] = {}
         self._settling: asyncio.Task[None] | None = None
         self._returned = asyncio.Event()
@@ -142,12 +134,10 @@ class RedisCache:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        tasks = [loading.task for loading in self._loading.values()]
-        tasks += [self._settling] if self._settling is not None else []
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await self._loaders.close()
+        if self._settling is not None:
+            self._settling.cancel()
+            await asyncio.wait([self._settling])
         await self._pay()
         if self._owed:
             log.warning("values that may be old stay in Redis until their time", keys=len(self._owed))
@@ -156,20 +146,20 @@ class RedisCache:
 
     async def fetch(self, key: str, load: Load, *, ttl_ms: int) -> bytes | None:
         """The value under `key`, read by `load` where it is not there."""
+        job = partial(self._load, key, load, ttl_ms)
         try:
             entry = self._read(key, await self._servers.ask(Call(self._key(key), ("GET", self._key(key)))))
         except StoreError:
             self._errors += 1
-            return await self._loaded(key, load, ttl_ms)
+            return await self._loaders.value(key, load, job)
         if entry is None:
             self._misses += 1
-            return await self._loaded(key, load, ttl_ms)
+            return await self._loaders.value(key, load, job)
         if entry.fresh:
             self._hits += 1
         else:
             self._stale += 1
-            if key not in self._loading and len(self._loading) < self._options.max_loads:
-                self._begin(key, load, ttl_ms)
+            self._loaders.refresh(key, job)
         return entry.value
 
     def _read(self, key: str, answer: Answer) -> _Entry | None:
@@ -185,40 +175,20 @@ class RedisCache:
 
     # -- loading -------------------------------------------------------------------------------------------------
 
-    async def _loaded(self, key: str, load: Load, ttl_ms: int) -> bytes | None:
-        loading = self._loading.get(key)
-        if loading is None or loading.spoiled:
-            # What a spoiled loader brings may be older than a change that this caller already knows of.
-            if loading is not None or len(self._loading) >= self._options.max_loads:
-                return await load()
-            loading = self._begin(key, load, ttl_ms)
-        # Shielded: a caller that goes away must not take the value from the others who wait for it.
-        return await asyncio.shield(loading.task)
-
-    def _begin(self, key: str, load: Load, ttl_ms: int) -> _Loading:
-        loading = _Loading()
-        loading.task = asyncio.get_running_loop().create_task(self._load(key, load, ttl_ms, loading))
-        loading.task.add_done_callback(_seen)
-        self._loading[key] = loading
-        return loading
-
-    async def _load(self, key: str, load: Load, ttl_ms: int, loading: _Loading) -> bytes | None:
+    async def _load(self, key: str, load: Load, ttl_ms: int, loading: Loading) -> bytes | None:
+        token = uuid.uuid4().bytes
+        turn = await self._turn(key, token)
+        if isinstance(turn, _Entry):
+            return turn.value
+        if turn is None:
+            return await load()
         try:
-            token = uuid.uuid4().bytes
-            turn = await self._turn(key, token)
-            if isinstance(turn, _Entry):
-                return turn.value
-            if turn is None:
-                return await load()
-            try:
-                value = await self._locked(key, token, load)
-            except BaseException:
-                await self._release(key, token)  # the next one need not wait
-                raise
-            await self._fill(key, token, value, ttl_ms, turn if not loading.spoiled else None)
-            return value
-        finally:
-            del self._loading[key]
+            value = await self._locked(key, token, load)
+        except BaseException:
+            await self._release(key, token)  # the next one need not wait
+            raise
+        await self._fill(key, token, value, ttl_ms, turn if not loading.spoiled else None)
+        return value
 
     async def _turn(self, key: str, token: bytes) -> _Entry | str | None:
         """Wait for the lock, or for what another process loads.
@@ -284,7 +254,7 @@ class RedisCache:
         """Those of these keys under which something is kept; what is being loaded there is spoilt."""
         keys = list(dict.fromkeys(keys))
         for key in keys:
-            self._spoil(key)
+            self._loaders.spoil(key)
         answers = await self._servers.each([_KEPT.call(self._keys(key)) for key in keys])
         found = dict(zip(keys, answers, strict=True))
         self._owe({key: answer for key, answer in found.items() if isinstance(answer, StoreError)})
@@ -294,7 +264,7 @@ class RedisCache:
         """Put each row into the list under its key, where there is one."""
         calls = []
         for row in rows:
-            self._spoil(row.key)
+            self._loaders.spoil(row.key)
             packed = pack_row(row.id, row.value)
             largest = self._options.max_value_bytes + _HEAD.size
             calls.append(_PUSH.call(self._keys(row.key), packed, row.id, most, _HEAD.size, _VERSION, largest))
@@ -305,14 +275,9 @@ class RedisCache:
 
     async def drop(self, key: str) -> None:
         """Forget a value."""
-        self._spoil(key)
+        self._loaders.spoil(key)
         (answer,) = await self._servers.each([_DROP.call(self._keys(key))])
         self._owe({key: answer} if isinstance(answer, StoreError) else {})
-
-    def _spoil(self, key: str) -> None:
-        loading = self._loading.get(key)
-        if loading is not None:
-            loading.spoiled = True
 
     def _owe(self, faults: Mapping[str, StoreError]) -> None:
         """Remember keys that could not be changed, and say so to who wanted it."""
@@ -380,9 +345,3 @@ class RedisCache:
 
 def _run(answer: Answer) -> bytes:
     return answer.run.encode().ljust(40, b"\0")[:40]
-
-
-def _seen(task: asyncio.Task[bytes | None]) -> None:
-    """Look at the outcome of a loader for which nobody may be waiting any more."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.warning("a value could not be loaded", why=str(error))
