@@ -391,6 +391,11 @@ def _remarks(settings: Settings) -> Iterator[str]:
             "mysql.shards is set and kafka.servers is not: this server writes results to MySQL itself; of such servers "
             "there may be one, for lists and boards in another's memory would not hear of it"
         )
+    if settings.kafka.enabled and not settings.mysql.content:
+        yield (
+            "kafka.servers is set and mysql.content is not: servers and workers have the tests and word lists of their "
+            "own data folders; a worker cannot play a result again whose test it does not have"
+        )
 
 
 def unservable(settings: Settings) -> list[Fault]:

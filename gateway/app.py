@@ -38,9 +38,9 @@ from gateway.metrics import Metrics, SpoolFigures, StreamFigures
 from gateway.notices import CHANNEL, LocalNotices, RedisNotices, hearing
 from gateway.offline import OfflineResults
 from gateway.opening import CLOSE_S, CannotStart, admin_port, listen, measuring_lag, owned, refreshing, renewing, url_of
-from gateway.stores import store_of
+from gateway.stores import catalogue_of, store_of
 from gateway.topics import look_at_topics, look_until_seen
-from persistence.catalogue import CatalogueError, EmbeddedCatalogue
+from persistence.catalogue import CatalogueError
 from persistence.catalogue.texts import Texts
 from persistence.errors import StoreError
 from persistence.folder import DataFolder
@@ -153,7 +153,7 @@ class Gateway:
         keys = KeyFile(folder.keys)
         ring = await asyncio.to_thread(keys.load, now_ms=_epoch_ms(), entropy=os.urandom)
         authenticator = self._authenticator = await enter(Authenticator(settings.auth, ring, chance=chance))
-        catalogue = await enter(EmbeddedCatalogue(folder.catalogue, settings.catalogue))
+        catalogue = await enter(catalogue_of(settings, serving=True, make=True))
         texts = Texts(catalogue, limits=settings.session)
         await texts.warm()
         store = await enter(store_of(settings, texts=texts, wrote=metrics.db_write))

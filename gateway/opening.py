@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 REFRESH_S = 5.0
-"""How often it is looked whether a command has imported tests or rotated the keys; a PRAGMA and a stat when not."""
+"""How often it is looked whether tests were imported or the keys rotated; a short query and a stat when not."""
 LAG_PERIOD_S = 0.25
 CLOSE_S = 2.0
 """Time for close frames to be answered and running HTTP requests to end."""
@@ -120,15 +120,22 @@ async def owned(work: Coroutine[Any, Any, None], *, name: str) -> AsyncIterator[
 
 
 async def refreshing(catalogue: Catalogue, texts: Texts) -> None:
-    """See what `typegate tests import` writes while the server runs."""
+    """See what `typegate tests import` writes while the server runs, on this node or another."""
+    told: str | None = None
     while True:
         await asyncio.sleep(REFRESH_S)
         try:
-            if await catalogue.refresh():
-                await texts.warm()
-                log.info("took in new tests", tests=len(catalogue.shelf))
+            changed = await catalogue.refresh()
         except CatalogueError as fault:
-            log.warning("the catalogue cannot be read again; what was read before stays", fault=str(fault))
+            if told != (told := str(fault)):
+                log.warning("the catalogue cannot be read again; what was read before stays", fault=told)
+            continue
+        if told is not None:
+            log.info("the catalogue can be read again")
+            told = None
+        if changed:
+            await texts.warm()
+            log.info("took in new tests", tests=len(catalogue.shelf))
 
 
 async def renewing(keys: KeyFile, take: Callable[[KeyRing], None], look: asyncio.Event) -> None:

@@ -1,10 +1,11 @@
-"""Which result store the settings name: MySQL's shards, or a file of the data folder."""
+"""Which result store and catalogue the settings name: MySQL's databases, or files of the data folder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from persistence.catalogue import Catalogue, EmbeddedCatalogue
 from persistence.folder import DataFolder
 from persistence.results import ResultStore, SqliteResults
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from persistence.catalogue.texts import Texts
 
-__all__ = ["missing_store", "store_of"]
+__all__ = ["catalogue_of", "missing_store", "store_of"]
 
 
 def store_of(
@@ -33,3 +34,17 @@ def missing_store(settings: Settings) -> str | None:
     if settings.mysql.enabled or results.exists():
         return None
     return f"There is no store at {results}; name the server's folder with --data."
+
+
+def catalogue_of(settings: Settings, *, serving: bool = False, make: bool = False) -> Catalogue:
+    """The catalogue, to be opened.
+
+    `serving`: of a server or worker, which begins also while the content database is away. `make`: have a file where
+    there is none yet, so that something can be added; else there is what is built in.
+    """
+    if settings.mysql.content:
+        from persistence.catalogue.mysql import MysqlCatalogue  # loads aiomysql
+
+        return MysqlCatalogue(settings.mysql, settings.catalogue, serving=serving)
+    path = DataFolder(settings.node.data).catalogue
+    return EmbeddedCatalogue(path if make or path.exists() else None, settings.catalogue)

@@ -23,13 +23,12 @@ from gateway.api.health import Health
 from gateway.edge import Edge
 from gateway.notices import RedisNotices
 from gateway.opening import CannotStart, admin_port, measuring_lag, owned, refreshing, url_of
-from gateway.stores import store_of
+from gateway.stores import catalogue_of, store_of
 from gateway.webhook import Webhook
 from gateway.worker_metrics import WorkerMetrics
-from persistence.catalogue import Catalogue, CatalogueError, EmbeddedCatalogue
+from persistence.catalogue import Catalogue, CatalogueError
 from persistence.catalogue.texts import Texts
 from persistence.errors import StoreError
-from persistence.folder import DataFolder
 from persistence.front import Front, in_front_of
 from persistence.results.mysql import Upkeep
 from persistence.workers.batch import DeadLetter, Pipeline
@@ -161,8 +160,7 @@ async def _bench(
     async with AsyncExitStack() as opened:
         enter = opened.enter_async_context
         kafka, name = settings.kafka, settings.node.name
-        imported = DataFolder(settings.node.data).catalogue
-        catalogue = await enter(EmbeddedCatalogue(imported if imported.exists() else None, settings.catalogue))
+        catalogue = await enter(catalogue_of(settings, serving=True))
         texts = Texts(catalogue, limits=settings.session)
         await texts.warm()
         store = await enter(store_of(settings, wrote=wrote))

@@ -145,7 +145,8 @@ def _data(settings: "Settings") -> Iterator[Finding]:
     yield _tried("keys", lambda: _keys(folder))
     if not settings.mysql.enabled:
         yield _tried("store", lambda: asyncio.run(_store(folder, settings)))
-    yield _tried("catalogue", lambda: asyncio.run(_catalogue(folder, settings)))
+    if not settings.mysql.content:
+        yield _tried("catalogue", lambda: asyncio.run(_catalogue(settings)))
 
 
 def _durable_write(folder: Path) -> str:
@@ -184,11 +185,10 @@ async def _store(folder: "DataFolder", settings: "Settings") -> str:
     return f"{folder.results.name}, {folder.results.stat().st_size >> 20} MiB"
 
 
-async def _catalogue(folder: "DataFolder", settings: "Settings") -> str:
-    from persistence.catalogue import EmbeddedCatalogue
+async def _catalogue(settings: "Settings") -> str:
+    from gateway.stores import catalogue_of
 
-    path = folder.catalogue if folder.catalogue.exists() else None
-    async with EmbeddedCatalogue(path, settings.catalogue) as catalogue:
+    async with catalogue_of(settings) as catalogue:
         shelf = catalogue.shelf
         return f"{len(shelf)} passages, {len(shelf.word_lists)} word lists"
 
@@ -346,6 +346,12 @@ def _mysql(settings: "Settings") -> Iterator[Finding]:
     yield _tried("MySQL", lambda: asyncio.run(look()))
 
 
+def _content(settings: "Settings") -> Iterator[Finding]:
+    """Whether the content database answers and can be read."""
+    if settings.mysql.content:
+        yield _tried("content database", lambda: asyncio.run(_catalogue(settings)))
+
+
 def _webhook(settings: "Settings") -> Iterator[Finding]:
     """Whether its secret can be read; nothing is posted."""
     if not settings.webhook.enabled:
@@ -364,6 +370,7 @@ PROBES: tuple[Callable[["Settings"], Iterator[Finding]], ...] = (
     _tls,
     _kafka,
     _mysql,
+    _content,
     _redis,
     _webhook,
     _ports,

@@ -15,11 +15,13 @@ __all__ = ["mysql_settings", "run"]
 T = TypeVar("T")
 
 
-def mysql_settings(config: Path | None, data: Path | None) -> "Settings":
-    """The settings, with shards in them."""
+def mysql_settings(config: Path | None, data: Path | None, *, content: bool = False) -> "Settings":
+    """The settings, with shards in them, or, where `content`, with a content database at least."""
     settings = read_settings(config, {"node.data": ("--data", data)})
-    if not settings.mysql.enabled:
-        raise Failed("There is no MySQL: mysql.shards is empty.")
+    if not settings.mysql.enabled and not (content and settings.mysql.content):
+        raise Failed(
+            f"There is no MySQL: {'mysql.shards and mysql.content are' if content else 'mysql.shards is'} empty."
+        )
     return settings
 
 

@@ -178,13 +178,11 @@ def _named(names: Sequence[str]) -> list["Board"]:
 
 async def _all(settings: "Settings") -> list["Board"]:
     """A board of each kind for each language that has a list of words."""
-    from persistence.catalogue import EmbeddedCatalogue
-    from persistence.folder import DataFolder
+    from gateway.stores import catalogue_of
     from persistence.results import Board
     from persistence.results.bests import KINDS
 
-    path = DataFolder(settings.node.data).catalogue
-    async with EmbeddedCatalogue(path if path.exists() else None, settings.catalogue) as catalogue:
+    async with catalogue_of(settings) as catalogue:
         languages = [words.language for words in catalogue.shelf.word_lists]
     return [Board(mode, extent, language) for mode, extent in KINDS for language in languages]
 

@@ -92,14 +92,11 @@ def _from_file(path: Path) -> "Result":
 
 async def _again(stored: "Result | bytes", settings: "Settings") -> "tuple[Result, Rescored] | None":
     """A result, or the one with this id, and what scoring it again gives; None where the store does not have it."""
-    from gateway.stores import store_of
-    from persistence.catalogue import EmbeddedCatalogue
+    from gateway.stores import catalogue_of, store_of
     from persistence.catalogue.texts import Texts
-    from persistence.folder import DataFolder
     from persistence.rescoring import at_once, rescoring
 
-    imported = DataFolder(settings.node.data).catalogue
-    async with EmbeddedCatalogue(imported if imported.exists() else None, settings.catalogue) as tests:
+    async with catalogue_of(settings) as tests:
         texts = Texts(tests, limits=settings.session)
         if isinstance(stored, bytes):
             async with store_of(settings, texts=texts) as store:

@@ -10,7 +10,7 @@ import click
 from gateway.cli.options import Failed, examples, read_settings, settings_flags
 
 if TYPE_CHECKING:
-    from persistence.catalogue import EmbeddedCatalogue, ImportOptions, Report, Shelf
+    from persistence.catalogue import Catalogue, ImportOptions, Report, Shelf
 
 __all__ = ["tests"]
 
@@ -82,7 +82,7 @@ def import_(
     )
 
 
-async def _importing(catalogue: "EmbeddedCatalogue", file: Path, options: "ImportOptions", partial: bool) -> "Report":
+async def _importing(catalogue: "Catalogue", file: Path, options: "ImportOptions", partial: bool) -> "Report":
     from rich.console import Console
     from rich.progress import Progress
 
@@ -216,24 +216,23 @@ def export(folder: Path, config: Path | None, data: Path | None) -> None:
     click.echo(f"{folder} holds {written.total:,} files; {written.changed:,} of them are new or changed.")
 
 
-def _catalogue(config: Path | None, data: Path | None, *, make: bool = True) -> "EmbeddedCatalogue":
-    """The data folder's catalogue; where there is none, it is made, or only what is built in is shown."""
-    from persistence.catalogue import EmbeddedCatalogue
+def _catalogue(config: Path | None, data: Path | None, *, make: bool = True) -> "Catalogue":
+    """The catalogue of the settings; where there is none yet, it is made, or only what is built in is shown."""
+    from gateway.stores import catalogue_of
     from persistence.errors import FolderError
     from persistence.folder import DataFolder
 
     settings = read_settings(config, {"node.data": ("--data", data)})
     folder = DataFolder(settings.node.data)
-    if not make and not folder.catalogue.exists() and (folder.path.is_dir() or not folder.path.exists()):
-        return EmbeddedCatalogue(None, settings.catalogue)
-    try:
-        folder.open()
-    except FolderError as fault:
-        raise Failed(f"{fault}.") from None
-    return EmbeddedCatalogue(folder.catalogue, settings.catalogue)
+    if not settings.mysql.content and (make or folder.catalogue.exists() or folder.path.is_file()):
+        try:
+            folder.open()
+        except FolderError as fault:
+            raise Failed(f"{fault}.") from None
+    return catalogue_of(settings, make=make)
 
 
-async def _shelf(catalogue: "EmbeddedCatalogue") -> "Shelf":
+async def _shelf(catalogue: "Catalogue") -> "Shelf":
     from persistence.catalogue import CatalogueError
 
     try:

@@ -1,11 +1,12 @@
 """The catalogue of tests and word lists: what there is to type, every version of it for ever.
 
-`Catalogue` is the port, `EmbeddedCatalogue` its driver for one machine: the content that comes with Typegate, and what
-`import_file` added, in a SQLite file. Reads come from `catalogue.shelf`, without I/O. It never chooses a text (session
-does, by seed), and it never changes or removes a version.
+`Catalogue` is the port. `EmbeddedCatalogue` is its driver for one machine: the content that comes with Typegate, and
+what `import_file` added, in a SQLite file; `catalogue.mysql` keeps that in a database, for many nodes. Reads come from
+`catalogue.shelf`, without I/O. It never chooses a text (session does, by seed), and it never changes or removes a
+version.
 """
 
-from persistence.catalogue.embedded import CatalogueOptions, EmbeddedCatalogue
+from persistence.catalogue.embedded import EmbeddedCatalogue
 from persistence.catalogue.entries import (
     DIFFICULTIES,
     Added,
@@ -18,6 +19,7 @@ from persistence.catalogue.entries import (
     WordList,
 )
 from persistence.catalogue.imports import BadRow, Format, ImportOptions, ImportRefused, Report, import_file
+from persistence.catalogue.options import CatalogueOptions
 from persistence.catalogue.port import Catalogue, CatalogueError
 from persistence.catalogue.shelf import Shelf
 

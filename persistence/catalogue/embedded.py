@@ -10,40 +10,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 from persistence.catalogue.builtin import built_in_tests, built_in_word_lists
-from persistence.catalogue.entries import Added, NewTest, NewWordList, Test, WordList
+from persistence.catalogue.entries import Added, NewTest, NewWordList
+from persistence.catalogue.options import CatalogueOptions, shelf_within
 from persistence.catalogue.port import CatalogueError
 from persistence.catalogue.shelf import Shelf
 from persistence.catalogue.sqlite import CatalogueFile
 from persistence.catalogue.versions import plan
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogueOptions:
-    """Limits of the embedded catalogue: all of it is in memory."""
-
-    max_tests: int = 50_000
-    """Versions of tests, the built-in ones counted; an import that would go over it is refused."""
-    max_word_lists: int = 500
-    """Versions of word lists, likewise."""
-    max_bytes: int = 128 * 1024 * 1024
-    """UTF-8 bytes of all texts and words, likewise."""
-    busy_ms: int = 5_000
-    """How long an addition waits for another process that is writing."""
-
-    def __post_init__(self) -> None:
-        for name in ("max_tests", "max_word_lists", "max_bytes", "busy_ms"):
-            value = getattr(self, name)
-            if value < 1:
-                raise ValueError(f"catalogue.{name} is {value}; at least 1 is allowed")
 
 
 class EmbeddedCatalogue:
@@ -107,7 +87,7 @@ class EmbeddedCatalogue:
     def _read(self) -> None:
         """Make the shelf anew, from everything."""
         if self._file is None:
-            self._shelf = self._shelf_of(built_in_tests(), built_in_word_lists())
+            self._shelf = shelf_within(self._options, built_in_tests(), built_in_word_lists())
         else:
             with self._file.reading():
                 self._shelf = self._shelf_of_file(self._file)
@@ -118,25 +98,9 @@ class EmbeddedCatalogue:
         tests, word_lists = file.contents(
             max_tests=self._options.max_tests, max_word_lists=self._options.max_word_lists
         )
-        shelf = self._shelf_of([*built_in_tests(), *tests], [*built_in_word_lists(), *word_lists])
+        shelf = shelf_within(self._options, [*built_in_tests(), *tests], [*built_in_word_lists(), *word_lists])
         self._seen = version
         return shelf
-
-    def _shelf_of(self, tests: Sequence[Test], word_lists: Sequence[WordList]) -> Shelf:
-        """A shelf with these; raises where it would be over a limit."""
-        size_bytes = sum(len(test.text.encode()) for test in tests)
-        size_bytes += sum(len(" ".join(words.words).encode()) for words in word_lists)
-        for what, found, name in (
-            ("versions of tests", len(tests), "max_tests"),
-            ("versions of word lists", len(word_lists), "max_word_lists"),
-            ("bytes of text", size_bytes, "max_bytes"),
-        ):
-            allowed: int = getattr(self._options, name)
-            if found > allowed:
-                raise CatalogueError(
-                    f"the catalogue would hold {found:,} {what}; at most {allowed:,} are allowed (catalogue.{name})"
-                )
-        return Shelf(tests, word_lists)
 
     def _refresh(self) -> bool:
         if self._file is None or self._file.data_version() == self._seen:
@@ -151,8 +115,10 @@ class EmbeddedCatalogue:
             if self._file.data_version() != self._seen:  # nobody else writes from here on, so this is what there is
                 self._shelf = self._shelf_of_file(self._file)
             planned = plan(self.shelf, tests, word_lists, id_of=self._file.id_of, created_at_ms=created_at_ms)
-            shelf = self._shelf_of(
-                [*self.shelf.versions(), *planned.tests], [*self.shelf.list_versions(), *planned.word_lists]
+            shelf = shelf_within(
+                self._options,
+                [*self.shelf.versions(), *planned.tests],
+                [*self.shelf.list_versions(), *planned.word_lists],
             )
             self._file.insert(planned.tests, planned.origins, planned.word_lists, created_at_ms)
         self._shelf = shelf

@@ -18,7 +18,7 @@ from persistence.errors import StoreError
 from persistence.mysql.literals import blob, instant, text
 from persistence.mysql.pool import Connection
 
-__all__ = ["Applied", "Migration", "Schema", "applied", "check_schema", "locked", "migrate", "migrations"]
+__all__ = ["Applied", "Migration", "Schema", "applied", "check_schema", "locked", "migrate", "migrations", "status"]
 
 Schema = Literal["results", "content"]
 
@@ -107,6 +107,13 @@ async def migrate(connection: Connection, schema: Schema) -> list[Migration]:
                 f"{instant(time.time_ns() // 1_000_000)})"
             )
     return missing
+
+
+async def status(connection: Connection, schema: Schema) -> tuple[list[Applied], list[Migration]]:
+    """The migrations that a database has, and those that it lacks."""
+    there = await applied(connection)
+    have = {one.version for one in there}
+    return there, [migration for migration in migrations(schema) if migration.version not in have]
 
 
 async def check_schema(connection: Connection, schema: Schema) -> None:

@@ -33,7 +33,7 @@ class MysqlOptions:
     replicas: tuple[str, ...] = ()
     """Servers that follow a shard's, as NAME ADDRESS: "a mysql://...". History is read from them."""
     content: str = ""
-    """Address of the database of tests and word lists; empty: they are in the data folder."""
+    """Address of the database of tests and word lists, which all nodes share; empty: they are in the data folder."""
     password_file: Path | None = None
     """File with the password for addresses that have none; one line feed at its end is not part of it."""
     connections: int = 8

@@ -228,5 +228,8 @@ def test_remarks_about_what_goes_together() -> None:
     shards = {"TYPEGATE_MYSQL_SHARDS": "a 0-4095 mysql://u:p@127.0.0.1/x"}
     (alone,) = load(environ=shards).notes()
     assert "this server writes results to MySQL itself" in alone
-    (untold,) = load(environ=shards | {"TYPEGATE_KAFKA_SERVERS": "127.0.0.1:9092"}).notes()
+    kafka = shards | {"TYPEGATE_KAFKA_SERVERS": "127.0.0.1:9092"}
+    (untold,) = load(environ=kafka | {"TYPEGATE_MYSQL_CONTENT": "mysql://u:p@127.0.0.1/x"}).notes()
     assert "nobody hears of a personal best" in untold
+    (apart,) = load(environ=kafka | {"TYPEGATE_REDIS_URL": "redis://127.0.0.1"}).notes()
+    assert "mysql.content is not" in apart

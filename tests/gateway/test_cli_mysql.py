@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,12 +102,67 @@ def test_a_move_that_is_none_says_why(commands: Commands, words: list[str], why:
 
 
 @pytest.mark.parametrize(
-    "words", [["migrate", "up"], ["migrate", "status"], ["partitions", "list"], ["shards", "list"]]
+    ("words", "why"),
+    [
+        (["migrate", "up"], "mysql.shards and mysql.content are empty."),
+        (["migrate", "status"], "mysql.shards and mysql.content are empty."),
+        (["partitions", "list"], "mysql.shards is empty."),
+        (["shards", "list"], "mysql.shards is empty."),
+    ],
 )
-def test_without_shards_there_is_nothing_to_do(words: list[str]) -> None:
-    refused = CliRunner(env={"TYPEGATE_MYSQL_SHARDS": ""}).invoke(main, words)
+def test_without_databases_there_is_nothing_to_do(words: list[str], why: str) -> None:
+    refused = CliRunner(env={"TYPEGATE_MYSQL_SHARDS": "", "TYPEGATE_MYSQL_CONTENT": ""}).invoke(main, words)
     assert refused.exit_code == 1
-    assert "There is no MySQL: mysql.shards is empty." in refused.output
+    assert f"There is no MySQL: {why}" in refused.output
+
+
+@pytest.fixture
+def content(mariadb_servers: Addresses, fresh_name: Callable[[str], str]) -> str:
+    """The address of an empty database."""
+    return make_database(mariadb_servers["content"], fresh_name("content"))
+
+
+def test_the_content_database_is_migrated_beside_the_shards(commands: Commands, content: str) -> None:
+    before = commands("migrate", "status", TYPEGATE_MYSQL_CONTENT=content)
+    assert before.exit_code == 1
+    assert before.output.count("missing") == 3
+    *shards, own = lines(commands("migrate", "up", TYPEGATE_MYSQL_CONTENT=content))
+    assert shards == ["shard a: 0001_results", "shard b: 0001_results"]
+    assert re.fullmatch(r"content: 0001_content; \d+ built-in tests and word lists put in", own)
+    assert lines(commands("migrate", "up", TYPEGATE_MYSQL_CONTENT=content))[2] == "content: is up to date"
+    assert "missing" not in "\n".join(lines(commands("migrate", "status", TYPEGATE_MYSQL_CONTENT=content)))
+
+
+def test_the_catalogue_is_in_the_content_database_for_every_command(content: str, tmp_path: Path) -> None:
+    """Imported with one data folder, it is there with another; nothing of it is in either."""
+    runner = CliRunner(env={"TYPEGATE_MYSQL_CONTENT": content, "COLUMNS": "200"})
+    here, there = ("--data", str(tmp_path / "here")), ("--data", str(tmp_path / "there"))
+    rows = tmp_path / "rows.json"
+    rows.write_text(json.dumps([{"id": 17, "title": "A zoo", "text": "One two.", "language": "en", "category": "zoo"}]))
+    refused = runner.invoke(main, ["tests", "import", str(rows), *here])
+    assert refused.exit_code == 1
+    assert "the content database: the database lacks 0001_content; run `typegate migrate up`." in refused.output
+    lines(runner.invoke(main, ["migrate", "up"]))
+    assert "1 new, 0 changed" in lines(runner.invoke(main, ["tests", "import", str(rows), *here]))[-1]
+    assert "0 new, 0 changed, 1 as before" in lines(runner.invoke(main, ["tests", "import", str(rows), *there]))[-1]
+    assert "A zoo" in "\n".join(lines(runner.invoke(main, ["tests", "list", "--category", "zoo", *there])))
+    assert "One two." in lines(runner.invoke(main, ["tests", "show", "17", *there]))
+    lines(runner.invoke(main, ["tests", "export", str(tmp_path / "bundle"), *there]))
+    assert (tmp_path / "bundle" / "v1" / "tests" / "17.json").exists()
+    checked = "\n".join(runner.invoke(main, ["check", *there]).output.splitlines())
+    assert re.search(r"content database .* ok .* \d+ passages, \d+ word lists", checked), checked
+    assert not (tmp_path / "here").exists()
+    assert not (tmp_path / "there").exists()
+
+
+@pytest.mark.parametrize("words", [["migrate", "up"], ["tests", "list"], ["check"]])
+def test_a_content_database_that_is_away_is_told(words: list[str], tmp_path: Path) -> None:
+    """Without a password in the sentence."""
+    environment = {"TYPEGATE_MYSQL_CONTENT": "mysql://typegate:hunter2@127.0.0.1:1/content", "COLUMNS": "300"}
+    refused = CliRunner(env=environment).invoke(main, [*words, "--data", str(tmp_path / "data")])
+    assert refused.exit_code == 1
+    assert "the content database: cannot connect to 127.0.0.1:1/content" in refused.output
+    assert "hunter2" not in refused.output
 
 
 def test_a_database_that_is_away_is_told_with_its_shard() -> None:

@@ -9,10 +9,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from persistence.boards import Boards, BoardsOptions, MemoryBoards, RedisBoards
 from persistence.cache import Cache, CacheOptions, MemoryCache, RedisCache
+from persistence.catalogue import Catalogue, CatalogueOptions, EmbeddedCatalogue
+from persistence.catalogue.mysql import MysqlCatalogue
 from persistence.kafka.options import KafkaOptions
 from persistence.redis import RedisOptions, RedisServers
 from persistence.results import ResultStore, SqliteResults
@@ -22,7 +24,7 @@ from persistence.stream.kafka import KafkaSink
 from persistence.stream.record import decode
 from session.result import Result
 from tests.persistence.kafka.brokers import make_topic, read_all
-from tests.persistence.mysql_shards import MysqlShards
+from tests.persistence.mysql_shards import MysqlShards, patient
 from tests.persistence.samples import T0_MS, texts
 
 Fixture = Callable[[str], Any]
@@ -41,6 +43,26 @@ STORES: dict[str, Callable[[Path, Fixture], AbstractAsyncContextManager[ResultSt
     "mysql": lambda _, fixture: _mysql_results(fixture("mysql_shards")),
 }
 """Empty ones: of MySQL there is one set of databases, so one store at a time."""
+
+
+class CatalogueData(NamedTuple):
+    """Where a catalogue's data is; other processes may open it too."""
+
+    path: Path | None
+    database: str
+
+    def open(self, options: CatalogueOptions | None = None) -> Catalogue:
+        """A catalogue on it, to be entered."""
+        if self.path is not None:
+            return EmbeddedCatalogue(self.path, options)
+        return MysqlCatalogue(patient(content=self.database), options)
+
+
+CATALOGUES: dict[str, Callable[[Path, Fixture], CatalogueData]] = {
+    "sqlite": lambda folder, _: CatalogueData(folder / "catalogue", ""),
+    "mysql": lambda _, fixture: CatalogueData(None, fixture("content_database")),
+}
+"""Empty ones, but for what is built in."""
 
 
 @asynccontextmanager

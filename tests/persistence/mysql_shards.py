@@ -1,7 +1,8 @@
-"""Databases of two shards, migrated once a session and emptied for each test."""
+"""Databases of two shards, migrated once a session and emptied for each test; and content databases, one a test."""
 
 import asyncio
 import uuid
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,6 +10,7 @@ import pymysql
 import pytest
 
 from loadtest.servers.addresses import Addresses
+from persistence.catalogue.upkeep import migrate_content
 from persistence.mysql import MysqlOptions
 from persistence.mysql.dsn import Dsn
 from persistence.results.mysql import Upkeep
@@ -78,9 +80,14 @@ def migrated(options: MysqlOptions) -> MysqlOptions:
         async with Upkeep(options, clock_ms=lambda: T0_MS) as upkeep:
             await upkeep.migrate()
 
-    with ThreadPoolExecutor(1) as thread:  # whoever asks for the fixture may have a loop running in this one
-        thread.submit(asyncio.run, migrating()).result()
+    _run(migrating())
     return options
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> None:
+    """Do it in a thread: whoever asks for a fixture may have a loop running in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
 
 
 @pytest.fixture(scope="session")
@@ -89,3 +96,11 @@ def mysql_shards(mariadb_servers: Addresses) -> MysqlShards:
     name = f"shards_{uuid.uuid4().hex[:12]}"
     a, b = (make_database(address, name) for address in mariadb_servers["shards"])
     return MysqlShards(migrated(patient(shards=(f"a 0-2047 {a}", f"b 2048-4095 {b}"))))
+
+
+@pytest.fixture
+def content_database(mariadb_servers: Addresses, fresh_name: Callable[[str], str]) -> str:
+    """The address of a migrated content database of the test's own."""
+    address = make_database(mariadb_servers["content"], fresh_name("content"))
+    _run(migrate_content(patient(content=address)))
+    return address

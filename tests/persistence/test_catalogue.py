@@ -31,6 +31,7 @@ from persistence.catalogue.entries import ASSIGNED_IDS, BUILT_IN_IDS, FIRST_IMPO
 from persistence.catalogue.languages import language_tag, name_of, tag_of_site_name
 from persistence.catalogue.sqlite import CatalogueFile
 from persistence.catalogue.versions import plan
+from tests.persistence.implementations import CATALOGUES, CatalogueData
 
 NEW = NewTest("Title", "Some text.", "notes", "easy", "en", 2)
 WORDS = NewWordList("it", "Italiano", "ltr", ("di", "e", "il"))
@@ -227,6 +228,135 @@ def test_imported_versions_of_a_language_start_above_typegates_own() -> None:
     assert over[0].version == FIRST_IMPORTED_VERSION
 
 
+# What every catalogue promises
+
+
+@pytest.fixture(params=CATALOGUES)
+def data(request: pytest.FixtureRequest, tmp_path: Path) -> CatalogueData:
+    return CATALOGUES[request.param](tmp_path, request.getfixturevalue)
+
+
+async def test_what_was_added_is_there_after_opening_again(data: CatalogueData) -> None:
+    async with data.open() as catalogue:
+        built_in = len(catalogue.shelf)
+        assert await catalogue.add([NEW, replace(NEW, id=7, text="Seven.")], [WORDS], created_at_ms=5) == Added(new=3)
+        shelf = catalogue.shelf
+    async with data.open() as catalogue:
+        assert catalogue.shelf.etag == shelf.etag
+        assert len(catalogue.shelf) == built_in + 2
+        assert catalogue.shelf.test(ASSIGNED_IDS.start) == shelf.test(ASSIGNED_IDS.start)
+        assert catalogue.shelf.test(7) == Test(7, 1, "Title", "Seven.", "notes", "easy", "en", 2, 5)
+        assert catalogue.shelf.word_list("it") == WordList("it", FIRST_IMPORTED_VERSION, "Italiano", "ltr", WORDS.words)
+        await catalogue.ping()
+
+
+async def test_an_old_version_stays_readable(data: CatalogueData) -> None:
+    async with data.open() as catalogue:
+        built_in = catalogue.shelf.test(BUILT_IN_IDS.start + 1)
+        assert built_in is not None
+        await catalogue.add([replace(NEW, id=built_in.id)], [replace(WORDS, language="en")], created_at_ms=5)
+    async with data.open() as catalogue:
+        changed = catalogue.shelf.test(built_in.id)
+        assert changed is not None
+        assert changed.text == NEW.text
+        assert catalogue.shelf.test(built_in.id, 1) == built_in
+        english = catalogue.shelf.word_list("en", 1)
+        assert english is not None
+        assert len(english.words) == 1000
+        assert catalogue.shelf.word_list("en") != english
+
+
+async def test_another_process_sees_an_addition_when_it_refreshes(data: CatalogueData) -> None:
+    async with data.open() as importer, data.open() as server:
+        before = server.shelf
+        assert await server.refresh() is False
+        await importer.add([replace(NEW, id=7)], created_at_ms=5)
+        await server.ping()
+        assert server.shelf is before, "nothing moves under a reader's feet"
+        assert await server.refresh() is True
+        assert server.shelf.test(7) == importer.shelf.test(7)
+        assert server.shelf.etag == importer.shelf.etag
+        assert await server.refresh() is False
+        assert await importer.refresh() is False, "one's own additions are no news"
+        assert before.test(7) is None
+
+
+async def test_a_refresh_that_fails_is_not_forgotten(data: CatalogueData) -> None:
+    async with data.open() as importer:
+        small = CatalogueOptions(max_tests=len(list(importer.shelf.versions())))
+        async with data.open(small) as server:
+            shelf = server.shelf
+            await importer.add([NEW], created_at_ms=5)
+            for _ in range(2):
+                with pytest.raises(CatalogueError, match="max_tests"):
+                    await server.refresh()
+                assert server.shelf is shelf
+
+
+async def test_an_addition_counts_from_what_others_wrote_meanwhile(data: CatalogueData) -> None:
+    async with data.open() as one, data.open() as other:
+        await one.add([replace(NEW, id=7), replace(NEW, text="a", origin="site:1")], created_at_ms=5)
+        assert await other.add(
+            [replace(NEW, id=7, title="Later"), replace(NEW, text="b"), replace(NEW, text="c", origin="site:1")],
+            created_at_ms=6,
+        ) == Added(new=1, changed=2)
+        assert [other.shelf.test(7, version) is not None for version in (1, 2, 3)] == [True, True, False]
+        assert {test.text for test in other.shelf.versions() if test.id in ASSIGNED_IDS} == {"a", "b", "c"}
+
+
+async def test_an_addition_over_the_limits_changes_nothing(data: CatalogueData) -> None:
+    async with EmbeddedCatalogue(None) as catalogue:
+        tests, lists = len(list(catalogue.shelf.versions())), len(list(catalogue.shelf.list_versions()))
+    options = CatalogueOptions(max_tests=tests + 2, max_word_lists=lists + 1, max_bytes=200_000)
+    many = [replace(NEW, text=f"text {number}") for number in range(3)]
+    async with data.open(options) as catalogue:
+        for rows, word_lists, what in (
+            (many, [], "max_tests"),
+            ([], [WORDS, replace(WORDS, language="la")], "max_word_lists"),
+            ([NEW], [replace(WORDS, words=("x" * 200_000,))], "max_bytes"),
+        ):
+            with pytest.raises(CatalogueError, match=what):
+                await catalogue.add(rows, word_lists, created_at_ms=5)
+        assert await catalogue.add(many[:2], [WORDS], created_at_ms=5) == Added(new=3)
+    with pytest.raises(CatalogueError, match="max_tests"):
+        async with data.open(replace(options, max_tests=tests + 1)):
+            pass
+
+
+def _add_from_another_process(data: CatalogueData, name: str, rounds: int) -> None:
+    async def add() -> None:
+        async with data.open(CatalogueOptions(busy_ms=60_000)) as catalogue:
+            for turn in range(rounds):
+                await catalogue.add(
+                    [replace(NEW, id=7, title=f"{name} {turn}"), replace(NEW, text=f"{name} {turn}")],
+                    [replace(WORDS, words=(name, str(turn)))],
+                    created_at_ms=turn,
+                )
+
+    asyncio.run(add())
+
+
+async def test_importers_in_several_processes_lose_nothing_and_share_no_version(data: CatalogueData) -> None:
+    rounds, names = 5, ["one", "two", "three"]
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_add_from_another_process, args=(data, name, rounds)) for name in names]
+    for process in processes:
+        process.start()
+    for process in processes:
+        await asyncio.to_thread(process.join)
+        assert process.exitcode == 0
+    async with data.open() as catalogue:
+        versions = [test for test in catalogue.shelf.versions() if test.id == 7]
+        assert sorted(test.version for test in versions) == list(range(1, rounds * len(names) + 1))
+        everything = {f"{name} {turn}" for name in names for turn in range(rounds)}
+        assert {test.title for test in versions} == everything
+        assigned = [test for test in catalogue.shelf.versions() if test.id in ASSIGNED_IDS]
+        assert {test.text for test in assigned} == everything
+        assert len({test.id for test in assigned}) == len(everything)
+        italian = [words for words in catalogue.shelf.list_versions() if words.language == "it"]
+        assert len({words.version for words in italian}) == len(everything)
+
+
 # The embedded catalogue
 
 
@@ -243,97 +373,6 @@ async def test_without_a_file_it_serves_what_is_built_in() -> None:
         await catalogue.ping()
         with pytest.raises(CatalogueError, match="no file"):
             await catalogue.add([NEW], created_at_ms=5)
-
-
-async def test_what_was_added_is_there_after_opening_again(tmp_path: Path) -> None:
-    async with EmbeddedCatalogue(tmp_path / "catalogue") as catalogue:
-        built_in = len(catalogue.shelf)
-        assert await catalogue.add([NEW, replace(NEW, id=7, text="Seven.")], [WORDS], created_at_ms=5) == Added(new=3)
-        shelf = catalogue.shelf
-    async with EmbeddedCatalogue(tmp_path / "catalogue") as catalogue:
-        assert catalogue.shelf.etag == shelf.etag
-        assert len(catalogue.shelf) == built_in + 2
-        assert catalogue.shelf.test(ASSIGNED_IDS.start) == shelf.test(ASSIGNED_IDS.start)
-        assert catalogue.shelf.test(7) == Test(7, 1, "Title", "Seven.", "notes", "easy", "en", 2, 5)
-        assert catalogue.shelf.word_list("it") == WordList("it", FIRST_IMPORTED_VERSION, "Italiano", "ltr", WORDS.words)
-        await catalogue.ping()
-
-
-async def test_an_old_version_stays_readable(tmp_path: Path) -> None:
-    async with EmbeddedCatalogue(tmp_path / "catalogue") as catalogue:
-        built_in = catalogue.shelf.test(BUILT_IN_IDS.start + 1)
-        assert built_in is not None
-        await catalogue.add([replace(NEW, id=built_in.id)], [replace(WORDS, language="en")], created_at_ms=5)
-    async with EmbeddedCatalogue(tmp_path / "catalogue") as catalogue:
-        changed = catalogue.shelf.test(built_in.id)
-        assert changed is not None
-        assert changed.text == NEW.text
-        assert catalogue.shelf.test(built_in.id, 1) == built_in
-        english = catalogue.shelf.word_list("en", 1)
-        assert english is not None
-        assert len(english.words) == 1000
-        assert catalogue.shelf.word_list("en") != english
-
-
-async def test_another_process_sees_an_addition_when_it_refreshes(tmp_path: Path) -> None:
-    path = tmp_path / "catalogue"
-    async with EmbeddedCatalogue(path) as importer, EmbeddedCatalogue(path) as server:
-        before = server.shelf
-        assert await server.refresh() is False
-        await importer.add([replace(NEW, id=7)], created_at_ms=5)
-        await server.ping()
-        assert server.shelf is before, "nothing moves under a reader's feet"
-        assert await server.refresh() is True
-        assert server.shelf.test(7) == importer.shelf.test(7)
-        assert server.shelf.etag == importer.shelf.etag
-        assert await server.refresh() is False
-        assert await importer.refresh() is False, "one's own additions are no news"
-        assert before.test(7) is None
-
-
-async def test_a_refresh_that_fails_is_not_forgotten(tmp_path: Path) -> None:
-    path = tmp_path / "catalogue"
-    async with EmbeddedCatalogue(path) as importer:
-        small = CatalogueOptions(max_tests=len(list(importer.shelf.versions())))
-        async with EmbeddedCatalogue(path, small) as server:
-            shelf = server.shelf
-            await importer.add([NEW], created_at_ms=5)
-            for _ in range(2):
-                with pytest.raises(CatalogueError, match="max_tests"):
-                    await server.refresh()
-                assert server.shelf is shelf
-
-
-async def test_an_addition_counts_from_what_others_wrote_meanwhile(tmp_path: Path) -> None:
-    path = tmp_path / "catalogue"
-    async with EmbeddedCatalogue(path) as one, EmbeddedCatalogue(path) as other:
-        await one.add([replace(NEW, id=7), replace(NEW, text="a", origin="site:1")], created_at_ms=5)
-        assert await other.add(
-            [replace(NEW, id=7, title="Later"), replace(NEW, text="b"), replace(NEW, text="c", origin="site:1")],
-            created_at_ms=6,
-        ) == Added(new=1, changed=2)
-        assert [other.shelf.test(7, version) is not None for version in (1, 2, 3)] == [True, True, False]
-        assert {test.text for test in other.shelf.versions() if test.id in ASSIGNED_IDS} == {"a", "b", "c"}
-
-
-async def test_an_addition_over_the_limits_changes_nothing(tmp_path: Path) -> None:
-    async with EmbeddedCatalogue(None) as catalogue:
-        tests, lists = len(list(catalogue.shelf.versions())), len(list(catalogue.shelf.list_versions()))
-    options = CatalogueOptions(max_tests=tests + 2, max_word_lists=lists + 1, max_bytes=200_000)
-    path = tmp_path / "catalogue"
-    many = [replace(NEW, text=f"text {number}") for number in range(3)]
-    async with EmbeddedCatalogue(path, options) as catalogue:
-        for rows, word_lists, what in (
-            (many, [], "max_tests"),
-            ([], [WORDS, replace(WORDS, language="la")], "max_word_lists"),
-            ([NEW], [replace(WORDS, words=("x" * 200_000,))], "max_bytes"),
-        ):
-            with pytest.raises(CatalogueError, match=what):
-                await catalogue.add(rows, word_lists, created_at_ms=5)
-        assert await catalogue.add(many[:2], [WORDS], created_at_ms=5) == Added(new=3)
-    with pytest.raises(CatalogueError, match="max_tests"):
-        async with EmbeddedCatalogue(path, replace(options, max_tests=tests + 1)):
-            pass
 
 
 @pytest.mark.parametrize("name", ["max_tests", "max_word_lists", "max_bytes", "busy_ms"])
@@ -409,41 +448,6 @@ async def test_files_that_are_no_catalogue_are_refused_by_name(tmp_path: Path) -
                 pass
         assert str(tmp_path / name) in str(caught.value)
         assert not caught.value.retriable
-
-
-def _add_from_another_process(path: Path, name: str, rounds: int) -> None:
-    async def add() -> None:
-        async with EmbeddedCatalogue(path, CatalogueOptions(busy_ms=60_000)) as catalogue:
-            for turn in range(rounds):
-                await catalogue.add(
-                    [replace(NEW, id=7, title=f"{name} {turn}"), replace(NEW, text=f"{name} {turn}")],
-                    [replace(WORDS, words=(name, str(turn)))],
-                    created_at_ms=turn,
-                )
-
-    asyncio.run(add())
-
-
-async def test_importers_in_several_processes_lose_nothing_and_share_no_version(tmp_path: Path) -> None:
-    path = tmp_path / "catalogue"
-    rounds, names = 10, ["one", "two", "three"]
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_add_from_another_process, args=(path, name, rounds)) for name in names]
-    for process in processes:
-        process.start()
-    for process in processes:
-        await asyncio.to_thread(process.join)
-        assert process.exitcode == 0
-    async with EmbeddedCatalogue(path) as catalogue:
-        versions = [test for test in catalogue.shelf.versions() if test.id == 7]
-        assert sorted(test.version for test in versions) == list(range(1, rounds * len(names) + 1))
-        everything = {f"{name} {turn}" for name in names for turn in range(rounds)}
-        assert {test.title for test in versions} == everything
-        assigned = [test for test in catalogue.shelf.versions() if test.id in ASSIGNED_IDS]
-        assert {test.text for test in assigned} == everything
-        assert len({test.id for test in assigned}) == len(everything)
-        italian = [words for words in catalogue.shelf.list_versions() if words.language == "it"]
-        assert len({words.version for words in italian}) == len(everything)
 
 
 def _die_while_adding(path: Path) -> None:

@@ -11,7 +11,7 @@ import structlog
 
 from persistence.errors import StoreError
 from persistence.mysql.literals import day, text
-from persistence.mysql.migrating import Applied, Migration, applied, locked, migrate, migrations
+from persistence.mysql.migrating import Applied, Migration, locked, migrate, status
 from persistence.mysql.options import MysqlOptions
 from persistence.mysql.pool import Connection, Pool
 from persistence.mysql.shards import ShardMap
@@ -71,9 +71,7 @@ class Upkeep:
         """The migrations that every shard has, and those that it lacks."""
 
         async def job(connection: Connection, name: str) -> tuple[list[Applied], list[Migration]]:
-            there = await applied(connection)
-            have = {one.version for one in there}
-            return there, [migration for migration in migrations("results") if migration.version not in have]
+            return await status(connection, "results")
 
         return await self._each(job)
 

@@ -28,7 +28,7 @@ def test_settings_are_valid_and_go_together(name: str) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_addresses_are_those_of_services(name: str) -> None:
     settings = load(environ=SERVICES[name]["environment"])
-    named = [*settings.kafka.servers, *settings.mysql.shards, settings.redis.url]
+    named = [*settings.kafka.servers, *settings.mysql.shards, settings.mysql.content, settings.redis.url]
     hosts = {found[1] for where in named if (found := re.search(r"([\w-]+):\d+(?:/\w+)?$", where)) is not None}
     assert len(hosts) == len(named)
     assert hosts <= set(SERVICES)

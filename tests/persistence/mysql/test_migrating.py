@@ -10,7 +10,7 @@ from persistence.mysql.migrating import Schema, applied, check_schema, locked, m
 from tests.persistence.mysql_shards import ask
 
 LONG_MS = 60_000
-SCHEMAS: tuple[Schema, ...] = ("results",)
+SCHEMAS: tuple[Schema, ...] = ("results", "content")
 
 
 @pytest.fixture
