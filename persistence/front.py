@@ -1,4 +1,4 @@
-"""What stands in front of the result store: recent lists, leaderboards, percentiles; in Redis where there is one.
+"""What stands in front of the result store: recent lists, guests, leaderboards, percentiles; in Redis if there is one.
 
 Gateways, workers and commands open it alike, so that they meet in the same Redis.
 """
@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from persistence.boards import Boards, BoardsOptions, CountedSpeeds, MemoryBoards, RedisBoards, StoreBoards
-from persistence.cache import Cache, CacheOptions, MemoryCache, RecentResults, RedisCache
+from persistence.cache import AccountGuests, Cache, CacheOptions, MemoryCache, RecentResults, RedisCache
 from persistence.cache.recent import RECENT_TTL_MS
 from persistence.redis import RedisOptions, RedisServers
 from persistence.results.port import ResultStore
@@ -18,7 +18,7 @@ from persistence.results.port import ResultStore
 __all__ = ["Front", "in_front_of"]
 
 UNTOLD_TTL_MS = 1_000
-"""How old a recent list may be of which nobody is told what is stored."""
+"""How old a list may be of which nobody is told what is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Front:
     """The parts, open."""
 
     recent: RecentResults
+    guests: AccountGuests
     boards: Boards
     speeds: CountedSpeeds
     caches: Mapping[str, Cache]
@@ -52,11 +53,13 @@ async def in_front_of(
         enter = opened.enter_async_context
         servers = await enter(RedisServers(redis)) if redis.enabled else None
         caches: dict[str, Cache] = {}
-        for name in ("recent", "speeds"):
+        for name in ("recent", "guests", "speeds"):
             caches[name] = await enter(_cache(servers, cache, alone=alone))
         told = alone or servers is not None
+        ttl_ms = RECENT_TTL_MS if told else UNTOLD_TTL_MS
         yield Front(
-            recent=RecentResults(caches["recent"], store, ttl_ms=RECENT_TTL_MS if told else UNTOLD_TTL_MS),
+            recent=RecentResults(caches["recent"], store, ttl_ms=ttl_ms),
+            guests=AccountGuests(caches["guests"], store, ttl_ms=ttl_ms),
             boards=await enter(_boards(servers, store, boards, alone=alone)),
             speeds=CountedSpeeds(caches["speeds"], store, every_s=boards.speeds_s),
             caches=caches,

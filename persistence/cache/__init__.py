@@ -3,10 +3,20 @@
 A cache never answers for what is durable: when it is empty or away, the store is asked.
 """
 
+from persistence.cache.guests import AccountGuests
 from persistence.cache.memory import MemoryCache
 from persistence.cache.port import Cache, CacheFacts, CacheOptions
 from persistence.cache.recent import RecentResults
 from persistence.cache.redis import RedisCache
 from persistence.cache.rows import Row
 
-__all__ = ["Cache", "CacheFacts", "CacheOptions", "MemoryCache", "RecentResults", "RedisCache", "Row"]
+__all__ = [
+    "AccountGuests",
+    "Cache",
+    "CacheFacts",
+    "CacheOptions",
+    "MemoryCache",
+    "RecentResults",
+    "RedisCache",
+    "Row",
+]

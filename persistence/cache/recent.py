@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 
 from persistence.cache.port import Cache
 from persistence.cache.rows import Row, pack_rows, read_rows
+from persistence.results.cursor import merged
 from persistence.results.port import ResultStore
 from session.result import Result
 
@@ -29,8 +31,16 @@ class RecentResults:
         self._store = store
         self._ttl_ms = ttl_ms
 
-    async def of(self, user: int) -> list[Result]:
-        """The user's last results, newest first, at most `RECENT`. Raises `StoreError` as the store does."""
+    async def of(self, user: int, guests: Sequence[int] = ()) -> list[Result]:
+        """The user's last results, newest first, at most `RECENT`. Raises `StoreError` as the store does.
+
+        With those of `guests`, whose past the user has: each has a list of its own, which is pushed to as ever.
+        """
+        if not guests:
+            return await self._of(user)
+        return merged(await asyncio.gather(*map(self._of, (user, *guests))), RECENT)
+
+    async def _of(self, user: int) -> list[Result]:
         packed = await self._cache.fetch(_key(user), partial(self._load, user), ttl_ms=self._ttl_ms)
         return [] if packed is None else [Result.unpack(blob) for _, blob in read_rows(packed)]
 

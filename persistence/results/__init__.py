@@ -5,13 +5,24 @@ A store keeps what nodes attested; it scores nothing and checks no owner (the AP
 
 from persistence.results.bests import BestRules, Board, BoardError, Period, PersonalBest, Place, Span
 from persistence.results.cursor import Page
-from persistence.results.port import Outcome, Progress, ResultStore, Stored, StoreFacts, Written
+from persistence.results.port import (
+    MOST_GUESTS,
+    Linked,
+    Outcome,
+    Progress,
+    ResultStore,
+    Stored,
+    StoreFacts,
+    Written,
+)
 from persistence.results.sqlite import SqliteResults, SqliteResultsOptions
 
 __all__ = [
+    "MOST_GUESTS",
     "BestRules",
     "Board",
     "BoardError",
+    "Linked",
     "Outcome",
     "Page",
     "Period",

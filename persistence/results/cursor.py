@@ -1,16 +1,18 @@
 """Pages of a user's results, newest first, and the opaque cursor between two pages.
 
 A cursor is the id of the last result of a page, in base64url. The id begins with the instant of its making, so "after
-this id, downwards" is `created_at` descending, then id. It needs no seal: it is used within one user's results only, so
-a forged one can but begin the page elsewhere in the same list; one that is no id of a session is refused.
+this id, downwards" is `created_at` descending, then id, whoever typed it. It needs no seal: it is used within the
+results of one user and that user's guests only, so a forged one can but begin the page elsewhere in the same list; one
+that is no id of a session is refused.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from persistence.errors import CursorError
 from session.identity import MAX_EPOCH_MS
@@ -64,6 +66,11 @@ def page_of(found: Sequence[Result], limit: int) -> Page:
     """The page of these results, of which one more than `limit` was asked for to see whether there is a next page."""
     more = len(found) > limit
     return Page(tuple(found[:limit]), cursor_after(found[limit - 1].session) if more else None)
+
+
+def merged(lists: Iterable[Sequence[Result]], limit: int) -> list[Result]:
+    """The newest `limit` results of several users' lists."""
+    return sorted(chain.from_iterable(lists), key=lambda result: result.session, reverse=True)[:limit]
 
 
 def check_limit(limit: int) -> None:

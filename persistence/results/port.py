@@ -6,13 +6,16 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 
 from persistence.errors import StoreError
 from persistence.results.bests import Board, Period, PersonalBest, Place
 from persistence.results.cursor import Page
 from session.identity import MAX_USER, bucket_of, bucket_of_user
 from session.result import Result
+
+MOST_GUESTS: Final = 20
+"""Guests whose past one account may have: each is one more user to read for a page of its history."""
 
 
 class Outcome(Enum):
@@ -74,6 +77,18 @@ class Progress:
     """Mean accuracy in per cent, weighted by time typed."""
 
 
+class Linked(Enum):
+    """What linking a guest to an account came to."""
+
+    NEW = "new"
+    SAME = "same"
+    """It was this account's already."""
+    TAKEN = "taken"
+    """It is another account's, and stays that."""
+    FULL = "full"
+    """The account has `MOST_GUESTS` guests already."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoreFacts:
     """What a store has done since it was opened."""
@@ -98,6 +113,12 @@ def check_id(result: Result) -> None:
         raise StoreError(f"the id {session.hex()} was not made for user {user}", retriable=False)
 
 
+def check_link(guest: int, account: int) -> None:
+    """Refuse to link anybody but a guest to an account. Raises ValueError."""
+    if not -MAX_USER <= guest <= -1 or not 1 <= account <= MAX_USER:
+        raise ValueError(f"only a guest (-1 to -(2^53-1)) is linked to an account, and not {guest} to {account}")
+
+
 class ResultStore(Protocol):
     """Finished results, one row a session.
 
@@ -111,7 +132,10 @@ class ResultStore(Protocol):
       whatever came and in whatever order: a copy that takes a best's verdict away puts the next best in its place.
     - **All or nothing.** A `write` that raises has stored of each user all of the batch or nothing; written again it
       does no harm. `retriable` says whether trying again may help.
-    - **Read your writes.** Reads that begin after `write` returned see it.
+    - **Read your writes.** Reads that begin after `write` or `link` returned see it.
+    - **A guest has one account.** Rows keep their user for ever, so a guest's results are nobody's bests, linked or
+      not. A link that was cut off halfway is completed by the same call again; until then it opens nothing, and the
+      guest is no other account's.
     """
 
     async def __aenter__(self) -> Self: ...
@@ -135,6 +159,7 @@ class ResultStore(Protocol):
         self,
         user: int,
         *,
+        guests: Sequence[int] = (),
         limit: int = 10,
         cursor: str | None = None,
         since_ms: int | None = None,
@@ -142,7 +167,8 @@ class ResultStore(Protocol):
     ) -> Page:
         """A user's results, newest first (created_at, then id), `limit` 1 to 100. Raises `CursorError`.
 
-        Only those started at `since_ms` or later, and before `until_ms` (epoch ms), where these are given.
+        With those of `guests`, whose past the user has, in one list. Only those started at `since_ms` or later, and
+        before `until_ms` (epoch ms), where these are given.
         """
         ...
 
@@ -150,8 +176,13 @@ class ResultStore(Protocol):
         """The other copies of a session that lost against its row, best first."""
         ...
 
-    async def progress(self, user: int, *, since_day: int, until_day: int) -> list[Progress]:
-        """A user's progress by day and mode, oldest first; days since 1970-01-01, the last included."""
+    async def progress(
+        self, user: int, *, guests: Sequence[int] = (), since_day: int, until_day: int
+    ) -> list[Progress]:
+        """A user's progress by day and mode, oldest first; days since 1970-01-01, the last included.
+
+        That of `guests`, whose past the user has, is counted in.
+        """
         ...
 
     async def bests(self, user: int, *, day: int) -> list[PersonalBest]:
@@ -167,6 +198,14 @@ class ResultStore(Protocol):
 
     async def speeds(self, board: Board, period: Period) -> dict[int, int]:
         """How many users have their best on a board in a period at each whole speed (wpm, rounded down)."""
+        ...
+
+    async def link(self, guest: int, account: int) -> Linked:
+        """Let a guest's past, and what it still types, be an account's, for good."""
+        ...
+
+    async def guests_of(self, account: int) -> tuple[int, ...]:
+        """The guests whose past is this account's, in the order in which they became that."""
         ...
 
     def facts(self) -> StoreFacts:

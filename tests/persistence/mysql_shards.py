@@ -24,6 +24,8 @@ _DATA = (
     "personal_bests",
     "user_progress",
     "bucket_moves",
+    "guest_links",
+    "account_guests",
 )
 
 

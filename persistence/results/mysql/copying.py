@@ -14,12 +14,24 @@ from persistence.results.mysql.writing import Candidate, candidate
 from session.identity import created_at_ms
 from session.result import Result
 
-__all__ = ["Digest", "adopt", "bests_without_rows", "delete", "digest", "pages", "progress_without_rows", "users"]
+__all__ = [
+    "Digest",
+    "adopt",
+    "bests_without_rows",
+    "delete",
+    "digest",
+    "links",
+    "pages",
+    "progress_without_rows",
+    "users",
+]
 
 Digest = tuple[Any, ...]
 
 _ROWS_AT_ONCE: Final = 200
 _RESULTS: Final = ("test_results", "test_results_late")
+_LINKS: Final = (("guest_links", "guest_id"), ("account_guests", "account_id"))
+"""The tables of guests' links, and the column by which a row is of this shard."""
 # A row as both shards have it; the number of its origin is each shard's own.
 _ROW: Final = (
     "CRC32(CONCAT_WS('|', HEX(id), user_id, type, extent, language, wpm, verdict, ranked, conflicts, seen_live, "
@@ -32,8 +44,12 @@ _SUM: Final = "COUNT(*), COALESCE(BIT_XOR(of_row), 0), COALESCE(SUM(of_row), 0)"
 
 async def users(connection: Connection, *, after: int, limit: int) -> list[int]:
     """The users that a shard has anything of, in their order: whoever has a result has progress."""
+    parts = [
+        f"(SELECT {key} AS user_id FROM {table} WHERE {key} > {after} GROUP BY {key} ORDER BY {key} LIMIT {limit})"
+        for table, key in (("user_progress", "user_id"), *_LINKS)
+    ]
     rows = await connection.ask(
-        f"SELECT user_id FROM user_progress WHERE user_id > {after} GROUP BY user_id ORDER BY user_id LIMIT {limit}"
+        f"SELECT user_id FROM ({' UNION '.join(parts)}) AS known ORDER BY user_id LIMIT {limit}"
     )
     return [user for (user,) in rows]
 
@@ -75,6 +91,10 @@ async def digest(connection: Connection, user: int) -> Digest:
         "SELECT COUNT(*), BIT_XOR(CRC32(CONCAT_WS('|', day, type, tests, duration_ms))) FROM (SELECT day, type, "
         "SUM(tests) AS tests, SUM(duration_ms) AS duration_ms FROM user_progress "
         f"WHERE user_id = {user} GROUP BY day, type) AS mine",
+        *(
+            f"SELECT COUNT(*), BIT_XOR(CRC32(CONCAT_WS('|', guest_id, account_id))) FROM {table} WHERE {key} = {user}"
+            for table, key in _LINKS
+        ),
     )
     return tuple(value for (row,) in answers for value in row)
 
@@ -103,8 +123,28 @@ async def bests_without_rows(connection: Connection, user: int) -> list[Personal
     return [bests.best_of(row) for row in rows]
 
 
-async def adopt(connection: Connection, progress: Sequence[str], best: Sequence[PersonalBest]) -> None:
-    """Take over what was computed from rows that are gone."""
+async def links(connection: Connection, user: int) -> list[str]:
+    """A user's links, as statements that write them elsewhere."""
+    statements = []
+    for table, key in _LINKS:
+        rows = await connection.ask(
+            f"SELECT CONCAT_WS(', ', guest_id, account_id, QUOTE(claimed_at)) FROM {table} WHERE {key} = {user}"
+        )
+        if rows:
+            statements.append(
+                f"INSERT INTO {table} (guest_id, account_id, claimed_at) VALUES "
+                f"{', '.join(f'({values})' for (values,) in rows)} "
+                "ON DUPLICATE KEY UPDATE account_id = VALUES(account_id)"
+            )
+    return statements
+
+
+async def adopt(
+    connection: Connection, progress: Sequence[str], best: Sequence[PersonalBest], linked: Sequence[str]
+) -> None:
+    """Take over what no results bring: what was computed from rows that are gone, and links."""
+    for statement in linked:
+        await connection.run(statement)
     if progress:
         await connection.run(
             "INSERT INTO user_progress (user_id, day, type, late, tests, duration_ms, wpm, best_wpm, accuracy) VALUES "
@@ -124,8 +164,9 @@ def delete(user: int) -> Iterable[str]:
         )
     for table, key in (*((table, "of_user") for table in _RESULTS), ("personal_bests", "PRIMARY")):
         yield f"DELETE old FROM {table} AS old FORCE INDEX ({key}) WHERE user_id = {user}"
-    # last: by it one knows of the user
-    yield f"DELETE old FROM user_progress AS old FORCE INDEX (PRIMARY) WHERE user_id = {user}"
+    # last: by them one knows of the user
+    for table, key in (("user_progress", "user_id"), *_LINKS):
+        yield f"DELETE old FROM {table} AS old FORCE INDEX (PRIMARY) WHERE {key} = {user}"
 
 
 def _again(row: Sequence[Any]) -> Candidate:

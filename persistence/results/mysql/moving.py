@@ -191,7 +191,7 @@ class Mover:
     async def _copy_user(self, move: Move, user: int) -> None:
         source, target = self._shards[move.source], self._shards[move.target]
 
-        async def copy(connection: Connection) -> tuple[list[str], list[PersonalBest]]:
+        async def copy(connection: Connection) -> tuple[list[str], list[PersonalBest], list[str]]:
             async for page in copying.pages(connection, user, self._rules):
                 while True:
                     state, _ = await target.learn()
@@ -203,6 +203,7 @@ class Mover:
             return (
                 await copying.progress_without_rows(connection, user),
                 await copying.bests_without_rows(connection, user),
+                await copying.links(connection, user),
             )
 
         kept = await source.write(copy)

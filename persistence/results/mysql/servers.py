@@ -16,8 +16,8 @@ from persistence.mysql.pool import Connection, Pool
 from persistence.mysql.shards import Move, ShardMap
 from persistence.results.bests import BestRules
 from persistence.results.mysql.rows import Origin
-from persistence.results.mysql.state import ShardState, learn
-from persistence.results.mysql.writing import Candidate, find_origin, write
+from persistence.results.mysql.state import LOCKED_STATE, ShardState, learn, state_of
+from persistence.results.mysql.writing import Candidate, Stale, find_origin, write
 from persistence.results.port import Written
 
 __all__ = ["Shard"]
@@ -97,6 +97,26 @@ class Shard:
                 max_conflicts=self._options.max_conflicts,
             )
 
+        return await self._until_alone(job)
+
+    async def change(self, job: Callable[[Connection], Awaitable[T]], state: ShardState) -> T:
+        """Run a job in one transaction, begun again where it met another one.
+
+        Raises `Stale` as `store` does. Raises `StoreError`.
+        """
+
+        async def transaction(connection: Connection) -> T:
+            await connection.run("BEGIN")
+            if state_of(await connection.ask(LOCKED_STATE), state.shard) != state:
+                raise Stale
+            done = await job(connection)
+            await connection.run("COMMIT")
+            return done
+
+        return await self._until_alone(transaction)
+
+    async def _until_alone(self, job: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run a job on the primary, again where it met another transaction."""
         for tries in range(_TRIES):
             try:
                 return await self.write(job)

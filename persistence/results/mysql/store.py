@@ -2,6 +2,7 @@
 
 A user's rows are in one shard, that of the user's bucket; a batch is one transaction a shard, and the shards work at
 once. So a batch that fails may be stored in part, but never half of a user's; written again it meets its own rows.
+A guest's rows stay where they are when an account takes its past; the account's history is read from all their shards.
 
 Pages of history are read from replicas where there are any: they may lack what was stored in the last moment. All else
 is read from the primary, and from a replica only while that is away.
@@ -12,9 +13,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -27,13 +29,23 @@ from persistence.mysql.options import MysqlOptions
 from persistence.mysql.pool import Connection
 from persistence.mysql.shards import Move, Routes
 from persistence.results.bests import BestRules, Board, Period, PersonalBest
-from persistence.results.cursor import Page, begin, begin_ms, check_limit, page_of
-from persistence.results.mysql import bests, progress, reading
+from persistence.results.cursor import Page, begin, begin_ms, check_limit, merged, page_of
+from persistence.results.mysql import bests, links, progress, reading
 from persistence.results.mysql.played import played
 from persistence.results.mysql.servers import Shard
 from persistence.results.mysql.state import MapRefused, ShardState
 from persistence.results.mysql.writing import Candidate, Stale, candidate
-from persistence.results.port import Outcome, Progress, StoreFacts, Written, check_id
+from persistence.results.port import (
+    MOST_GUESTS,
+    Linked,
+    Outcome,
+    Progress,
+    StoreFacts,
+    Written,
+    check_id,
+    check_link,
+)
+from persistence.results.progress import together
 from session.identity import bucket_of, bucket_of_user, created_at_ms
 from session.result import Damaged, Result
 
@@ -169,6 +181,13 @@ class MysqlResults:
     def _reader(self, bucket: int) -> Shard:
         return self._shard(self._known.routes.reader(bucket))
 
+    def _by_shard(self, users: Iterable[int]) -> list[tuple[Shard, list[int]]]:
+        """These users by the shard that they are read from."""
+        parts: dict[str, list[int]] = {}
+        for user in users:
+            parts.setdefault(self._known.routes.reader(bucket_of_user(user)), []).append(user)
+        return [(self._shard(name), part) for name, part in parts.items()]
+
     # -- writing -------------------------------------------------------------------------------------------------
 
     async def write(self, results: Sequence[Result]) -> list[Written]:
@@ -240,6 +259,49 @@ class MysqlResults:
             if self._wrote is not None:
                 self._wrote(shard.name, time.perf_counter() - began)
 
+    # -- guests' pasts -------------------------------------------------------------------------------------------
+
+    async def link(self, guest: int, account: int) -> Linked:
+        """Let a guest's past be an account's: first in the guest's shard, then in the account's."""
+        check_link(guest, account)
+        listed = await self.guests_of(account)
+        if guest in listed:
+            return Linked.SAME
+        if len(listed) >= MOST_GUESTS:
+            return Linked.FULL
+        at_ms = int(self._clock_ms())
+        for _ in range(_TRIES):
+            try:
+                if await self._win(guest, account, at_ms) != account:
+                    return Linked.TAKEN
+                job = partial(links.put_in_list, guest=guest, account=account, at_ms=at_ms)
+                for name in self._known.routes.writers(bucket_of_user(account)):
+                    await self._change(name, job)
+                return Linked.NEW
+            except Stale:
+                await self._learn()
+        raise StoreError("buckets are being moved; claim again when that is over", retriable=True)
+
+    async def _win(self, guest: int, account: int, at_ms: int) -> int:
+        """The account that has a guest, decided by the shard that is read. Raises `Stale`."""
+        reader, *others = self._known.routes.writers(bucket_of_user(guest))
+        owner = await self._change(reader, partial(links.win, guest=guest, account=account, at_ms=at_ms))
+        for name in others:
+            await self._change(name, partial(links.put_owner, guest=guest, account=owner, at_ms=at_ms))
+        return owner
+
+    async def _change(self, name: str, job: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run a job in a transaction of a shard whose state is the one that is known. Raises `Stale`."""
+        shard, state = self._shard(name), self._known.states.get(name)
+        if state is None:
+            await shard.learn()  # raises what is wrong with it
+            raise Stale
+        return await shard.change(job, state)
+
+    async def guests_of(self, account: int) -> tuple[int, ...]:
+        """The guests whose past is this account's."""
+        return await self._read(self._reader(bucket_of_user(account)), partial(links.guests, account=account))
+
     # -- reading -------------------------------------------------------------------------------------------------
 
     async def by_id(self, session_id: bytes) -> Result | None:
@@ -254,6 +316,7 @@ class MysqlResults:
         self,
         user: int,
         *,
+        guests: Sequence[int] = (),
         limit: int = 10,
         cursor: str | None = None,
         since_ms: int | None = None,
@@ -264,18 +327,25 @@ class MysqlResults:
         before, since = begin(cursor, until_ms), begin_ms(since_ms)
         if since > reading.LAST_MS:
             return Page((), None)
-        shard = self._reader(bucket_of_user(user))
-        state = self._known.states.get(shard.name)
-        job = partial(
-            reading.page,
-            user=user,
-            before=before,
-            since_ms=since,
-            limit=limit + 1,  # one more tells whether there is a next page
-            hot_since_ms=None if state is None else state.hot_since_ms,
-        )
         history = created_at_ms(before) < self._clock_ms() - self._options.history_ms
-        page = page_of(await self._read(shard, job, history=history), limit)
+
+        async def read(shard: Shard, users: Sequence[int]) -> list[Result]:
+            state = self._known.states.get(shard.name)
+            page = partial(
+                reading.page,
+                before=before,
+                since_ms=since,
+                limit=limit + 1,  # one more tells whether there is a next page
+                hot_since_ms=None if state is None else state.hot_since_ms,
+            )
+
+            async def job(connection: Connection) -> list[Result]:
+                return merged([await page(connection, user=one) for one in users], limit + 1)
+
+            return await self._read(shard, job, history=history)
+
+        found = await asyncio.gather(*(read(shard, them) for shard, them in self._by_shard((user, *guests))))
+        page = page_of(merged(found, limit + 1), limit)
         return Page(tuple(await self._played(page.results)), page.cursor)
 
     async def conflicts(self, session_id: bytes) -> list[Result]:
@@ -283,17 +353,23 @@ class MysqlResults:
         shard = self._reader(bucket_of(session_id))
         return await self._played(await self._read(shard, partial(reading.conflicts, session=session_id)))
 
-    async def progress(self, user: int, *, since_day: int, until_day: int) -> list[Progress]:
+    async def progress(
+        self, user: int, *, guests: Sequence[int] = (), since_day: int, until_day: int
+    ) -> list[Progress]:
         """A user's progress by day and mode."""
         since_day, until_day = max(0, since_day), min(until_day, reading.LAST_DAY)
         if since_day > until_day:
             return []
 
-        async def job(connection: Connection) -> list[Progress]:
-            rows = await connection.ask(progress.of_user(user, since_day, until_day))
-            return [progress.progress_of(row) for row in rows]
+        async def read(shard: Shard, users: Sequence[int]) -> list[Progress]:
+            async def job(connection: Connection) -> list[Progress]:
+                answers = await connection.run_all(*(progress.of_user(one, since_day, until_day) for one in users))
+                return [progress.progress_of(row) for row in chain.from_iterable(answers)]
 
-        return await self._read(self._reader(bucket_of_user(user)), job)
+            return await self._read(shard, job)
+
+        found = await asyncio.gather(*(read(shard, them) for shard, them in self._by_shard((user, *guests))))
+        return together(chain.from_iterable(found))
 
     async def bests(self, user: int, *, day: int) -> list[PersonalBest]:
         """A user's bests of this day, of its week and of all time."""

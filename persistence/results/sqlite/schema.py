@@ -50,6 +50,15 @@ _RESULTS = (
     ) WITHOUT ROWID""",
 )
 
+_LINKS = (
+    """CREATE TABLE guest_links (
+        guest_id INTEGER PRIMARY KEY NOT NULL CHECK (guest_id < 0),
+        account_id INTEGER NOT NULL CHECK (account_id > 0),
+        claimed_ms INTEGER NOT NULL
+    )""",
+    "CREATE INDEX guests_of_account ON guest_links (account_id, claimed_ms)",
+)
+
 
 def steps(rules: BestRules) -> Sequence[Sequence[Step]]:
     """The steps for `persistence.sqlite.migrate`; `rules` judge results that are there already."""
@@ -70,4 +79,4 @@ def steps(rules: BestRules) -> Sequence[Sequence[Step]]:
         for user, board, day in touched:
             bests.rebuild(connection, user, board, day * DAY_MS)
 
-    return _RESULTS, (*bests.SCHEMA, find_bests)
+    return _RESULTS, (*bests.SCHEMA, find_bests), _LINKS

@@ -23,8 +23,18 @@ import structlog
 from persistence.errors import StoreError
 from persistence.results.bests import DAY_MS, BestRules, Board, Period, PersonalBest, Place, board_of, places_of
 from persistence.results.copies import Copy, Standing, as_it_stands, settle
-from persistence.results.cursor import Page, begin, begin_ms, check_limit, page_of
-from persistence.results.port import Outcome, Progress, StoreFacts, Written, check_id
+from persistence.results.cursor import Page, begin, begin_ms, check_limit, merged, page_of
+from persistence.results.port import (
+    MOST_GUESTS,
+    Linked,
+    Outcome,
+    Progress,
+    StoreFacts,
+    Written,
+    check_id,
+    check_link,
+)
+from persistence.results.progress import together
 from persistence.results.sqlite import bests
 from persistence.results.sqlite.schema import steps
 from persistence.sqlite import (
@@ -256,6 +266,7 @@ class SqliteResults:
         self,
         user: int,
         *,
+        guests: Sequence[int] = (),
         limit: int = 10,
         cursor: str | None = None,
         since_ms: int | None = None,
@@ -264,15 +275,12 @@ class SqliteResults:
         """A user's results, newest first."""
         check_limit(limit)
         before = begin(cursor, until_ms)
-        since = begin_ms(since_ms)
+        # one more than the page has tells whether there is a next one
+        bounds = (int.from_bytes(before[:6], "big"), before, begin_ms(since_ms), limit + 1)
         found = await self._read(
-            lambda connection: _results(
-                connection,
-                _PAGE,
-                (user, int.from_bytes(before[:6], "big"), before, since, limit + 1),  # one more: is there a next page?
-            ),
+            lambda connection: [_results(connection, _PAGE, (one, *bounds)) for one in (user, *guests)]
         )
-        return page_of(found, limit)
+        return page_of(merged(found, limit + 1), limit)
 
     async def conflicts(self, session_id: bytes) -> list[Result]:
         """The copies of a session that lost."""
@@ -285,18 +293,22 @@ class SqliteResults:
             ]
         )
 
-    async def progress(self, user: int, *, since_day: int, until_day: int) -> list[Progress]:
+    async def progress(
+        self, user: int, *, guests: Sequence[int] = (), since_day: int, until_day: int
+    ) -> list[Progress]:
         """A user's progress by day and mode."""
-        return await self._read(
+        rows = await self._read(
             lambda connection: [
                 Progress(*values)
+                for one in (user, *guests)
                 for values in connection.execute(
                     "SELECT day, mode, tests, duration_ms, wpm, best_wpm, acc FROM progress "
-                    "WHERE user_id = ? AND day BETWEEN ? AND ? ORDER BY day, mode",
-                    (user, since_day, until_day),
+                    "WHERE user_id = ? AND day BETWEEN ? AND ?",
+                    (one, since_day, until_day),
                 ).fetchall()
             ]
         )
+        return together(rows)
 
     async def bests(self, user: int, *, day: int) -> list[PersonalBest]:
         """A user's bests of this day, of its week and of all time."""
@@ -317,6 +329,17 @@ class SqliteResults:
         """How many users have their best at each whole speed."""
         return await self._read(lambda connection: bests.speeds(connection, board, period))
 
+    # -- guests' pasts -------------------------------------------------------------------------------------------
+
+    async def link(self, guest: int, account: int) -> Linked:
+        """Let a guest's past be an account's."""
+        check_link(guest, account)
+        return await self._writer.run(partial(_link, guest=guest, account=account))
+
+    async def guests_of(self, account: int) -> tuple[int, ...]:
+        """The guests whose past is this account's."""
+        return await self._read(partial(_guests_of, account=account))
+
     async def _read(self, job: Callable[[sqlite3.Connection], T]) -> T:
         try:
             return await self._readers.run(job)
@@ -331,6 +354,27 @@ class SqliteResults:
         """Raise `StoreError` where the file cannot be read or locked for writing."""
         await self._readers.run(lambda connection: connection.execute("SELECT 1 FROM results LIMIT 1").fetchone())
         await self._writer.run(lambda connection: connection.execute("SELECT 1 FROM results LIMIT 1").fetchone())
+
+
+def _link(connection: sqlite3.Connection, *, guest: int, account: int) -> Linked:
+    with transaction(connection):
+        owner = connection.execute("SELECT account_id FROM guest_links WHERE guest_id = ?", (guest,)).fetchone()
+        if owner is not None:
+            return Linked.SAME if owner == (account,) else Linked.TAKEN
+        if len(_guests_of(connection, account=account)) >= MOST_GUESTS:
+            return Linked.FULL
+        connection.execute(
+            "INSERT INTO guest_links (guest_id, account_id, claimed_ms) VALUES (?, ?, ?)",
+            (guest, account, time.time_ns() // 1_000_000),
+        )
+    return Linked.NEW
+
+
+def _guests_of(connection: sqlite3.Connection, *, account: int) -> tuple[int, ...]:
+    rows = connection.execute(
+        "SELECT guest_id FROM guest_links WHERE account_id = ? ORDER BY claimed_ms, guest_id", (account,)
+    )
+    return tuple(guest for (guest,) in rows.fetchall())
 
 
 def _cannot_open(path: Path, error: sqlite3.Error | OSError) -> StoreError:

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,13 +26,16 @@ class CountingStore(SqliteResults):
         self,
         user: int,
         *,
+        guests: Sequence[int] = (),
         limit: int = 10,
         cursor: str | None = None,
         since_ms: int | None = None,
         until_ms: int | None = None,
     ) -> Page:
         self.asked += 1
-        page = await super().by_user(user, limit=limit, cursor=cursor, since_ms=since_ms, until_ms=until_ms)
+        page = await super().by_user(
+            user, guests=guests, limit=limit, cursor=cursor, since_ms=since_ms, until_ms=until_ms
+        )
         self.read.set()
         await self.open.wait()
         return page
@@ -104,3 +107,19 @@ async def test_users_have_lists_of_their_own(store: CountingStore, recent: Recen
     await recent.of(7)
     await add(store, recent, sample(0, user=-7))
     assert (await recent.of(7), await recent.of(-7)) == ([], [sample(0, user=-7)])
+
+
+async def test_guests_lists_are_read_with_the_account_s_and_never_miss_what_was_stored(
+    store: CountingStore, recent: RecentResults
+) -> None:
+    """Each user's list is kept and pushed to by itself: whoever stores a guest's result need not know whose it is."""
+    await add(store, recent, *(sample(i, user=user) for i in range(5) for user in (7, -7, -8)))
+    newest = [sample(i, user=user) for i in range(4, -1, -1) for user in (7, -7, -8)]
+    newest.sort(key=lambda result: result.session, reverse=True)
+    for _ in range(2):
+        assert await recent.of(7, (-7, -8)) == newest[:10]
+        assert store.asked == 3
+    await add(store, recent, sample(9, user=-8))
+    assert await recent.of(7, (-7, -8)) == [sample(9, user=-8), *newest[:9]]
+    assert store.asked == 3
+    assert len(await recent.of(7)) == 5

@@ -19,6 +19,7 @@ from tests.persistence.samples import T0_MS, outcomes, sample, texts
 from tests.servers import skip_without
 
 USER_A = next(user for user in range(1, 99) if bucket_of_user(user) < 2048)
+GUEST_A = next(-user for user in range(1, 99) if bucket_of_user(-user) < 2048)
 USER_B = next(user for user in range(1, 99) if bucket_of_user(user) >= 2048)
 HOUR_MS = 3_600_000
 
@@ -132,17 +133,23 @@ async def test_another_shard_goes_on_while_one_is_away(own: Own) -> None:
 
 async def test_a_replica_answers_while_its_primary_is_away(own: Own) -> None:
     """Reads go on, writes wait."""
-    result = sample(0, user=USER_A)
+    result, guests_own = sample(0, user=USER_A), sample(0, user=GUEST_A)
     async with own.store() as store:
-        await store.write([result])
+        await store.write([result, guests_own])
+        await store.link(GUEST_A, USER_B)
         own.followed()
         own.primary.kill()
         assert await store.by_id(result.session) == result
         assert (await store.by_user(USER_A)).results == (result,)
         (row,) = await store.progress(USER_A, since_day=0, until_day=30_000)
         assert row.tests == 1
+        theirs = await store.by_user(USER_B, guests=await store.guests_of(USER_B))
+        assert theirs.results == (guests_own,), "what an account has of a guest in that shard is read, too"
         with pytest.raises(StoreError) as raised:
             await store.write([sample(1, user=USER_A)])
+        assert raised.value.retriable
+        with pytest.raises(StoreError) as raised:
+            await store.link(GUEST_A - 1, USER_A)
         assert raised.value.retriable
     async with own.store() as store:
         assert await store.by_id(result.session) == result, "a process that starts meanwhile reads, too"

@@ -10,7 +10,7 @@ import pytest
 from loadtest.servers.addresses import Addresses
 from persistence.errors import StoreError
 from persistence.mysql.shards import Phase
-from persistence.results import BestRules, Board, Period, ResultStore, Span
+from persistence.results import BestRules, Board, Linked, Period, ResultStore, Span
 from persistence.results.bests import DAY_MS
 from persistence.results.mysql import MysqlResults
 from persistence.results.mysql.moving import Mover
@@ -128,6 +128,39 @@ async def test_what_was_computed_from_rows_that_are_gone_moves_too(shards: Mysql
         await move(shards, TO)
         assert await store.progress(user, since_day=0, until_day=30_000) == progress
         assert [await store.bests(user, day=day) for day in (DAY, DAY + 40)] == bests
+
+
+async def test_links_move_with_guests_and_with_accounts(shards: MysqlShards) -> None:
+    """Of users who have nothing else there, too; and those that are made on the way."""
+    guests = [guest for guest in range(-1, -99_999, -1) if bucket_of_user(guest) == BUCKET][:2]
+    elsewhere = next(guest for guest in range(-1, -99, -1) if bucket_of_user(guest) != BUCKET)
+
+    def cut(now: str, done: int, total: int) -> None:
+        if (now, done) == ("comparing", total):
+            raise CutOff
+
+    async def told(store: ResultStore) -> list[Any]:
+        owners = [await store.guests_of(account) for account in (*MINE, OTHER)]
+        return [*owners, *[await store.link(guest, 99) for guest in (*guests, elsewhere)]]
+
+    async with opened(shards) as store:
+        await store.link(guests[0], OTHER)
+        await store.link(elsewhere, MINE[0])
+        with pytest.raises(CutOff):
+            await move(shards, TO, progress=cut)
+        await store.link(guests[1], MINE[1])
+        before = await told(store)
+        await move(shards, TO)
+        assert await told(store) == before
+        assert set(before[-3:]) == {Linked.TAKEN}
+    async with opened(shards) as fresh:
+        assert await told(fresh) == before
+    left = [
+        user
+        for table, column in (("guest_links", "guest_id"), ("account_guests", "account_id"))
+        for (user,) in shards.ask(FROM, f"SELECT {column} FROM {table}")
+    ]
+    assert not [user for user in left if bucket_of_user(user) == BUCKET]
 
 
 async def test_traffic_goes_on_and_everybody_reads_what_they_wrote(shards: MysqlShards) -> None:
