@@ -207,16 +207,17 @@ class Authenticator:
             return self._account(token, now_ms=now_ms)
         return self._known_guest(token, now_ms=now_ms)
 
+    def guest_of(self, token: str, *, now_ms: int) -> int:
+        """The guest whose token this is, whether or not guests may type here. Raises Unauthorised with a reason."""
+        if len(token) > TOKEN_BYTES or "." in token:
+            raise Unauthorised("malformed", "this is no guest token; it is the `token` of an earlier `ready`")
+        user, end_ms = self._open_guest(token)
+        if now_ms >= end_ms:
+            raise Unauthorised("expired", "the guest token has expired, and with it the way to its results")
+        return user
+
     def _known_guest(self, token: str, *, now_ms: int) -> Identity:
-        try:
-            sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-            layout, user, end_ms = _GUEST.unpack(self.ring.open(Purpose.GUEST, sealed))
-        except struct.error:
-            layout, user, end_ms = 0, 0, 0
-        except ValueError:  # not base64 (binascii.Error, UnicodeEncodeError) or not sealed by us (Forged)
-            raise Unauthorised("forged", "the token is not this server's; send none to be a new guest") from None
-        if layout != _GUEST_LAYOUT or not -MAX_USER <= user <= -1:
-            raise Unauthorised("malformed", "the guest token is of another version; send none to be a new guest")
+        user, end_ms = self._open_guest(token, "; send none to be a new guest")
         if now_ms >= end_ms:
             raise Unauthorised("expired", "the guest token has expired; send none to be a new guest")
         if not self._options.guests:
@@ -224,6 +225,19 @@ class Authenticator:
         if end_ms - now_ms < self._options.guest_days * 86_400_000 - RENEW_AFTER_MS:
             return self.guest(now_ms=now_ms, user=user)
         return Identity(user, True, token)
+
+    def _open_guest(self, token: str, hint: str = "") -> tuple[int, int]:
+        """The guest, and when the token ends (epoch ms); `hint` is added to the reason why it is none."""
+        try:
+            sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+            layout, user, end_ms = _GUEST.unpack(self.ring.open(Purpose.GUEST, sealed))
+        except struct.error:
+            layout, user, end_ms = 0, 0, 0
+        except ValueError:  # not base64 (binascii.Error, UnicodeEncodeError) or not sealed by us (Forged)
+            raise Unauthorised("forged", f"the token is not this server's{hint}") from None
+        if layout != _GUEST_LAYOUT or not -MAX_USER <= user <= -1:
+            raise Unauthorised("malformed", f"the guest token is of another version{hint}")
+        return user, end_ms
 
     def _account(self, token: str, *, now_ms: int) -> Identity:
         if not self._options.algorithm:

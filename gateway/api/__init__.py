@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.responses import Response
 
 from config.gateway import HttpOptions
-from gateway.api import catalogue, docs, health, leaderboards, offline, pages, problems, progress, results
+from gateway.api import catalogue, claims, docs, health, leaderboards, offline, pages, problems, progress, results
 from gateway.api.guard import Guard, allowing
 from gateway.api.health import Health
 from gateway.api.heavy import Heavy
@@ -66,11 +66,6 @@ def public_app(parts: Parts, *, options: HttpOptions, origins: tuple[str, ...], 
         found = parts.catalogue.shelf.test(test, version)
         return None if found is None else found.title
 
-    callers = Callers(
-        parts.authenticator,
-        Credits(rate_per_s=options.user_per_s, burst=options.user_burst, capacity=options.tracked),
-        parts.metrics,
-    )
     app.include_router(pages.router(parts.pages))
     app.include_router(
         catalogue.router(parts.catalogue, max_age_s=options.catalogue_max_age_s, page_rows=options.page_rows)
@@ -85,6 +80,7 @@ def public_app(parts: Parts, *, options: HttpOptions, origins: tuple[str, ...], 
         results.router(
             store=parts.store,
             recent=parts.front.recent,
+            guests=parts.front.guests,
             underway=parts.underway,
             texts=parts.texts,
             callers=callers,
@@ -93,7 +89,8 @@ def public_app(parts: Parts, *, options: HttpOptions, origins: tuple[str, ...], 
             title_of=title_of,
         )
     )
-    app.include_router(progress.router(store=parts.store, callers=callers))
+    app.include_router(progress.router(store=parts.store, guests=parts.front.guests, callers=callers))
+    app.include_router(claims.router(guests=parts.front.guests, authenticator=parts.authenticator, callers=callers))
     app.include_router(
         leaderboards.router(
             front=parts.front,

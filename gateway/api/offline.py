@@ -1,6 +1,6 @@
 """`POST /v1/results`: a test that was typed while no server was to be reached, with its whole log."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Depends, Request, Security
@@ -8,6 +8,7 @@ from fastapi.responses import Response
 from fastapi.security import HTTPBearer
 from msgspec import Meta
 
+from gateway.api.bodies import schema_of, whole_body
 from gateway.api.heavy import Heavy, private
 from gateway.api.problems import Problem, ProblemDetails
 from gateway.api.results import ResultRow, TitleOf, shown
@@ -55,7 +56,7 @@ class OfflineBody(msgspec.Struct):
     text: Annotated[str | None, Meta(description="The own text, in mode text")] = None
 
 
-_decode = msgspec.json.Decoder(OfflineBody).decode
+_decoder = msgspec.json.Decoder(OfflineBody)
 
 
 def router(
@@ -93,7 +94,7 @@ def router(
         status_code=202,
         response_model=ResultRow,
         summary="Hand in a test that was typed offline",
-        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _schema()}}}},
+        openapi_extra=schema_of(OfflineBody),
     )
     async def hand_in(request: Request, known: Annotated[Caller, Depends(caller)]) -> Response:
         """Scored by its log, as every other; marked as not seen live, so it counts for its owner and on no board.
@@ -102,7 +103,9 @@ def router(
         """
         if known.admin:
             raise Problem(403, "the admin token reads results; it types none")
-        test = _test(await _body(request, most_bytes), known.user, limits)
+        hint = "; leave out `holds`, which are not needed"
+        body = await whole_body(request, _decoder, most=most_bytes, hint=hint)
+        test = _test(body, known.user, limits)
         why = offline.refusal(test)
         if why is not None:
             raise Problem(422, why)
@@ -123,19 +126,6 @@ def router(
         return answer
 
     return routes
-
-
-async def _body(request: Request, most: int) -> OfflineBody:
-    """The body, whole and of the right types. Raises Problem."""
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > most:
-            raise Problem(413, f"the body is over {most} bytes; leave out `holds`, which are not needed")
-    try:
-        return _decode(bytes(data))
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as fault:
-        raise Problem(422, f"the body is one JSON object, as the documentation has it: {fault}") from None
 
 
 def _test(body: OfflineBody, user: int, limits: SessionLimits) -> OfflineTest:
@@ -177,10 +167,3 @@ def _test(body: OfflineBody, user: int, limits: SessionLimits) -> OfflineTest:
 
 def _after(wait_ms: int) -> dict[str, str]:
     return {"retry-after": str(-(-wait_ms // 1000))}
-
-
-def _schema() -> dict[str, Any]:
-    """The body for the documentation."""
-    (_, components) = msgspec.json.schema_components([OfflineBody])
-    schema: dict[str, Any] = components[OfflineBody.__name__]
-    return schema

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from gateway.api.heavy import private
 from gateway.api.problems import Problem, ProblemDetails, unavailable
 from gateway.api.who import Callers, user_named
+from persistence.cache import AccountGuests
 from persistence.errors import StoreError
 from persistence.results import ResultStore
 
@@ -41,7 +42,9 @@ class ProgressList(BaseModel):
     progress: list[ProgressRow]
 
 
-def router(*, store: ResultStore, callers: Callers, epoch_s: Callable[[], float] = time.time) -> APIRouter:
+def router(
+    *, store: ResultStore, guests: AccountGuests, callers: Callers, epoch_s: Callable[[], float] = time.time
+) -> APIRouter:
     """`/v1/users/{id}/progress`."""
     routes = APIRouter(
         prefix="/v1",
@@ -62,7 +65,10 @@ def router(*, store: ResultStore, callers: Callers, epoch_s: Callable[[], float]
         since: Annotated[date | None, Query(description=f"First day; by default {DEFAULT_DAYS} days")] = None,
         until: Annotated[date | None, Query(description="Last day; by default today")] = None,
     ) -> Response:
-        """Tests, time typed, speed and accuracy of each day (UTC) by mode. `me` stands for the token's own user."""
+        """Tests, time typed, speed and accuracy of each day (UTC) by mode; an account's with its claimed guests'.
+
+        `me` stands for the token's own user.
+        """
         known = await callers.of(request)
         user = user_named(id, known)
         if not known.may_read(user):
@@ -74,7 +80,12 @@ def router(*, store: ResultStore, callers: Callers, epoch_s: Callable[[], float]
         if (last - first).days >= MOST_DAYS:
             raise Problem(422, f"since and until are {(last - first).days + 1} days; at most {MOST_DAYS} are allowed")
         try:
-            rows = await store.progress(user, since_day=(first - EPOCH).days, until_day=(last - EPOCH).days)
+            rows = await store.progress(
+                user,
+                guests=await guests.of(user),
+                since_day=(first - EPOCH).days,
+                until_day=(last - EPOCH).days,
+            )
         except StoreError as fault:
             raise unavailable(fault) from None
         shown = [

@@ -1,4 +1,7 @@
-"""Results: one, its replay, its figures by key, and a user's list. Each for its owner alone, or the admin token."""
+"""Results: one, its replay, its figures by key, and a user's list. Each for its owner alone, or the admin token.
+
+An account is the owner, too, of what the guests typed that it has claimed.
+"""
 
 from collections.abc import Callable, Generator
 from functools import partial
@@ -13,7 +16,7 @@ from pydantic import BaseModel, Field
 from gateway.api.heavy import Heavy, private
 from gateway.api.problems import Problem, ProblemDetails, unavailable
 from gateway.api.who import Caller, Callers, user_named
-from persistence.cache import RecentResults
+from persistence.cache import AccountGuests, RecentResults
 from persistence.catalogue.texts import Texts
 from persistence.errors import CursorError, StoreError
 from persistence.rescoring import Unreplayable, keyed, rescoring
@@ -151,6 +154,7 @@ def router(
     *,
     store: ResultStore,
     recent: RecentResults,
+    guests: AccountGuests,
     underway: Callable[[bytes], Finished | None],
     texts: Texts,
     callers: Callers,
@@ -187,12 +191,15 @@ def router(
         except IdentityError as fault:
             raise Problem(422, f"{fault}") from None
         finished = pending = underway(session)
-        if pending is None:
-            try:
+        try:
+            if pending is None:
                 finished = await store.by_id(session)
-            except StoreError as fault:
-                raise unavailable(fault) from None
-        if finished is None or not known.may_read(finished.user):
+            allowed = finished is not None and (
+                known.may_read(finished.user) or finished.user in await guests.of(known.user)
+            )
+        except StoreError as fault:
+            raise unavailable(fault) from None
+        if finished is None or not allowed:
             raise Problem(404, f"there is no result {name} of yours; one that was given up or never finished has none")
         # judged now, if the stream has not come to it: what is shown here is never provisional
         result = finished if isinstance(finished, Result) else await heavy.run(finished.judging())
@@ -235,7 +242,7 @@ def router(
         limit: Annotated[int, Query(ge=1, description="Results a page")] = 10,
         cursor: Annotated[str | None, Query(max_length=64, description="From the page before")] = None,
     ) -> Response:
-        """`me` stands for the token's own user."""
+        """`me` stands for the token's own user. An account's list has the results of the guests that it claimed."""
         user = user_named(id, known)
         if not known.may_read(user):
             raise Problem(403, "users read their own results; `me` stands for your own id")
@@ -249,9 +256,10 @@ def router(
         return await heavy.rows("results", rows, cursor=page.cursor)
 
     async def _page(user: int, limit: int, cursor: str | None) -> Page:
+        claimed = await guests.of(user)
         if cursor is not None or limit > RECENT:
-            return await store.by_user(user, limit=limit, cursor=cursor)
-        rows = await recent.of(user)
+            return await store.by_user(user, guests=claimed, limit=limit, cursor=cursor)
+        rows = await recent.of(user, claimed)
         more = len(rows) > limit or len(rows) == RECENT
         shown_rows = tuple(rows[:limit])
         return Page(shown_rows, cursor_after(shown_rows[-1].session) if more and shown_rows else None)

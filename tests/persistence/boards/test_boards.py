@@ -338,3 +338,13 @@ def result_of(i: int, step: tuple[int, float, int, str, int]) -> Result:
     user, wpm, second, verdict, _ = step
     result = typed_by(user, wpm, second)
     return result if verdict == "ok" else copy_of(result, verdict="void", seen_live=1_000 + i)
+
+
+async def test_a_claimed_guest_s_results_join_no_board(store: ResultStore, boards: Boards) -> None:
+    """Neither when they are stored, before the claim or after it, nor when the board is made anew from the store."""
+    assert await typed(store, boards, typed_by(-1, 150), typed_by(1, 60)) == [{}, dict.fromkeys(Span, 1)]
+    await store.link(-1, 1)
+    assert await typed(store, boards, typed_by(-1, 160, 1), copy_of(typed_by(-1, 150), seen_live=161)) == [{}, {}]
+    for period in PERIODS:
+        assert await boards.rebuild(BOARD, period) == 1
+        assert [entry.best.wpm for entry in (await boards.page(BOARD, period, offset=0, count=9)).entries] == [60]
