@@ -1,0 +1,129 @@
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from loadtest.servers.process import unused_port
+from loadtest.servers.toxiproxy import Toxiproxy, Way
+
+PATIENCE_S = 30.0
+LEAST_S = 0.3
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toxiproxy]:
+    missing = Toxiproxy.missing()
+    if missing is not None:
+        pytest.skip(f"{missing}; loadtest/servers/install installs it")
+    with Toxiproxy(tmp_path_factory.mktemp("toxiproxy")) as started:
+        yield started
+
+
+@pytest.fixture
+async def way(proxy: Toxiproxy, request: pytest.FixtureRequest) -> AsyncIterator[Way]:
+    """A way to a server that says everything again."""
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65_536):
+                writer.write(data)
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(echo, "127.0.0.1", 0)
+    async with server:
+        yield proxy.way(request.node.name, server.sockets[0].getsockname()[1])
+
+
+class Peer:
+    """A client of the echo."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def ask(self, said: bytes) -> bytes:
+        """What comes back; less than was said, or ConnectionError, where the connection ends."""
+        async with asyncio.timeout(PATIENCE_S):
+            self._writer.write(said)
+            try:
+                return await self._reader.readexactly(len(said))
+            except asyncio.IncompleteReadError as fault:
+                return fault.partial
+
+
+@asynccontextmanager
+async def peer(way: Way) -> AsyncIterator[Peer]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", way.port)
+    try:
+        yield Peer(reader, writer)
+    finally:
+        writer.transport.abort()
+
+
+async def test_a_healthy_way_changes_nothing(way: Way) -> None:
+    async with peer(way) as client:
+        assert await client.ask(b"x" * 100_000) == b"x" * 100_000
+
+
+async def test_a_slow_way_takes_its_time_each_way(way: Way) -> None:
+    async with peer(way) as client:
+        await asyncio.to_thread(way.slow, 150)
+        began_s = time.monotonic()
+        assert await client.ask(b"hello") == b"hello"
+        assert time.monotonic() - began_s >= LEAST_S
+
+
+async def test_a_narrow_way_takes_as_long_as_there_is_to_carry(way: Way) -> None:
+    async with peer(way) as client:
+        await asyncio.to_thread(way.narrow, 100)
+        began_s = time.monotonic()
+        assert len(await client.ask(b"x" * 50 * 1024)) == 50 * 1024
+        assert time.monotonic() - began_s >= LEAST_S
+
+
+async def test_a_silent_way_loses_what_is_said_and_ends_when_healed(way: Way) -> None:
+    async with peer(way) as before:
+        await asyncio.to_thread(way.silence)
+        async with peer(way) as since:
+            async with asyncio.TaskGroup() as group:
+                asked = [group.create_task(one.ask(b"hello")) for one in (before, since)]
+                done, _ = await asyncio.wait(asked, timeout=LEAST_S)
+                assert not done
+                await asyncio.to_thread(way.heal)
+            assert [one.result() for one in asked] == [b"", b""]
+    async with peer(way) as after:
+        assert await after.ask(b"hello") == b"hello"
+
+
+async def test_a_reset_ends_connections_that_are_used(way: Way) -> None:
+    async with peer(way) as before:
+        await asyncio.to_thread(way.reset)
+        assert await before.ask(b"hello") == b""
+        async with peer(way) as since:
+            with pytest.raises(ConnectionResetError):
+                await since.ask(b"hello")
+    await asyncio.to_thread(way.heal)
+    async with peer(way) as after:
+        assert await after.ask(b"hello") == b"hello"
+
+
+async def test_a_cut_way_lets_nobody_in_until_healed(way: Way) -> None:
+    async with peer(way) as before:
+        await asyncio.to_thread(way.cut)
+        assert await before.ask(b"") == b""
+        with pytest.raises(ConnectionRefusedError):
+            async with peer(way):
+                pass
+        await asyncio.to_thread(way.heal)
+    async with peer(way) as after:
+        assert await after.ask(b"hello") == b"hello"
+
+
+def test_what_it_refuses_is_told(proxy: Toxiproxy) -> None:
+    proxy.way("twice", unused_port())
+    with pytest.raises(RuntimeError, match="already exists"):
+        proxy.way("twice", unused_port())
