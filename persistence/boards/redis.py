@@ -77,7 +77,10 @@ class _Change:
 
 
 class RedisBoards:
-    """`Boards` in Redis. `clock_ms` is the wall clock (epoch ms)."""
+    """`Boards` in Redis. `clock_ms` is the wall clock (epoch ms).
+
+    Floors go by the process's own clock: a wall clock that is set back must neither keep them nor hold up a filling.
+    """
 
     def __init__(
         self,
@@ -121,7 +124,7 @@ class RedisBoards:
                 own = best is not None and best.session == one.session
                 entry = None if best is None else entry_of(best)
                 name = (place.board, place.period)
-                if own and entry is not None and self._below_floor(name, entry, now_ms):
+                if own and entry is not None and self._below_floor(name, entry):
                     continue
                 change = _Change(at, place.period.span, place.user, one.session, entry, own)
                 changes.setdefault(name, []).append(change)
@@ -150,7 +153,7 @@ class RedisBoards:
         run, filled_ms, floor, last, filling, hole, *places = answer.value
         self._floors.pop(name, None)
         if floor and not filling:
-            self._floors[name] = ((int(floor), last), self._clock_ms() + self._options.floor_ms)
+            self._floors[name] = ((int(floor), last), _monotonic_ms() + self._options.floor_ms)
             if len(self._floors) > _FLOORS:
                 self._floors.popitem(last=False)
         if hole or not self._complete(name, answer.run, run, filled_ms):
@@ -160,10 +163,10 @@ class RedisBoards:
                 if change.own and place >= 0:
                     ranks[change.at][change.span] = place + 1
 
-    def _below_floor(self, name: Name, entry: Entry, now_ms: float) -> bool:
+    def _below_floor(self, name: Name, entry: Entry) -> bool:
         """Whether a board has no room for an entry, as far as is known and was not long ago."""
         known = self._floors.get(name)
-        return known is not None and now_ms < known[1] and entry > known[0]
+        return known is not None and _monotonic_ms() < known[1] and entry > known[0]
 
     async def remove(self, user: int) -> None:
         """Take a user from every board."""
@@ -319,8 +322,8 @@ class RedisBoards:
 
     async def _wait_for_floors(self, name: Name, token: bytes, run: str) -> None:
         """Wait until nobody goes by the old board's floor any more."""
-        until_ms = self._clock_ms() + self._options.floor_ms
-        while (left_ms := until_ms - self._clock_ms()) > 0:
+        until_ms = _monotonic_ms() + self._options.floor_ms
+        while (left_ms := until_ms - _monotonic_ms()) > 0:
             await asyncio.sleep(min(left_ms, _FILLING_MS / 3) / 1000)
             await self._go_on(name, token, run)
 
@@ -362,3 +365,7 @@ def _named(text: str) -> Name:
     board, _, period = text.partition(":")
     span, _, day = period.partition("-")
     return Board.named(board), Period(Span(span), int(day or 0))
+
+
+def _monotonic_ms() -> float:
+    return time.monotonic() * 1000

@@ -126,6 +126,25 @@ async def test_who_goes_by_an_old_floor_misses_nothing(store: ResultStore, where
         await until(second, [4, 3, 6])
 
 
+async def test_a_clock_set_back_keeps_no_floor_and_holds_up_no_filling(store: ResultStore, where: RedisOptions) -> None:
+    """The worst of them: it stands two hours before where it was, and does not move."""
+    now_ms = float(NOON_MS)
+    options = replace(OPTIONS, top=2, floor_ms=300)
+    async with (
+        RedisServers(where) as servers,
+        RedisBoards(servers, store, options, clock_ms=lambda: now_ms) as boards,
+        asyncio.timeout(60),
+    ):
+        await boards.rebuild(BOARD, ALL)
+        await boards.submit(await store.write([typed_by(user, 80 + user) for user in (1, 2, 3)]))
+        now_ms -= 2 * 3_600_000
+        await boards.rebuild(BOARD, ALL)  # which outlasts every floor
+        told = boards.facts().submitted
+        await boards.submit(await store.write([typed_by(4, 70)]))
+        assert boards.facts().submitted > told
+        assert await shown(boards) == [3, 2]
+
+
 async def test_writers_voids_and_fillings_at_once_come_to_what_the_store_says(
     store: ResultStore, where: RedisOptions
 ) -> None:
