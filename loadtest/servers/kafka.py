@@ -88,7 +88,8 @@ class Kafka:
 
     `addresses()`: `bootstrap`, a list of `host:port`. `properties` are added to every broker's own; `listeners` are
     ports on which clients may come otherwise, by security protocol, where there is one broker; `scram` are users and
-    passwords of SCRAM-SHA-512.
+    passwords of SCRAM-SHA-512. `ways` are ports of proxies by names in capitals, where there is one broker: clients
+    that come over a proxy must be told to come over it again, so it has to lead to a port of its own, `behind[name]`.
     """
 
     def __init__(
@@ -99,8 +100,11 @@ class Kafka:
         properties: Mapping[str, object] | None = None,
         listeners: Mapping[str, int] | None = None,
         scram: Mapping[str, str] | None = None,
+        ways: Mapping[str, int] | None = None,
     ) -> None:
         self.folder = folder
+        self._ways = dict(ways or {})
+        self.behind = {name: unused_port() for name in self._ways}
         self._listeners = dict(listeners or {})
         self._scram = [f"SCRAM-SHA-512=[name={name},password={word}]" for name, word in (scram or {}).items()]
         count = brokers or (3 if _free_mib() > 4 * _BROKER_MIB else 1)
@@ -179,17 +183,18 @@ class Kafka:
     def _broker_properties(self, broker: ServerProcess) -> dict[str, object]:
         node = self.brokers.index(broker) + 1
         copies = min(3, len(self.brokers))
-        clients = ",".join(
-            f"{protocol}://{HOST}:{port}" for protocol, port in {"PLAINTEXT": broker.port, **self._listeners}.items()
-        )
+        clients = {"PLAINTEXT": broker.port, **self._listeners}
+        listeners = {**clients, **self.behind, "CONTROLLER": self._controllers[node - 1]}
+        protocols = {name: name for name in clients} | dict.fromkeys((*self._ways, "CONTROLLER"), "PLAINTEXT")
         voters = ",".join(f"{i}@{HOST}:{port}" for i, port in enumerate(self._controllers, 1))
         return {
             "process.roles": "broker,controller",
             "node.id": node,
             "controller.quorum.voters": voters,
             "controller.listener.names": "CONTROLLER",
-            "listeners": f"{clients},CONTROLLER://{HOST}:{self._controllers[node - 1]}",
-            "advertised.listeners": clients,
+            "listeners": _addresses(listeners),
+            "advertised.listeners": _addresses(clients | self._ways),
+            "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
             "inter.broker.listener.name": "PLAINTEXT",
             "log.dirs": broker.folder / "data",
             "auto.create.topics.enable": "false",
@@ -207,3 +212,7 @@ class Kafka:
             "num.network.threads": 2,
             "num.io.threads": 4,
         }
+
+
+def _addresses(ports: Mapping[str, int]) -> str:
+    return ",".join(f"{name}://{HOST}:{port}" for name, port in ports.items())

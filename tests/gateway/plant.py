@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from config.gateway import AuthOptions, NodeOptions
 from config.settings import Settings
 from gateway.app import Gateway
 from gateway.worker import WorkerProcess
+from loadtest.finished import Typists
 from loadtest.servers.addresses import Addresses
 from persistence.boards import BoardsOptions
 from persistence.cache import CacheOptions
@@ -31,18 +33,21 @@ from persistence.kafka.topics import TopicOptions
 from persistence.mysql import MysqlOptions
 from persistence.mysql.dsn import Dsn
 from persistence.redis import RedisOptions
+from persistence.rescoring import at_once, rescoring
 from persistence.results import BestRules
 from persistence.results.bests import DAY_MS, board_of, periods_of
 from persistence.results.mysql import MysqlResults, Upkeep
 from persistence.stream import StreamOptions
 from persistence.stream.kafka import KafkaSink
+from persistence.stream.record import decode
 from persistence.stream.spool import Spooled
 from persistence.workers.feed import FeedOptions
 from persistence.workers.worker import WorkerOptions
-from session.identity import session_to_text
+from session.identity import session_from_text, session_to_text
 from session.options import SessionLimits
 from session.result import Result
-from tests.gateway.running import settings
+from tests.gateway.load import Load
+from tests.gateway.running import Program, program, settings
 from tests.persistence.kafka.brokers import admin, read_all
 from tests.persistence.mysql_shards import ask, make_database
 
@@ -192,6 +197,36 @@ async def figures(admin_url: str | None) -> dict[str, float]:
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
 
 
+def gateway_program(
+    plant: Plant, folder: Path, port: int, *, through: Sequence[str] = (), **variables: str
+) -> AbstractAsyncContextManager[Program]:
+    """A gateway as a process, always at the same port; its data are in `folder`/gateway."""
+    named = {**plant.variables(), "TYPEGATE_STOP_GRACE_S": "1", **variables}
+    return program(folder / "gateway", "--port", str(port), through=through, **named)
+
+
+class Accounts:
+    """Results of accounts, which may be on boards; they are brought beside what is typed."""
+
+    def __init__(self, typists: Typists) -> None:
+        self._typists = typists
+        self.sent: list[Result] = []
+
+    def some(self) -> list[Result]:
+        """A few more."""
+        made = [self._typists.finish(user=100 + i % 5, mode="time", seconds=15) for i in range(10)]
+        self.sent += [replace(result, verdict="ok", reasons=()) for result in made]
+        return self.sent[-10:]
+
+
+@asynccontextmanager
+async def accounts_of_a_site() -> AsyncIterator[Accounts]:
+    """Some, whose results were typed a minute ago."""
+    async with EmbeddedCatalogue(None) as catalogue:
+        texts = Texts(catalogue, limits=SessionLimits())
+        yield Accounts(Typists(texts, epoch_ms=int(time.time() * 1000) - 60_000))
+
+
 async def send(plant: Plant, *results: Result) -> None:
     """Bring results to Kafka as a gateway does."""
     rows = [Spooled(seq, result, 0, 0) for seq, result in enumerate(results, 1)]
@@ -256,3 +291,24 @@ async def agreement(plant: Plant, sent: Collection[Result], *, letters: Collecti
     assert {json.loads(event.value)["id"] for event in events} == {session_to_text(session) for session in wanted}
     dead = await read_all(plant.kafka.servers, plant.kafka.dead_letter_topic)
     assert {letter.value for letter in dead} == set(letters)
+
+
+async def nothing_lost(plant: Plant, load: Load, sent: Collection[Result] = ()) -> None:
+    """Fail unless all that people typed, and what was sent beside it, is in Kafka, is stored once, and agrees.
+
+    They have stopped typing, and workers run.
+    """
+    assert load.done, "somebody still waits for `stored`"
+    assert (load.meters.mismatched, load.meters.doubled) == (0, 0), load.meters
+    await committed(plant)
+    records = await read_all(plant.kafka.servers, plant.kafka.results_topic)
+    kept = {result.session: result for result in (decode(one.key, one.value, one.headers) for one in records)}
+    said = {session_from_text(session) for session in load.stored}
+    assert len(said) == len(load.stored), "nobody is told twice of one test"
+    assert said <= kept.keys(), "a result that was said to be stored is not in Kafka"
+    assert {result.session for result in sent} <= kept.keys()
+    await agreement(plant, kept.values())
+    async with EmbeddedCatalogue(None) as catalogue:
+        texts = Texts(catalogue, limits=SessionLimits())
+        for session in said:
+            assert at_once(rescoring(kept[session], texts)).agrees

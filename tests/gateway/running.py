@@ -90,10 +90,15 @@ class Program:
         return self.process.returncode or 0, errors.decode()
 
 
-def program(folder: Path, *flags: str, **variables: str) -> AbstractAsyncContextManager[Program]:
-    """Run `typegate serve` on free ports until the context is left; it is killed if it still runs then."""
+def program(
+    folder: Path, *flags: str, through: Sequence[str] = (), **variables: str
+) -> AbstractAsyncContextManager[Program]:
+    """Run `typegate serve` on free ports until the context is left; it is killed if it still runs then.
+
+    `through` is a command that runs the one that follows it, in its own place.
+    """
     arguments = ["serve", "--data", str(folder), "--port", "0", "--admin-port", "0", *flags]
-    return _running(arguments, r"open (https?://\S+/)", folder.parent, variables)
+    return _running(arguments, r"open (https?://\S+/)", folder.parent, variables, through)
 
 
 def worker_program(folder: Path, *flags: str, **variables: str) -> AbstractAsyncContextManager[Program]:
@@ -104,9 +109,14 @@ def worker_program(folder: Path, *flags: str, **variables: str) -> AbstractAsync
 
 @asynccontextmanager
 async def _running(
-    arguments: Sequence[str], announced: str, folder: Path, variables: Mapping[str, str]
+    arguments: Sequence[str],
+    announced: str,
+    folder: Path,
+    variables: Mapping[str, str],
+    through: Sequence[str] = (),
 ) -> AsyncIterator[Program]:
     process = await asyncio.create_subprocess_exec(
+        *through,
         sys.executable,
         "-m",
         "gateway.cli",

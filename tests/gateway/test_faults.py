@@ -5,28 +5,29 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, replace
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from loadtest.finished import Typists
 from loadtest.servers.kafka import Kafka
 from loadtest.servers.mariadb import MariaDbServer
 from loadtest.servers.process import ServerProcess, unused_port
 from loadtest.servers.redis import RedisServer
-from persistence.catalogue import EmbeddedCatalogue
-from persistence.catalogue.texts import Texts
-from persistence.rescoring import at_once, rescoring
-from persistence.stream.record import decode
 from session.identity import session_from_text
-from session.options import SessionLimits
-from session.result import Result
 from tests.gateway.load import Load, typing
-from tests.gateway.plant import Plant, agreement, build, committed, send
-from tests.gateway.running import Program, program, worker_program
-from tests.persistence.kafka.brokers import read_all
+from tests.gateway.plant import (
+    Accounts,
+    Plant,
+    accounts_of_a_site,
+    build,
+    committed,
+    gateway_program,
+    nothing_lost,
+    send,
+)
+from tests.gateway.running import Program, worker_program
 from tests.servers import skip_without
 
 TYPISTS = 6
@@ -68,20 +69,6 @@ async def _plant(servers: Servers) -> Plant:
         mariadb={"shards": [shard.dsn() for shard in servers.shards]},
         redis=f"redis://{servers.redis.address}/0",
     )
-
-
-class Accounts:
-    """Results of accounts, which may be on boards; they are brought beside what is typed."""
-
-    def __init__(self, typists: Typists) -> None:
-        self._typists = typists
-        self.sent: list[Result] = []
-
-    def some(self) -> list[Result]:
-        """A few more."""
-        made = [self._typists.finish(user=100 + i % 5, mode="time", seconds=15) for i in range(10)]
-        self.sent += [replace(result, verdict="ok", reasons=()) for result in made]
-        return self.sent[-10:]
 
 
 @dataclass
@@ -129,18 +116,11 @@ class System:
         await self.load.confirmed(TYPISTS)
 
 
-def gateway_program(plant: Plant, folder: Path, port: int):  # type: ignore[no-untyped-def]  # program's own
-    variables = plant.variables() | {"TYPEGATE_SERVER_PORT": str(port), "TYPEGATE_STOP_GRACE_S": "1"}
-    return program(folder / "gateway", "--port", str(port), **variables)
-
-
 async def test_everything_dies_under_load(plant: Plant, servers: Servers, tmp_path: Path) -> None:
     """Workers, the gateway, the broker, a shard and Redis, each killed with -9 and back, one after the other."""
     port = unused_port()
     async with AsyncExitStack() as opened:
-        catalogue = await opened.enter_async_context(EmbeddedCatalogue(None))
-        texts = Texts(catalogue, limits=SessionLimits())
-        accounts = Accounts(Typists(texts, epoch_ms=int(time.time() * 1000) - 60_000))
+        accounts = await opened.enter_async_context(accounts_of_a_site())
         gateway = await opened.enter_async_context(gateway_program(plant, tmp_path, port))
         with typing(("127.0.0.1", port), TYPISTS) as load:
             system = System(plant, servers, tmp_path, port, load, accounts, gateway, [], opened)
@@ -157,19 +137,7 @@ async def test_everything_dies_under_load(plant: Plant, servers: Servers, tmp_pa
             await system.kafka_away()
             await system.away(servers.shards[0])
             await system.away(servers.redis)
-        assert load.done, "somebody still waits for `stored`"
-        assert (load.meters.mismatched, load.meters.doubled) == (0, 0), load.meters
-        await committed(plant)
-    records = await read_all(plant.kafka.servers, plant.kafka.results_topic)
-    kept = {result.session: result for result in (decode(one.key, one.value, one.headers) for one in records)}
-    said = {session_from_text(session) for session in load.stored}
-    assert len(said) == len(load.stored), "nobody is told twice of one test"
-    assert said <= kept.keys(), "a result that was said to be stored is not in Kafka"
-    assert {result.session for result in accounts.sent} <= kept.keys()
-    await agreement(plant, kept.values())
-    for session in said:
-        with suppress(KeyError):
-            assert at_once(rescoring(kept[session], texts)).agrees
+        await nothing_lost(plant, load, accounts.sent)
 
 
 async def test_kafka_is_away_when_everything_starts(plant: Plant, servers: Servers, tmp_path: Path) -> None:
