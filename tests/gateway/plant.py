@@ -213,10 +213,14 @@ class Accounts:
         self.sent: list[Result] = []
 
     def some(self) -> list[Result]:
-        """A few more."""
-        made = [self._typists.finish(user=100 + i % 5, mode="time", seconds=15) for i in range(10)]
-        self.sent += [replace(result, verdict="ok", reasons=()) for result in made]
-        return self.sent[-10:]
+        """A few more, of five users."""
+        return [self.one(100 + i % 5) for i in range(10)]
+
+    def one(self, user: int) -> Result:
+        """One of this user's."""
+        made = self._typists.finish(user=user, mode="time", seconds=15)
+        self.sent.append(replace(made, verdict="ok", reasons=()))
+        return self.sent[-1]
 
 
 @asynccontextmanager
