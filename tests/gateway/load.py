@@ -79,6 +79,12 @@ class Load:
             while self.meters.accepted < self.meters.stored + len(self._clients):  # noqa: ASYNC110  # as below
                 await asyncio.sleep(0.05)
 
+    async def resumed(self, times: int) -> None:
+        """Wait until a test was resumed so many times in all."""
+        async with asyncio.timeout(_PATIENCE_S):
+            while self.meters.resumed < times:  # noqa: ASYNC110  # as below
+                await asyncio.sleep(0.05)
+
     async def refused(self, times: int) -> None:
         """Wait until it was said so many times that there is no room."""
         async with asyncio.timeout(_PATIENCE_S):

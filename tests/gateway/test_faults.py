@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -27,7 +28,8 @@ from tests.gateway.plant import (
     nothing_lost,
     send,
 )
-from tests.gateway.running import Program, worker_program
+from tests.gateway.running import Program, command, worker_program
+from tests.persistence.kafka.brokers import read_all
 from tests.servers import skip_without
 
 TYPISTS = 6
@@ -160,3 +162,45 @@ async def test_kafka_is_away_when_everything_starts(plant: Plant, servers: Serve
         if not broker.alive:
             await asyncio.to_thread(broker.start)
     assert {row[0] for row in plant.rows()} == {session_from_text(session) for session in load.stored}
+
+
+async def test_the_spool_s_volume_is_gone_before_stored(plant: Plant, servers: Servers, tmp_path: Path) -> None:
+    """Results that were accepted and not stored are lost with their node; their clients bring them to the next one.
+
+    When the volume turns up after all and is drained, everything that was on it is there a second time, and is one row.
+    """
+    (broker,) = servers.kafka.brokers
+    port = unused_port()
+    async with AsyncExitStack() as opened:
+        gateway = await opened.enter_async_context(gateway_program(plant, tmp_path, port))
+        await opened.enter_async_context(worker_program(tmp_path / "worker", **plant.variables()))
+        try:
+            with typing(("127.0.0.1", port), TYPISTS) as load:
+                await load.confirmed(TYPISTS)
+                broker.kill()
+                await load.waits()
+                resumed = load.meters.resumed
+                gateway.process.kill()
+                await gateway.process.wait()
+                await asyncio.to_thread(lose_volume, tmp_path / "gateway", tmp_path / "found")
+                await opened.enter_async_context(gateway_program(plant, tmp_path, port))
+                await load.resumed(resumed + TYPISTS)
+                await asyncio.to_thread(broker.start)
+                await load.confirmed(2 * TYPISTS)
+        finally:
+            if not broker.alive:
+                await asyncio.to_thread(broker.start)
+        await nothing_lost(plant, load)
+        before = await read_all(plant.kafka.servers, plant.kafka.results_topic)
+        code, said, _ = await command("spool", "drain", "--data", "found", folder=tmp_path, **plant.variables())
+        assert code == 0, said
+        after = await read_all(plant.kafka.servers, plant.kafka.results_topic)
+        assert len(after) >= len(before) + TYPISTS
+        await nothing_lost(plant, load)
+
+
+def lose_volume(folder: Path, found: Path) -> None:
+    """A node is replaced by a new one, which has the cluster's keys and nothing else."""
+    folder.rename(found)
+    folder.mkdir(mode=0o700)
+    shutil.copy(found / "keys.json", folder)
