@@ -13,6 +13,7 @@ from typing import Literal
 
 __all__ = [
     "AdminOptions",
+    "AgentOptions",
     "AuthOptions",
     "ConnectionOptions",
     "HttpOptions",
@@ -55,6 +56,9 @@ class NodeOptions:
     """Folder of the spool, the store and the keys; made if absent. Keep it on a volume that outlives the process."""
     name: str = field(default_factory=_node_name)
     """Name of this node in results and metrics; the host's name by default."""
+    keys_file: Path | None = None
+    """The cluster's keys: the same file, or a copy of it, for all nodes that one balancer stands before; keys.json in
+    the data folder by default. Without common keys no node takes over another's tests, nor knows its guests."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name):
@@ -71,6 +75,22 @@ class AdminOptions:
     """Address of the admin port; it has no password, so keep it off the open network."""
     port: int = 9080
     """Admin port; 0 takes a free one."""
+
+    def __post_init__(self) -> None:
+        host_name("host", self.host)
+        between("port", self.port, 0, 65535)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentOptions:
+    """The port for HAProxy's agent check: how much more this process can take, and when it is to get nobody."""
+
+    enabled: bool = False
+    """Whether there is such a port."""
+    host: str = "127.0.0.1"
+    """Address of the port; it only tells, but keep it off the open network."""
+    port: int = 9070
+    """The port; 0 takes a free one."""
 
     def __post_init__(self) -> None:
         host_name("host", self.host)

@@ -25,6 +25,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from config.edge import EdgeOptions, WireOptions
 from config.gateway import (
     AdminOptions,
+    AgentOptions,
     AuthOptions,
     ConnectionOptions,
     HttpOptions,
@@ -105,6 +106,8 @@ class Settings(BaseSettings):
     """Its name and its data folder."""
     admin: AdminOptions = Field(default_factory=AdminOptions)
     """The operators' port."""
+    agent: AgentOptions = Field(default_factory=AgentOptions)
+    """HAProxy's agent check."""
     tls: TlsOptions = Field(default_factory=TlsOptions)
     """TLS by this process itself."""
     auth: AuthOptions = Field(default_factory=AuthOptions)
@@ -362,7 +365,7 @@ def _refusal(kind: type[Any], values: Mapping[str, object]) -> str | None:
 def _across(settings: Settings) -> list[Fault]:
     """What no section can see alone."""
     faults = []
-    server, admin = settings.server, settings.admin
+    server = settings.server
 
     def fault(names: str, message: str) -> None:
         origins = dict.fromkeys(settings.origin(name) for name in names.split(" and "))
@@ -372,10 +375,13 @@ def _across(settings: Settings) -> list[Fault]:
         host_name("host", server.host)  # an empty one would be taken for all addresses, and is seldom meant so
     except ValueError as error:
         fault("server.host", f"{error}.")
-    if admin.enabled and server.port and server.port == admin.port:
-        fault(
-            "server.port and admin.port", f"both are {server.port}; give the admin port another (0 takes a free one)."
-        )
+    taken = {server.port: "server.port"}
+    for name, port in (("admin", settings.admin), ("agent", settings.agent)):
+        if port.enabled and port.port:
+            other = taken.setdefault(port.port, f"{name}.port")
+            if other != f"{name}.port":
+                message = f"both are {port.port}; give the {name} port another (0 takes a free one)."
+                fault(f"{other} and {name}.port", message)
     return faults
 
 

@@ -1,6 +1,6 @@
 """The composition root: opens every resource of one process in one place, and closes them in reverse.
 
-    folder ─ keys ─ authenticator ─ catalogue ─ store ─ front ─ spool ─ hub ─ sink ─ stream ─ edge ─ admin port
+    folder ─ keys ─ authenticator ─ catalogue ─ store ─ front ─ spool ─ hub ─ sink ─ stream ─ edge ─ agent ─ admin
 
 Nothing else opens anything, and nothing is opened at import. Stopping: not ready → clients are told → what is spooled
 goes on to the store → connections close with 1012 → resources close. Each step is bounded; what a bound cuts short is
@@ -22,6 +22,7 @@ import structlog
 
 from config.settings import Settings
 from gateway import front_metrics
+from gateway.agent import Load, agent_port
 from gateway.api import Parts, public_app
 from gateway.api.health import Health
 from gateway.api.pages import Pages
@@ -70,6 +71,8 @@ class Gateway:
         self.hub: Hub
         self.metrics = Metrics(node=settings.node.name, rows=not settings.kafka.enabled)
         self.health: Health
+        self.agent_address: tuple[str, int] | None = None
+        """Where the balancer's question is answered; None where it is not."""
         self._edge: Edge
         self._admin: Edge | None = None
         self._spool: Spool
@@ -149,7 +152,8 @@ class Gateway:
 
         if settings.kafka.enabled and not await look_at_topics(settings.kafka, settings.topics):
             await enter(owned(look_until_seen(settings.kafka, settings.topics), name="look at Kafka's topics"))
-        folder = await enter(DataFolder(settings.node.data, min_free_bytes=settings.spool.min_free_bytes))
+        node = settings.node
+        folder = await enter(DataFolder(node.data, keys=node.keys_file, min_free_bytes=settings.spool.min_free_bytes))
         keys = KeyFile(folder.keys)
         ring = await asyncio.to_thread(keys.load, now_ms=_epoch_ms(), entropy=os.urandom)
         authenticator = self._authenticator = await enter(Authenticator(settings.auth, ring, chance=chance))
@@ -256,6 +260,9 @@ class Gateway:
             edge=lambda: edge.tally,
         )
         metrics.ask(partial(front_metrics.families, front))
+        if settings.agent.enabled:
+            load = Load(lambda: edge.connections, edge.most_connections)
+            self.agent_address = await enter(agent_port(settings.agent, self.health, load))
         if settings.admin.enabled:
             self._admin = await enter(admin_port(settings.admin, metrics, self.health))
         await enter(owned(refreshing(catalogue, texts), name="refresh the catalogue"))

@@ -4,8 +4,8 @@ import asyncio
 import errno
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import structlog
@@ -30,6 +30,7 @@ __all__ = [
     "CannotStart",
     "admin_port",
     "listen",
+    "listening",
     "measuring_lag",
     "owned",
     "refreshing",
@@ -60,9 +61,15 @@ async def listen(
     ssl: ssl.SSLContext | None = None,
 ) -> None:
     """Have an edge listen. Raises CannotStart, with what to do, where it cannot."""
-    host, port = edge.options.host, edge.options.port
-    try:
+    with listening(edge.options.host, edge.options.port, setting=setting, flag=flag):
         await edge.start(app, peers, ssl=ssl)
+
+
+@contextmanager
+def listening(host: str, port: int, *, setting: str, flag: str) -> Iterator[None]:
+    """Raise CannotStart, with what to do, where what is within fails to listen."""
+    try:
+        yield
     except OSError as fault:
         match fault.errno:
             case errno.EADDRINUSE:

@@ -143,10 +143,21 @@ class Child:
                 self._process.kill()
             self._reap()
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, where it runs."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def ended(self, *, within_s: float) -> None:
+        """Wait until it has ended by itself. Raises subprocess.TimeoutExpired where it does not."""
+        assert self._process is not None, "it has not been started"
+        self._process.wait(within_s)
+        self._reap()
+
     def stop(self, *, within_s: float = 30.0) -> None:
         """SIGTERM, and SIGKILL if it does not heed it in time."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
+        if self._process is not None:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(within_s)
         self.kill()

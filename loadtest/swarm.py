@@ -42,6 +42,8 @@ T = TypeVar("T")
 
 _LOOK_MS = 250
 """How often the server's memory is read."""
+_LAST_KILL_MS = 3_000
+"""Before the end: the typists are to be seen to come back."""
 _ENDED = "a process of the swarm has ended; its error is above"
 
 
@@ -95,11 +97,12 @@ class Swarm:
                 typing = sum(client.typing for client in share.clients) * options.processes
                 progress((now_ms - begun_ms) / total_ms, f"{typing:,} typing")
                 memory_most = max(memory_most, self._memory())
-            if now_ms >= kill_ms and restart is not None and end_ms - now_ms > 3000:
-                cpu += self._cpu() - cpu_before
-                restart()
-                cpu_before = self._cpu()
-                kills += 1
+            if now_ms >= kill_ms:
+                if restart is not None and end_ms - now_ms > _LAST_KILL_MS:
+                    cpu += self._cpu() - cpu_before
+                    restart()
+                    cpu_before = self._cpu()
+                    kills += 1
                 kill_ms = share.engine.now_ms + kill_every_ms
         cpu += self._cpu() - cpu_before
         windows = [share.window(), *(helper.receive(Window) for helper in self._helpers)]

@@ -26,14 +26,16 @@ log = structlog.get_logger(__name__)
 
 
 class DataFolder:
-    """The folder that `--data` names.
+    """The folder that `--data` names; the keys lie elsewhere where `keys` says so.
 
     `open()` makes it (0700) or checks it; `async with folder:` opens it and holds its lock, so that a second server on
     the same folder is refused with the first one's process id. Commands that only read need no lock.
     """
 
-    def __init__(self, path: Path, *, min_free_bytes: int = 64 * 2**20) -> None:
+    def __init__(self, path: Path, *, keys: Path | None = None, min_free_bytes: int = 64 * 2**20) -> None:
         self.path = path
+        self.keys = keys or path / "keys.json"
+        """JSON file of the cluster's keys, 0600."""
         self._min_free_bytes = min_free_bytes
         self._lock: FileLock | None = None
 
@@ -51,11 +53,6 @@ class DataFolder:
     def catalogue(self) -> Path:
         """SQLite file of tests and word lists."""
         return self.path / "catalogue.db"
-
-    @property
-    def keys(self) -> Path:
-        """JSON file of the cluster's keys, 0600."""
-        return self.path / "keys.json"
 
     def open(self) -> None:
         """Make the folder, or check that it is a folder that we can write. Raises `FolderError`."""

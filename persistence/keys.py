@@ -1,4 +1,4 @@
-"""The cluster's keys on disk: made once, kept in the data folder with mode 0600, rotatable while servers run.
+"""The cluster's keys on disk: made once, kept with mode 0600, rotatable while servers run.
 
 The file is JSON, the sealing key first:
 
@@ -63,9 +63,10 @@ class KeyFile:
         Raises `FolderError`; it never makes a new ring in place of a damaged file, for with it every running test's
         ticket and every guest's token would be lost.
         """
-        with _Held(self._path):
-            if not self._path.exists():
-                _write(self._path, [_Key(1, entropy(SECRET_BYTES), now_ms, None)])
+        if not self._path.exists():  # one that is there may lie where nobody can write
+            with _Held(self._path):
+                if not self._path.exists():
+                    _write(self._path, [_Key(1, entropy(SECRET_BYTES), now_ms, None)])
         self._seen = None
         ring = self.look(now_ms=now_ms)
         assert ring is not None

@@ -118,7 +118,7 @@ def _data(settings: "Settings") -> Iterator[Finding]:
     from persistence.lock import FileLock
 
     path = settings.node.data
-    folder = DataFolder(path)
+    folder = DataFolder(path, keys=settings.node.keys_file)
     if not path.exists():
         parent = next(above for above in path.absolute().parents if above.exists())
         if os.access(parent, os.W_OK | os.X_OK):
@@ -252,6 +252,8 @@ def _ports(settings: "Settings") -> Iterator[Finding]:
     ports = [("port", settings.server.host, settings.server.port, "--port")]
     if settings.admin.enabled:
         ports.append(("admin port", settings.admin.host, settings.admin.port, "--admin-port"))
+    if settings.agent.enabled:
+        ports.append(("agent port", settings.agent.host, settings.agent.port, "agent.port"))
     for part, host, port, flag in ports:
         try:
             for family, kind, protocol, _, address in socket.getaddrinfo(

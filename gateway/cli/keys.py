@@ -21,17 +21,18 @@ def keys() -> None:
 def rotate(config: Path | None, data: Path | None) -> None:
     """Make a fresh key the sealing one. A server that runs takes it in by itself.
 
-    It seals from 15 seconds later on, when every process of the data folder has read it. Older keys go on opening what
-    they sealed, until that has ended; nobody is signed out and no test is lost.
+    It seals from 15 seconds later on, when every process of the file has read it; where nodes have copies of it, copy
+    it within that time. Older keys go on opening what they sealed, until that has ended; nobody is signed out and no
+    test is lost.
     """
     settings = read_settings(config, {"node.data": ("--data", data)})
     from persistence.errors import FolderError
     from persistence.folder import DataFolder
     from persistence.keys import SETTLED_MS, rotate_keys
 
-    path = DataFolder(settings.node.data).keys
+    path = DataFolder(settings.node.data, keys=settings.node.keys_file).keys
     if not path.exists():
-        raise Failed(f"There are no keys in {path.parent}; they are made at the server's first start.")
+        raise Failed(f"There are no keys at {path}; they are made at the server's first start.")
     try:
         new, *older = rotate_keys(path, now_ms=time.time_ns() // 1_000_000, entropy=os.urandom)
     except (FolderError, OSError) as fault:

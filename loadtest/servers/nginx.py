@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from loadtest.servers.configured import adapted
 from loadtest.servers.process import ServerProcess, unused_port
 
 __all__ = ["Nginx"]
@@ -15,16 +16,12 @@ class Nginx(ServerProcess):
     """nginx in the foreground, its files in `folder`.
 
     `replaced`: what stands in the configuration and what is to stand there instead, `{port}` meaning the port that it
-    gets. Raises ValueError where something does not stand there: the configuration has changed.
+    gets. Raises ValueError as `adapted` does.
     """
 
     def __init__(self, configuration: Path, folder: Path, replaced: Mapping[str, str]) -> None:
         port = unused_port()
-        text = configuration.read_text(encoding="utf-8")
-        for old, new in replaced.items():
-            if old not in text:
-                raise ValueError(f"{configuration.name} has no {old!r}")
-            text = text.replace(old, new.format(port=port))
+        text = adapted(configuration, replaced).replace("{port}", str(port))
         folder.mkdir(parents=True, exist_ok=True)
         own = folder / "nginx.conf"
         own.write_text(text, encoding="utf-8")

@@ -126,10 +126,10 @@ class TypingClient:
 
 @asynccontextmanager
 async def client(
-    url: str, subprotocol: str = JSON, *, token: str | None = None, auth: bool = True, **options: Any
+    url: str, subprotocol: str = JSON, *, token: str | None = None, auth: bool = True, query: str = "", **options: Any
 ) -> AsyncIterator[TypingClient]:
     """Connect to the gateway at this http address, and be `ready` unless `auth` is False."""
-    address = url.replace("http", "ws", 1).rstrip("/") + "/ws"
+    address = url.replace("http", "ws", 1).rstrip("/") + "/ws" + f"?{query}" * bool(query)
     async with connect(
         address, subprotocols=[Subprotocol(subprotocol)], compression=None, proxy=None, **options
     ) as socket:

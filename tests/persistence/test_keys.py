@@ -28,6 +28,16 @@ def test_keys_are_made_once_and_kept_private(tmp_path: Path) -> None:
     assert [name.name for name in tmp_path.iterdir() if name.name.endswith(".new")] == []
 
 
+def test_keys_that_are_there_are_only_read(tmp_path: Path) -> None:
+    """A secret that is mounted for all nodes: nothing is written beside it, not even a lock."""
+    path = tmp_path / "shared" / "keys.json"
+    path.parent.mkdir()
+    load_keys(path, now_ms=0, entropy=entropy())
+    (tmp_path / "shared" / "keys.json.lock").unlink()
+    load_keys(path, now_ms=1, entropy=entropy())
+    assert [name.name for name in path.parent.iterdir()] == ["keys.json"]
+
+
 def test_after_a_rotation_the_new_key_seals_and_the_old_one_still_opens(tmp_path: Path) -> None:
     path, chance = tmp_path / "keys.json", entropy()
     old = load_keys(path, now_ms=0, entropy=chance)

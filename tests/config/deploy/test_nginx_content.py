@@ -13,9 +13,10 @@ from gateway.api.bundle import write_bundle
 from gateway.app import Gateway
 from loadtest.servers.nginx import Nginx
 from persistence.catalogue import EmbeddedCatalogue
+from tests.config.deploy.test_rules import DEPLOY
 from tests.gateway.running import serving
 
-CONFIGURATION = Path(__file__).resolve().parents[2] / "config" / "deploy" / "nginx-content.conf"
+CONFIGURATION = DEPLOY / "nginx-content.conf"
 
 
 @dataclass

@@ -1,0 +1,85 @@
+"""Nodes behind a balancer: programs of ours with common keys, and what a test asks of all of them."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from loadtest.client import ClientOptions
+from loadtest.line import Address
+from loadtest.served import Served
+from loadtest.servers.process import unused_port
+from loadtest.swarm import Swarm, SwarmOptions
+from persistence.results import SqliteResults
+from session.identity import session_from_text
+
+GRACE_S = 20.0
+"""A node that stops lets its tests end; those of the swarm take 5 s."""
+
+
+class Node(Served):
+    """A node of a cluster, with the agent check's port."""
+
+    def __init__(self, folder: Path, name: str, **variables: str) -> None:
+        self.agent_port = unused_port()
+        super().__init__(
+            folder / name / "data",
+            variables={
+                "TYPEGATE_NODE_NAME": name,
+                "TYPEGATE_NODE_KEYS_FILE": str(folder / "keys.json"),
+                "TYPEGATE_AGENT_ENABLED": "true",
+                "TYPEGATE_AGENT_PORT": str(self.agent_port),
+                "TYPEGATE_SERVER_TRUSTED_PROXIES": "127.0.0.1",
+                "TYPEGATE_STOP_GRACE_S": str(GRACE_S),
+                **variables,
+            },
+        )
+        self.node = name
+        self.data.parent.mkdir()
+
+
+@contextmanager
+def cluster(folder: Path, **variables: str) -> Iterator[list[Node]]:
+    """Two nodes, node-1 and node-2."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Node(folder, f"node-{number}", **variables)) for number in (1, 2)]
+
+
+def swarm_of(typists: int, address: Address, *, fault_after_s: float) -> Swarm:
+    """Typists of tests of five seconds, for long enough that a fault comes amid them and they come back."""
+    options = SwarmOptions(
+        typists=typists,
+        seconds=fault_after_s + 4,
+        mix="time5",
+        rest_ms=200.0,
+        kill_every_s=fault_after_s,
+        client=ClientOptions(retry_ms=(100.0, 1_000.0)),
+    )
+    return Swarm(options, address, pid=lambda: None)
+
+
+def clean(facts: dict[str, Any]) -> None:
+    """Fail where a client lost a test, or got another result than it typed."""
+    assert facts["stored"] == facts["accepted"] == facts["started"] - facts["cut_short"] > 0, facts
+    assert facts["mismatched"] == facts["doubled"] == facts["unfinished"] == 0, facts
+
+
+async def without_row(nodes: Sequence[Node], sessions: Sequence[str]) -> set[str]:
+    """Which of these no node's store has, after all were stopped."""
+    missing = set(sessions)
+    for node in nodes:
+        async with SqliteResults(node.data / "results.db") as store:
+            for session in sorted(missing):
+                if await store.by_id(session_from_text(session)) is not None:
+                    missing.discard(session)
+    return missing
+
+
+def stored_somewhere(nodes: Sequence[Node], swarm: Swarm) -> None:
+    """Stop the nodes, and fail where a result that a client saw stored is in no store."""
+    for node in nodes:
+        node.stop()
+    sessions = swarm.sessions()
+    assert len(set(sessions)) == len(sessions)
+    assert asyncio.run(without_row(nodes, sessions)) == set()

@@ -1,0 +1,244 @@
+"""A real HAProxy with our configuration before two nodes: who goes where, and what becomes of whom when a node goes."""
+
+import asyncio
+import re
+import signal
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from loadtest.servers.haproxy import HAProxy
+from loadtest.servers.process import HOST, unused_port
+from tests.config.deploy.nodes import GRACE_S, Node, clean, cluster, stored_somewhere, swarm_of
+from tests.config.deploy.test_rules import DEPLOY
+from tests.gateway.certificate import write_certificate
+from tests.gateway.typing_client import TypingClient, client
+
+CONFIGURATION = DEPLOY / "haproxy.cfg"
+PATIENCE_S = 60.0
+
+PLAIN = """
+frontend plain
+    bind 127.0.0.1:{port}
+    http-request del-header X-Forwarded-For
+    option forwardfor
+    default_backend nodes
+"""
+"""The same backend without TLS, for the load's typists."""
+
+
+@pytest.fixture(autouse=True)
+def _there() -> None:
+    if (why := HAProxy.missing()) is not None:
+        pytest.skip(f"{why}; loadtest/servers/install installs it")
+
+
+@contextmanager
+def balanced(folder: Path, nodes: list[Node]) -> Iterator["Balancer"]:
+    """HAProxy before these nodes."""
+    certificate, key = write_certificate(folder)
+    both = folder / "typegate.pem"
+    both.write_bytes(certificate.read_bytes() + key.read_bytes())
+    ports = {name: unused_port() for name in ("redirect", "tls", "figures")}
+    lines = [
+        f"server {node.node} {HOST}:{node.address[1]} cookie {node.node} agent-port {node.agent_port}" for node in nodes
+    ]
+    replaced = {
+        "maxconn 100000": "maxconn 2000",
+        "bind :80\n": f"bind {HOST}:{ports['redirect']}\n",
+        "bind :443 ssl crt /etc/haproxy/typegate.pem": f"bind {HOST}:{ports['tls']} ssl crt {both}",
+        "bind 127.0.0.1:8404": f"bind {HOST}:{ports['figures']}",
+        "server node-1 10.0.0.11:8080 cookie node-1": lines[0],
+        "server node-2 10.0.0.12:8080 cookie node-2": lines[1],
+        "    server node-3 10.0.0.13:8080 cookie node-3\n": "",
+    }
+    with HAProxy(CONFIGURATION, folder / "haproxy", replaced, added=PLAIN) as proxy:
+        yield Balancer(proxy, ports, certificate)
+
+
+class Balancer:
+    """A running HAProxy, and what it thinks of the nodes."""
+
+    def __init__(self, proxy: HAProxy, ports: dict[str, int], certificate: Path) -> None:
+        self.proxy = proxy
+        self.plain = f"http://{proxy.address}"
+        self.secure = f"https://{HOST}:{ports['tls']}"
+        self.redirect = f"http://{HOST}:{ports['redirect']}"
+        self.trust = ssl.create_default_context(cafile=str(certificate))
+        self._figures = f"http://{HOST}:{ports['figures']}/;csv"
+
+    def states(self) -> dict[str, tuple[str, int]]:
+        """Each node's state in HAProxy's words, and its connections now."""
+        text = httpx.get(self._figures, trust_env=False).text
+        head, *rows = (line.split(",") for line in text.removeprefix("# ").splitlines() if line)
+        facts = (dict(zip(head, row, strict=False)) for row in rows)
+        return {
+            fact["svname"]: (fact["status"], int(fact["scur"]))
+            for fact in facts
+            if fact["pxname"] == "nodes" and fact["svname"] != "BACKEND"
+        }
+
+    async def until(self, holds: Callable[[dict[str, tuple[str, int]]], bool]) -> None:
+        """Wait until HAProxy's view is such."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not holds(await asyncio.to_thread(self.states)):  # noqa: ASYNC110  # facts come without an event
+                await asyncio.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Balancer, list[Node]]]:
+    """Two nodes behind HAProxy, for the tests that leave them alive. An address may ask twenty times at once."""
+    folder = tmp_path_factory.mktemp("standing")
+    limits = {"TYPEGATE_HTTP_ADDRESS_BURST": "20", "TYPEGATE_HTTP_ADDRESS_PER_S": "0.1"}
+    with cluster(folder, **limits) as nodes, balanced(folder, nodes) as balancer:
+        yield balancer, nodes
+
+
+@asynccontextmanager
+async def typist(url: str, **options: object) -> AsyncIterator[tuple[TypingClient, str, str]]:
+    """A client, its node, and the cookie that it was given."""
+    async with client(url, **options) as one:  # type: ignore[arg-type]
+        response = one.socket.response
+        assert response is not None
+        cookie = response.headers.get("Set-Cookie", "")
+        yield one, one.seen[0]["node"], cookie
+
+
+def test_the_configuration_is_valid_without_a_warning(standing: tuple[Balancer, list[Node]]) -> None:
+    proxy = standing[0].proxy
+    done = subprocess.run(
+        [proxy.program, "-c", "-V", "-f", proxy.configuration], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "[WARNING]" not in done.stdout + done.stderr
+
+
+async def test_new_connections_are_shared_out_and_a_browser_stays(standing: tuple[Balancer, list[Node]]) -> None:
+    balancer, nodes = standing
+    names = {node.node for node in nodes}
+    await balancer.until(lambda states: all(state.startswith("UP") for state, _ in states.values()))
+    async with AsyncExitStack() as open_:
+        met: list[str] = []
+        while set(met) != names and len(met) < 60:  # a busy node may have a twentieth of the other's weight
+            _, node, cookie = await open_.enter_async_context(typist(balancer.plain))
+            assert re.fullmatch(rf"TYPEGATE={node}; path=/; HttpOnly; Secure; SameSite=None; Partitioned", cookie)
+            met.append(node)
+        assert set(met) == names
+        for _ in range(3):
+            async with typist(balancer.plain, additional_headers={"Cookie": cookie.partition(";")[0]}) as (_, again, _):
+                assert again == node
+
+
+async def test_a_client_without_cookies_names_its_node(standing: tuple[Balancer, list[Node]]) -> None:
+    balancer, nodes = standing
+    for node in [*nodes, *nodes]:
+        async with typist(balancer.plain, query=f"node={node.node}") as (_, found, _):
+            assert found == node.node
+    async with typist(balancer.plain, query="node=gone") as (_, found, _):
+        assert found in {node.node for node in nodes}
+
+
+async def test_tls_ends_here_and_plain_pages_are_sent_there(standing: tuple[Balancer, list[Node]]) -> None:
+    balancer, _ = standing
+    async with typist(balancer.secure, ssl=balancer.trust) as (one, _, _):
+        await one.start()
+        assert (await one.type_all())["t"] == "result"
+    async with httpx.AsyncClient(trust_env=False, verify=balancer.trust) as http:
+        sent = await http.get(balancer.redirect + "/?x=1")
+        assert sent.status_code == 308
+        assert sent.headers["location"] == balancer.redirect.replace("http", "https") + "/?x=1"
+        assert (await http.get(balancer.secure)).status_code == 200
+
+
+async def test_limits_are_of_the_client_s_address_and_not_of_what_it_says(
+    standing: tuple[Balancer, list[Node]],
+) -> None:
+    balancer, nodes = standing
+    pinned = {"Cookie": f"TYPEGATE={nodes[0].node}"}  # each node counts by itself
+
+    async def asked(address: str, times: int, **headers: str) -> list[int]:
+        transport = httpx.AsyncHTTPTransport(local_address=address)
+        async with httpx.AsyncClient(transport=transport, trust_env=False) as http:
+            answers = [await http.get(f"{balancer.plain}/v1/tests", headers=headers | pinned) for _ in range(times)]
+            return [answer.status_code for answer in answers]
+
+    assert 429 in await asked("127.0.0.2", 50)
+    assert set(await asked("127.0.0.3", 4)) == {200}
+    assert 429 in await asked("127.0.0.2", 4, **{"X-Forwarded-For": "203.0.113.9"})
+
+
+async def test_a_node_that_stops_gets_nobody_and_loses_nobody(tmp_path: Path) -> None:
+    """SIGTERM amid the typing: tests end there or go on at the other, and who comes next goes to the other."""
+    with cluster(tmp_path) as nodes, balanced(tmp_path, nodes) as balancer:
+        first, second = nodes
+        swarm = swarm_of(40, (HOST, balancer.proxy.port), fault_after_s=2.0)
+        stopped: list[dict[str, tuple[str, int]]] = []
+
+        def stop() -> None:
+            if not stopped:
+                stopped.append(balancer.states())
+                first.signal(signal.SIGTERM)
+
+        try:
+            facts = await asyncio.to_thread(lambda: swarm.run(progress=lambda share, what: None, restart=stop))
+        finally:
+            swarm.close()
+        assert all(connections > 10 for _, connections in stopped[0].values())
+        clean(facts)
+        await asyncio.to_thread(first.ended, within_s=GRACE_S + 30)
+        await balancer.until(lambda states: states["node-1"][0].startswith(("MAINT", "DOWN")))
+        async with typist(balancer.plain, query="node=node-1") as (_, found, _):
+            assert found == second.node
+        await asyncio.to_thread(first.start)
+        await balancer.until(lambda states: states["node-1"][0].startswith("UP"))
+        async with typist(balancer.plain, query="node=node-1") as (_, found, _):
+            assert found == first.node
+        await asyncio.to_thread(stored_somewhere, nodes, swarm)
+
+
+async def test_a_killed_node_s_typists_go_on_at_the_other(tmp_path: Path) -> None:
+    with cluster(tmp_path) as nodes, balanced(tmp_path, nodes) as balancer:
+        first = nodes[0]
+        swarm = swarm_of(40, (HOST, balancer.proxy.port), fault_after_s=2.0)
+        try:
+            facts = await asyncio.to_thread(lambda: swarm.run(progress=lambda share, what: None, restart=first.kill))
+        finally:
+            swarm.close()
+        clean(facts)
+        assert facts["resumed"] > 10
+        await asyncio.to_thread(first.start)  # what was in its spool goes on to its store
+        await asyncio.to_thread(stored_somewhere, nodes, swarm)
+
+
+async def test_a_node_that_hangs_is_left(tmp_path: Path) -> None:
+    """SIGSTOP: its connections stay open, and nothing answers."""
+    with cluster(tmp_path) as nodes, balanced(tmp_path, nodes) as balancer:
+        first, second = nodes
+        async with typist(balancer.plain, query="node=node-1") as (one, found, _):
+            assert found == first.node
+            await one.start()
+            await one.keys(*one.started["text"][:4])
+            tick = await one.receive("tick")
+            first.signal(signal.SIGSTOP)
+            try:
+                await balancer.until(lambda states: states["node-1"][0].startswith("DOWN"))
+                token = one.ready["token"]
+                async with client(balancer.plain, token=token, query="node=node-1") as other:
+                    assert other.seen[0]["node"] == second.node
+                    started = one.started
+                    await other.send(
+                        "resume", session=started["session"], ticket=started["ticket"], receipt=tick["r"], n=4
+                    )
+                    assert (await other.receive("resumed"))["n"] == 0
+                    other.started = started
+                    await other.keys(*one.log[1::2])
+                    await other.keys(*started["text"][4:])
+                    assert (await other.finish())["acc"] == 100
+            finally:
+                first.signal(signal.SIGCONT)
+        await balancer.until(lambda states: states["node-1"][0].startswith("UP"))
