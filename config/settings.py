@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from pydantic import Field, PrivateAttr, TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from config.bus import BusOptions
 from config.edge import EdgeOptions, WireOptions
 from config.gateway import (
     AdminOptions,
@@ -138,6 +139,8 @@ class Settings(BaseSettings):
     """Leaderboards."""
     redis: RedisOptions = Field(default_factory=RedisOptions)
     """Redis, where processes share one."""
+    bus: BusOptions = Field(default_factory=BusOptions)
+    """What processes say to each other."""
     feed: FeedOptions = Field(default_factory=FeedOptions)
     """How workers read from Kafka."""
     worker: WorkerOptions = Field(default_factory=WorkerOptions)

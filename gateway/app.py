@@ -1,6 +1,7 @@
 """The composition root: opens every resource of one process in one place, and closes them in reverse.
 
-    folder ─ keys ─ authenticator ─ catalogue ─ store ─ front ─ spool ─ hub ─ sink ─ stream ─ edge ─ agent ─ admin
+    folder ─ keys ─ authenticator ─ catalogue ─ store ─ front ─ bus ─ spool ─ hub ─ sink ─ stream ─ edge ─ agent ─ admin
+    ─ directory
 
 Nothing else opens anything, and nothing is opened at import. Stopping: not ready → clients are told → what is spooled
 goes on to the store → connections close with 1012 → resources close. Each step is bounded; what a bound cuts short is
@@ -11,7 +12,7 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -21,12 +22,13 @@ from typing import Any, Self
 import structlog
 
 from config.settings import Settings
-from gateway import front_metrics
+from gateway import bus_metrics, front_metrics
 from gateway.agent import Load, agent_port
 from gateway.api import Parts, public_app
 from gateway.api.health import Health
 from gateway.api.pages import Pages
 from gateway.auth import Authenticator
+from gateway.bus import Directory, Node
 from gateway.chance import Chance
 from gateway.codec import CODECS
 from gateway.connection import Connection
@@ -36,11 +38,24 @@ from gateway.heads import Request
 from gateway.hub import Hub
 from gateway.jwks import Unreadable
 from gateway.metrics import Metrics, SpoolFigures, StreamFigures
-from gateway.notices import CHANNEL, LocalNotices, RedisNotices, hearing
+from gateway.notices import CHANNEL, BusNotices, hearing
 from gateway.offline import OfflineResults
-from gateway.opening import CLOSE_S, CannotStart, admin_port, listen, measuring_lag, owned, refreshing, renewing, url_of
+from gateway.opening import (
+    CLOSE_S,
+    CannotStart,
+    admin_port,
+    bus_over,
+    directory_over,
+    listen,
+    measuring_lag,
+    owned,
+    refreshing,
+    renewing,
+    url_of,
+)
 from gateway.stores import catalogue_of, store_of
 from gateway.topics import look_at_topics, look_until_seen
+from gateway.version import version
 from persistence.catalogue import CatalogueError
 from persistence.catalogue.texts import Texts
 from persistence.errors import StoreError
@@ -48,7 +63,6 @@ from persistence.folder import DataFolder
 from persistence.front import Front, in_front_of
 from persistence.keys import KeyFile
 from persistence.notices import Notices
-from persistence.redis.channel import Listener
 from persistence.results import ResultStore
 from persistence.stream import Drain, Sink, Spool, StoreSink, Stream
 from persistence.workers.effects import Effects
@@ -77,6 +91,7 @@ class Gateway:
         self._admin: Edge | None = None
         self._spool: Spool
         self._stream: Stream
+        self._directory: Directory | None = None
         self._tls: ssl.SSLContext | None = None
         self._look = asyncio.Event()  # whether the keys were rotated
         self._opened = AsyncExitStack()
@@ -142,6 +157,12 @@ class Gateway:
         """Seal and open by these from now on. Tests under way go on with those that they began with."""
         self.hub.ring = self._authenticator.ring = ring
 
+    async def _known(self) -> None:
+        """Raise `StoreError` where the other processes do not know of this one."""
+        if self._directory is None:
+            raise StoreError("it is still starting", retriable=True)
+        await self._directory.ping()
+
     async def _open(self, opening: AsyncExitStack) -> None:
         settings, metrics = self.settings, self.metrics
         loop = asyncio.get_running_loop()
@@ -170,6 +191,7 @@ class Gateway:
                 alone=not settings.kafka.enabled,
             )
         )
+        bus = await enter(bus_over(front.redis, settings))
         spool = self._spool = await enter(Spool(folder.spool, settings.spool))
 
         hub = self.hub = Hub(
@@ -189,13 +211,8 @@ class Gateway:
         )
         hub.start()
         opening.push_async_callback(hub.stop)
-        pings: dict[str, Callable[[], Awaitable[None]]] = {}
-        notices: Notices = LocalNotices(hub.deliver)
-        if front.redis is not None:  # whoever stores results tells all gateways
-            notices = RedisNotices(front.redis)
-            ear = await enter(Listener(settings.redis, CHANNEL, hearing(hub.deliver)))
-            pings["notices"] = ear.ping
-        sink = await enter(_sink(settings, store, front, notices))
+        bus.subscribe(CHANNEL, hearing(hub.deliver))
+        sink = await enter(_sink(settings, store, front, BusNotices(bus)))
         stream = self._stream = await enter(Drain(spool, sink, hub.submissions.stored, settings.stream))
 
         self.health = Health(
@@ -207,10 +224,11 @@ class Gateway:
                 "caches": front.ping,
                 "spool": spool.ping,
                 "stream": stream.ping,
-                **pings,
+                "bus": bus.ping,
+                "directory": self._known,
             },
-            # what is taken is in the spool, and passages and lists are in memory
-            behind=("catalogue", "store", "caches", "stream", *pings),
+            # what is taken is in the spool, and passages and lists are in memory; one can type without other processes
+            behind=("catalogue", "store", "caches", "stream", "bus", "directory"),
         )
         app = public_app(
             Parts(
@@ -265,6 +283,16 @@ class Gateway:
             self.agent_address = await enter(agent_port(settings.agent, self.health, load))
         if settings.admin.enabled:
             self._admin = await enter(admin_port(settings.admin, metrics, self.health))
+        node = Node(
+            id=settings.node.name,
+            run=os.urandom(8).hex(),
+            version=version(),
+            url=self.url,
+            admin_url=self.admin_url or "",
+            since_ms=_epoch_ms(),
+        )
+        self._directory = await enter(directory_over(front.redis, bus, node, settings))
+        metrics.ask(lambda: bus_metrics.families(bus.facts(), self._directory))
         await enter(owned(refreshing(catalogue, texts), name="refresh the catalogue"))
         await enter(owned(renewing(keys, self._take_keys, self._look), name="see whether the keys were rotated"))
         await enter(owned(measuring_lag(metrics), name="measure the loop's lag"))

@@ -5,15 +5,17 @@ import errno
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import structlog
 
 from config.edge import EdgeOptions
 from config.gateway import AdminOptions
+from config.settings import Settings
 from gateway.api import admin_app
 from gateway.api.health import Health
+from gateway.bus import Bus, Directory, Exchange, LeasedDirectory, LocalDirectory, Node, RedisCarrier
 from gateway.connection import Connection
 from gateway.edge import Edge
 from gateway.exposition import Exposition
@@ -23,12 +25,15 @@ from persistence.catalogue import Catalogue, CatalogueError
 from persistence.catalogue.texts import Texts
 from persistence.errors import FolderError
 from persistence.keys import KeyFile
+from persistence.redis import RedisServers
 from session.receipt import KeyRing
 
 __all__ = [
     "CLOSE_S",
     "CannotStart",
     "admin_port",
+    "bus_over",
+    "directory_over",
     "listen",
     "listening",
     "measuring_lag",
@@ -100,6 +105,19 @@ async def admin_port(options: AdminOptions, metrics: Exposition, health: Health)
         yield edge
     finally:
         await edge.close(timeout_s=CLOSE_S)
+
+
+def bus_over(servers: RedisServers | None, settings: Settings) -> Bus:
+    """The bus of this process, to be opened: through Redis where there is one, else within the process."""
+    carrier = Exchange().carrier() if servers is None else RedisCarrier(servers, settings.redis)
+    return Bus(carrier, settings.bus)
+
+
+def directory_over(
+    servers: RedisServers | None, bus: Bus, node: Node, settings: Settings
+) -> AbstractAsyncContextManager[Directory]:
+    """The directory that this process is in, to be opened."""
+    return LocalDirectory(node) if servers is None else LeasedDirectory(servers, bus, node, settings.bus)
 
 
 def url_of(edge: Edge, *, tls: bool = False) -> str:

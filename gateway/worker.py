@@ -1,6 +1,6 @@
 """The composition root of a worker: opens every resource of one process in one place, and closes them in reverse.
 
-    catalogue ─ store ─ front (caches, boards) ─ sender ─ feed ─ worker ─ webhook ─ admin port ─ upkeep
+    catalogue ─ store ─ front (caches, boards) ─ bus ─ sender ─ feed ─ worker ─ webhook ─ admin port ─ upkeep
 
 A worker keeps nothing on its own disk, and needs none of the others to begin: while one is away it waits, says so, and
 goes on when that is back. Stopping: the batch under way is finished, its offsets are committed, the group is left.
@@ -18,11 +18,12 @@ from typing import Self
 import structlog
 
 from config.settings import Settings
-from gateway import front_metrics
+from gateway import bus_metrics, front_metrics
 from gateway.api.health import Health
+from gateway.bus import Bus
 from gateway.edge import Edge
-from gateway.notices import RedisNotices
-from gateway.opening import CannotStart, admin_port, measuring_lag, owned, refreshing, url_of
+from gateway.notices import BusNotices
+from gateway.opening import CannotStart, admin_port, bus_over, measuring_lag, owned, refreshing, url_of
 from gateway.stores import catalogue_of, store_of
 from gateway.webhook import Webhook
 from gateway.worker_metrics import WorkerMetrics
@@ -110,6 +111,7 @@ class WorkerProcess:
         self.health = Health(pings, behind=pings.keys() - {"worker"})
         metrics.watch(feed=feed.facts, worker=worker.facts)
         metrics.ask(partial(front_metrics.families, bench.front))
+        metrics.ask(lambda: bus_metrics.families(bench.bus.facts()))
         if settings.admin.enabled:
             self._admin = await enter(admin_port(settings.admin, metrics, self.health))
         await enter(owned(refreshing(bench.catalogue, bench.texts), name="refresh the catalogue"))
@@ -148,6 +150,7 @@ class _Bench:
     catalogue: Catalogue
     texts: Texts
     front: Front
+    bus: Bus
     sender: Sender
     pings: Mapping[str, Callable[[], Awaitable[None]]]
 
@@ -167,12 +170,13 @@ async def _bench(
         front = await enter(
             in_front_of(store, redis=settings.redis, cache=settings.cache, boards=settings.boards, alone=False)
         )
+        bus = await enter(bus_over(front.redis, settings))
         sender = await enter(Sender(kafka, client_id=f"typegate-worker-{name}"))
         effects = Effects(
             meter,
             recent=front.recent,
             boards=front.boards,
-            notices=None if quiet or front.redis is None else RedisNotices(front.redis),
+            notices=None if quiet or front.redis is None else BusNotices(bus),
             analytics=None if quiet else KafkaAnalytics(sender, kafka),
         )
         pipeline = Pipeline(
@@ -184,7 +188,7 @@ async def _bench(
             meter=meter,
         )
         pings = {"catalogue": catalogue.ping, "store": store.ping, "caches": front.ping}
-        yield _Bench(pipeline, catalogue, texts, front, sender, pings)
+        yield _Bench(pipeline, catalogue, texts, front, bus, sender, pings)
 
 
 class _Nowhere:

@@ -12,6 +12,7 @@ from gateway.cli.dlq import dlq
 from gateway.cli.keys import keys
 from gateway.cli.leaderboards import leaderboards
 from gateway.cli.migrate import migrate
+from gateway.cli.nodes import nodes
 from gateway.cli.partitions import partitions
 from gateway.cli.replay import replay
 from gateway.cli.serve import serve
@@ -41,6 +42,6 @@ def main() -> None:
 
 for command in (
     *(serve, worker, check, tests, replay, keys, completion),
-    *(topics, spool, dlq, migrate, partitions, shards, leaderboards),
+    *(topics, spool, dlq, migrate, partitions, shards, leaderboards, nodes),
 ):
     main.add_command(command)

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,13 +20,17 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from config.settings import Settings
+    from gateway.bus import Bus
     from persistence.folder import DataFolder
+    from persistence.redis import RedisServers
 
 __all__ = ["check"]
 
 State = Literal["ok", "note", "fault"]
 PASSWORD = re.compile(r"(?<=:)[^:/@\s]+(?=@)")
 """The password in an address: `mysql://user:password@host`."""
+HEAR_S = 5.0
+"""Time until something that is said on the bus must be heard."""
 CERTIFICATE_DAYS = 14
 """A certificate that ends sooner is worth a note; issuers renew at 30."""
 
@@ -315,20 +320,44 @@ def _tried(part: str, probe: Callable[[], str]) -> Finding:
 
 
 def _redis(settings: "Settings") -> Iterator[Finding]:
-    """Whether Redis answers, and whether it would drop what is kept there when it is full."""
+    """Whether Redis answers and takes what is written, and whether processes hear each other through it."""
     if not settings.redis.enabled:
         return
 
     async def look() -> str:
-        from persistence.redis import RedisServers
+        from persistence.redis import Call, RedisServers
 
         async with RedisServers(settings.redis) as servers:
             began = time.perf_counter()
             await servers.ping()
             took_ms = (time.perf_counter() - began) * 1000
+            key = f"{servers.prefix}check"
+            await servers.ask(Call(key, ("SET", key, "", "PX", 1)))  # a replica, or one that is full, refuses
+            await _hear(servers, settings)
         return f"{', '.join(settings.redis.nodes) or settings.redis.url} answers in {took_ms:.1f} ms"
 
     yield _tried("Redis", lambda: asyncio.run(look()))
+
+
+def _post(bus: "Bus") -> None:
+    bus.post("check", "hello")
+
+
+async def _hear(servers: "RedisServers", settings: "Settings") -> None:
+    """Say something on the bus and hear it."""
+    from gateway.opening import bus_over
+    from persistence.errors import StoreError
+
+    async with bus_over(servers, settings) as bus:
+        heard = asyncio.Event()
+        # said when we listen: first of all, and again after a connection was lost
+        bus.subscribe("check", lambda _: heard.set(), resync=partial(_post, bus))
+        try:
+            async with asyncio.timeout(HEAR_S):
+                await heard.wait()
+        except TimeoutError:
+            await bus.ping()
+            raise StoreError("what is said on a channel of Redis is not heard", retriable=True) from None
 
 
 def _mysql(settings: "Settings") -> Iterator[Finding]:

@@ -23,7 +23,8 @@ class RedisOptions:
     """A Redis Cluster instead: some of its nodes, each `host:port`; they name the others."""
     user: str = ""
     """The user to log in as; empty: Redis' default user. It must be allowed to read, write and run scripts on keys with
-    our prefix, and the commands INFO, PING, PUBLISH and SUBSCRIBE, on a Cluster CLUSTER SLOTS."""
+    our prefix, channels with our prefix, and the commands INFO, PING, PUBLISH, SUBSCRIBE and UNSUBSCRIBE, on a Cluster
+    SPUBLISH, SSUBSCRIBE, SUNSUBSCRIBE and CLUSTER SLOTS."""
     password_file: Path | None = None
     """File with the password."""
     tls: bool = False
@@ -72,6 +73,11 @@ class RedisOptions:
         """Whether there is a Redis."""
         return bool(self.url or self.nodes)
 
+    @property
+    def database(self) -> int:
+        """The number of the database; a Cluster has one only."""
+        return int(urlsplit(self.url).path[1:] or 0)
+
     def seeds(self) -> list[tuple[str, int]]:
         """Host and port of what the settings name."""
         if self.url:
@@ -81,17 +87,16 @@ class RedisOptions:
 
     def opener(self) -> Callable[[str, int], Connection]:
         """Makes a connection to a host and port, not yet opened. Raises `StoreError` where a file cannot be read."""
-        server = urlsplit(self.url)
         kind: type[Connection] = Connection
         arguments: dict[str, Any] = {
-            "db": int(server.path[1:] or 0),
+            "db": self.database,
             "username": self.user or None,
             "password": None if self.password_file is None else _secret(self.password_file),
             "driver_info": None,  # else two more commands for each connection, which a user may not be allowed
             "protocol": 2,
             "socket_timeout": None,  # the whole call has a limit
         }
-        if self.tls or server.scheme == "rediss":
+        if self.tls or self.url.startswith("rediss:"):
             kind = SSLConnection
             for path in (self.ca_file, self.cert_file, self.key_file):
                 if path is not None:

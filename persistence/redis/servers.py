@@ -137,6 +137,15 @@ class RedisServers:
         self._failures += sum(isinstance(answer, StoreError) for answer in answers)
         return [answer for answer in answers if answer is not None]
 
+    async def owner(self, key: str) -> tuple[str, int]:
+        """Host and port of the server that has a key. Raises `StoreError` where nobody has it, or nobody says who."""
+        node = await self._node_of(key)
+        return node.host, node.port
+
+    def look_again(self) -> None:
+        """Read soon who has which keys: somebody found it to be otherwise. It has no effect on a standalone server."""
+        self._map_soon()
+
     async def ping(self) -> None:
         """Raise `StoreError` where a server does not answer."""
         if self._cluster:

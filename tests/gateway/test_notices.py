@@ -49,7 +49,7 @@ async def store(gateway: Gateway, result: Result) -> None:
 async def listening(gateway: Gateway) -> None:
     """Wait until the gateway hears what others publish."""
     async with asyncio.timeout(30):
-        while (await gateway.health.parts())["notices"] != "ok":  # noqa: ASYNC110  # facts come without an event
+        while (await gateway.health.parts())["bus"] != "ok":  # noqa: ASYNC110  # facts come without an event
             await asyncio.sleep(0.01)
 
 
