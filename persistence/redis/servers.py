@@ -37,6 +37,7 @@ _SLOTS = 16_384
 _ROUNDS = 5
 """How often a call may be sent on (MOVED, ASK, a script not known): a slot that wanders needs three."""
 _TRY_AGAIN_S = 0.02
+_OF_A_CLUSTER = "Redis at {} is a node of a Cluster; name it by `nodes` instead of `url`"
 _OURS = frozenset(("ERR", "WRONGTYPE", "CROSSSLOT", "NOSCRIPT"))
 """Refusals of what we said, which stays wrong; all others are the server's state."""
 
@@ -147,13 +148,18 @@ class RedisServers:
         self._map_soon()
 
     async def ping(self) -> None:
-        """Raise `StoreError` where a server does not answer."""
+        """Raise `StoreError` where a server does not answer, or is of the other kind than the settings say."""
         if self._cluster:
             await self._map()
             if None in self._slots:
                 raise StoreError("the Redis Cluster has slots without a master", retriable=True)
-        for node in self._masters or self._seeds:
-            await node.exchange([("PING",)])
+            for node in self._masters or self._seeds:
+                await node.exchange([("PING",)])
+            return
+        (server,) = self._seeds
+        (info,), _ = await server.exchange([("INFO", "server")])
+        if isinstance(info, bytes) and b"redis_mode:cluster" in info:  # some keys it takes, others not
+            raise StoreError(_OF_A_CLUSTER.format(server.name), retriable=True)
 
     def facts(self) -> RedisFacts:
         """Facts for metrics; cheap."""
@@ -227,7 +233,7 @@ class RedisServers:
             case ReadOnlyError():
                 why = f"Redis at {node.name} is a replica"
             case MovedError():
-                why = f"Redis at {node.name} is a node of a Cluster; name it by `nodes` instead of `url`"
+                why = _OF_A_CLUSTER.format(node.name)
         code = reply.status_code or str(reply).partition(" ")[0]
         return StoreError(why, retriable=code not in _OURS)
 

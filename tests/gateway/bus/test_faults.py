@@ -303,8 +303,8 @@ async def test_a_cluster_is_heard_on_a_connection_to_each_master_at_most(cluster
 async def test_one_kind_of_redis_is_not_taken_for_the_other(server: RedisServer, cluster: RedisCluster) -> None:
     """`url` of a Cluster's node, `nodes` of a standalone server: readiness says which setting is wrong."""
     as_single = own_prefix(RedisOptions(url=f"redis://{cluster.addresses[0]}/0"))
-    async with member(as_single, "a") as (_, directory):
-        await fault_of(directory.ping, "is a node of a Cluster; name it by `nodes`")
+    async with over_redis(as_single)() as bus:
+        await fault_of(bus.ping, "is a node of a Cluster; name it by `nodes`")
     as_cluster = own_prefix(RedisOptions(nodes=(server.address,)))
     async with over_redis(as_cluster)() as bus:
         ear = Ear(bus, "news")
