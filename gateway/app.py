@@ -283,7 +283,7 @@ class Gateway:
             self.agent_address = await enter(agent_port(settings.agent, self.health, load))
         if settings.admin.enabled:
             self._admin = await enter(admin_port(settings.admin, metrics, self.health))
-        node = Node(
+        this = Node(
             id=settings.node.name,
             run=os.urandom(8).hex(),
             version=version(),
@@ -291,7 +291,7 @@ class Gateway:
             admin_url=self.admin_url or "",
             since_ms=_epoch_ms(),
         )
-        self._directory = await enter(directory_over(front.redis, bus, node, settings))
+        self._directory = await enter(directory_over(front.redis, bus, this, settings))
         metrics.ask(lambda: bus_metrics.families(bus.facts(), self._directory))
         await enter(owned(refreshing(catalogue, texts), name="refresh the catalogue"))
         await enter(owned(renewing(keys, self._take_keys, self._look), name="see whether the keys were rotated"))
