@@ -80,10 +80,11 @@ def list_(config: Path | None, data: Path | None) -> None:
     help="Give up after so long [never].",
 )
 def drain(config: Path | None, data: Path | None, timeout: float | None) -> None:
-    """Hand on all that lies in the spools of a stopped server, to Kafka or to its store, until nothing is left.
+    """Hand on all that lies in the spools of a stopped server until nothing is left.
 
-    Do this before a node or its disk is removed for good. Ends with 0 when every result is stored, with 1 when some
-    are not: they are still there. It may be broken off (Ctrl-C) and begun again at any time.
+    It goes where the server's settings say: to Kafka, else to MySQL, else to the store in the data folder. Do this
+    before a node or its disk is removed for good. Ends with 0 when every result is stored, with 1 when some are not:
+    they are still there. It may be broken off (Ctrl-C) and begun again at any time.
     """
     settings = read_settings(config, {"node.data": ("--data", data)})
     from config.logs import set_up
@@ -96,12 +97,13 @@ def drain(config: Path | None, data: Path | None, timeout: float | None) -> None
     if not path.is_dir():
         click.echo(f"There is no spool in {path.parent}: nothing waits.")
         return
+    place = _place(settings)
     try:
         handed_on, fault = asyncio.run(_drain(settings, timeout))
         left = survey(path)  # what lies on the disk is what counts
     except StoreError as error:
         raise Failed(f"{error}.") from None
-    click.echo(f"Handed on: {handed_on}.")
+    click.echo(f"Handed on to {place}: {handed_on}.")
     waiting, aside = sum(one.rows for one in left), sum(sum(one.set_aside.values()) for one in left)
     unread = [one.path.name for one in left if one.fault is not None]
     if waiting:
@@ -136,16 +138,42 @@ async def _drain(settings: "Settings", timeout_s: float | None) -> tuple[int, st
         return stream.facts().stored, stream.facts().fault
 
 
+def _place(settings: "Settings") -> str:
+    """Where the server of these settings brings its results. Raises Failed where there was no such server here."""
+    from gateway.stores import missing_store
+    from persistence.folder import DataFolder
+
+    if settings.kafka.enabled:
+        return f"Kafka's topic {settings.kafka.results_topic}"
+    if settings.mysql.enabled:
+        return "MySQL"
+    if missing_store(settings) is not None:  # on a disk that is to be thrown away results must not end in a new file
+        raise Failed(
+            f"The settings name neither Kafka nor MySQL, and {settings.node.data} has no store of its own: its server "
+            "brought results elsewhere. Name the settings that it had, with --config or in the environment."
+        )
+    return str(DataFolder(settings.node.data).results)
+
+
 async def _sink(settings: "Settings", opened: AsyncExitStack) -> "Sink":
-    """Where the server of these settings brings its results."""
+    """The way there, as the server has it; shared lists and leaderboards are told what is new."""
     if settings.kafka.enabled:
         from persistence.stream.kafka import KafkaSink
 
         return KafkaSink(settings.kafka, node=settings.node.name)
     from gateway.stores import store_of
+    from persistence.front import in_front_of
     from persistence.stream import StoreSink
+    from persistence.workers.effects import Effects
+    from persistence.workers.meter import Meter
 
-    return StoreSink(await opened.enter_async_context(store_of(settings)))
+    store = await opened.enter_async_context(store_of(settings))
+    if not settings.redis.enabled:
+        return StoreSink(store)
+    front = await opened.enter_async_context(
+        in_front_of(store, redis=settings.redis, cache=settings.cache, boards=settings.boards, alone=True)
+    )
+    return StoreSink(store, follow=Effects(Meter(), recent=front.recent, boards=front.boards).follow)
 
 
 def _age(ms: int) -> str:
