@@ -31,6 +31,7 @@ _ROW_AT_FAULT: Final = frozenset(
         _NO_JSON_MYSQL,
     }
 )
+_SCHEMA_BEHIND: Final = frozenset({ER.NO_SUCH_TABLE, ER.BAD_FIELD_ERROR})
 _PASSING: Final = frozenset({ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT})
 _AWAY: Final = frozenset(
     {
@@ -75,6 +76,7 @@ def mysql_error(error: Exception, what: str) -> MysqlError:
     if isinstance(error, Error) and error.args and isinstance(error.args[0], int):
         code, *rest = error.args
         text = " ".join(str(part) for part in rest).strip() or "no word"
-        return MysqlError(f"{what}: {text} ({code})", retriable=code not in _ROW_AT_FAULT, code=code)
+        todo = "; run `typegate migrate up`" if code in _SCHEMA_BEHIND else ""
+        return MysqlError(f"{what}: {text} ({code}){todo}", retriable=code not in _ROW_AT_FAULT, code=code)
     # the connection broke in the middle of something that the library does not guard
     return MysqlError(f"{what}: {str(error) or type(error).__name__}", retriable=True, code=CR.CR_SERVER_LOST)

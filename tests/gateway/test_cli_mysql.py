@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,39 @@ def test_partitions_are_made_ahead_and_listed(commands: Commands) -> None:
     assert listed.count("pmax") == 2
     for name in more[0].partition("made ")[2].split(", "):
         assert listed.count(name) == 2
+
+
+def test_partitions_of_days(commands: Commands) -> None:
+    """A new database with days from the first hot one on; more of them ahead; then months again."""
+    daily = {"TYPEGATE_MYSQL_PARTITION": "day", "TYPEGATE_MYSQL_HOT_DAYS": "5"}
+    commands("migrate", "up", **daily)
+    assert lines(commands("partitions", "ensure", **daily))[0] == "shard a: all are there"
+    listed = re.findall(r"a\s+│ p(\d+)\s+│ (\S+)", "\n".join(lines(commands("partitions", "list", **daily))))
+    days = [date.fromisoformat(name) for name, _ in listed]
+    assert days == [days[0] + timedelta(days=i) for i in range(len(days))]
+    assert [date.fromisoformat(until) for _, until in listed] == [day + timedelta(days=1) for day in days]
+    assert len(days) in (5 + 1 + 3, 5 + 1 + 3 + 1), "those that are hot, today, three ahead; or it was midnight"
+    more = commands("partitions", "ensure", TYPEGATE_MYSQL_PARTITIONS_AHEAD="10", **daily)
+    assert [line.count("p20") for line in lines(more)] in ([7, 7], [8, 8])
+    months = lines(commands("partitions", "ensure"))
+    assert all(re.fullmatch(r"shard [ab]: made p\d{6}(, p\d{6})*", line) for line in months)
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "why"),
+    [
+        (["partitions", "list"], {}, "there is no table test_results yet; run `typegate migrate up`."),
+        (["partitions", "ensure"], {}, "run `typegate migrate up`."),
+        (["partitions", "list"], {"PARTITION": "week"}, "is 'week'; input should be 'month' or 'day'."),
+        (["partitions", "ensure"], {"PARTITIONS_AHEAD": "0"}, "partitions_ahead is 0; allowed is 1 to 366."),
+    ],
+)
+def test_partitions_that_cannot_be_say_why(
+    commands: Commands, words: list[str], variables: dict[str, str], why: str
+) -> None:
+    refused = commands(*words, **{f"TYPEGATE_MYSQL_{name}": value for name, value in variables.items()})
+    assert refused.exit_code in (1, 2)
+    assert why in refused.output
 
 
 async def test_a_bucket_is_moved_and_shards_are_listed(commands: Commands) -> None:

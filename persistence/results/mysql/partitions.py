@@ -52,13 +52,15 @@ async def partitions(connection: Connection) -> list[Partition]:
         "FROM information_schema.PARTITIONS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'test_results' "
         "ORDER BY PARTITION_ORDINAL_POSITION"
     )
+    if not rows:
+        raise StoreError("there is no table test_results yet; run `typegate migrate up`", retriable=True)
     found = [
         Partition(name, None if bound == "MAXVALUE" else day_number(bound.strip("'")[:10]), int(count), int(size))
         for name, bound, count, size in rows
         if name is not None  # it is where a table has no partitions
     ]
     if not found or found[-1].until is not None:
-        raise StoreError("test_results has no partition pmax; was it changed by hand?", retriable=True)
+        raise StoreError("test_results has no partition pmax: somebody has changed the table", retriable=True)
     return found
 
 

@@ -87,17 +87,57 @@ async def test_days_as_a_setting_follow_months_and_months_days(connection: Conne
     assert [one.until for one in await partitions(connection)][-3:] == [day("2026-12-01"), day("2027-01-01"), None]
 
 
-async def test_rows_that_lie_in_pmax_are_moved_to_their_partition(connection: Connection, database: Dsn) -> None:
-    row = "(x'{:032x}', '{}', 7, NULL, 'time', 30, 'en', 1, 1, 1, 0, 1, 'ok', 0, 0, 1, x'00', NULL, x'00', 1)"
-    ask(
+async def test_days_from_the_start_hold_each_its_own(connection: Connection, database: Dsn) -> None:
+    """From the first hot day on; a day begins at its midnight, and a range reads its own days alone."""
+    made = await make(connection, "2026-03-01T23:59", ahead=2, by="day", since="2026-02-27")
+    assert made == ["p20260227", "p20260228", "p20260301", "p20260302", "p20260303"]
+    assert await make(connection, "2026-03-02", ahead=2, by="day", since="2026-02-27") == ["p20260304"]
+    insert(database, "2026-02-28 23:59:59.999", "2026-03-01 00:00:00.000", "2026-03-05 00:00:00.000")
+    for name, rows in (("p20260227", []), ("p20260228", [1]), ("p20260301", [2]), ("p20260302", []), ("pmax", [3])):
+        assert ids(database, name) == rows
+    assert await make(connection, "2026-03-04", ahead=2, by="day", since="2026-02-27") == ["p20260305", "p20260306"]
+    assert (ids(database, "p20260305"), ids(database, "pmax")) == ([3], [])
+    (plan,) = ask(
         database,
-        f"INSERT INTO test_results VALUES {row.format(1, '2026-08-31 23:59:59.999')}, "
-        f"{row.format(2, '2026-09-01 00:00:00.000')}",
+        "EXPLAIN PARTITIONS SELECT id FROM test_results WHERE user_id = 7 "
+        "AND created_at >= '2026-02-28 12:00' AND created_at < '2026-03-02'",
     )
+    assert plan[3] == "p20260228,p20260301"
+
+
+async def test_of_days_the_oldest_is_dropped_alone(connection: Connection) -> None:
+    await make(connection, "2026-08-02", ahead=1, by="day")
+    await drop(connection, "p20260801")
+    assert await names(connection) == ["p20260802", "p20260803", "pmax"]
+    state, _ = await learn(connection, "a")
+    assert state.hot_since == day("2026-08-02")
+
+
+async def test_a_clock_that_jumps_over_weeks_leaves_no_day_out(connection: Connection) -> None:
+    """As after workers have not run for long."""
+    await make(connection, "2026-08-01", ahead=1, by="day")
+    made = await make(connection, "2026-09-30", ahead=1, by="day")
+    assert (len(made), made[0], made[-1]) == (60, "p20260803", "p20261001")
+
+
+def insert(database: Dsn, *instants: str) -> None:
+    """Rows with the ids 1, 2, ... of these instants."""
+    row = "(x'{:032x}', '{}', 7, NULL, 'time', 30, 'en', 1, 1, 1, 0, 1, 'ok', 0, 0, 1, x'00', NULL, x'00', 1)"
+    ask(database, "INSERT INTO test_results VALUES " + ", ".join(row.format(*one) for one in enumerate(instants, 1)))
+
+
+def ids(database: Dsn, partition: str) -> list[int]:
+    """What lies in a partition."""
+    return sorted(
+        int(value, 16) for (value,) in ask(database, f"SELECT HEX(id) FROM test_results PARTITION ({partition})")
+    )
+
+
+async def test_rows_that_lie_in_pmax_are_moved_to_their_partition(connection: Connection, database: Dsn) -> None:
+    insert(database, "2026-08-31 23:59:59.999", "2026-09-01 00:00:00.000")
     await make(connection, "2026-09-15", ahead=1)
     for name, rows in (("p202608", [1]), ("p202609", [2]), ("pmax", [])):
-        found = ask(database, f"SELECT HEX(id) FROM test_results PARTITION ({name})")
-        assert [int(value, 16) for (value,) in found] == rows
+        assert ids(database, name) == rows
 
 
 async def test_one_process_is_at_it_at_a_time(connection: Connection, pool: Pool) -> None:
