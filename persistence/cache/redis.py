@@ -19,6 +19,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from struct import Struct
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -42,6 +43,8 @@ _LOOK_MOST_MS = 250
 _OWED = 100_000
 """Most keys remembered whose values are to be dropped."""
 _OWED_AT_ONCE = 500
+_KEPT_AT_ONCE = 100
+"""Values that a server is asked for in one call, where it may be."""
 _OWED_RETRY_S = 1.0
 
 # KEYS of all: the value, the lock. The token names the loader.
@@ -58,7 +61,15 @@ redis.call('DEL', KEYS[2])
 if #ARGV > 1 then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 return 1
 """)
-_KEPT = Script("redis.call('DEL', KEYS[2]) return redis.call('EXISTS', KEYS[1])")
+# Of as many values as there are, each followed by its lock; the answer is a digit for each, which is read at once.
+_KEPT = Script("""\
+local kept = {}
+for i = 1, #KEYS, 2 do
+  redis.call('DEL', KEYS[i + 1])
+  kept[#kept + 1] = redis.call('EXISTS', KEYS[i])
+end
+return table.concat(kept)
+""")
 _DROP = Script("return redis.call('DEL', KEYS[1], KEYS[2])")
 # ARGV: the packed row, its id, most rows, length of the envelope's head and its version, most bytes. Ids are compared
 # byte by byte: Lua's own comparison follows the server's locale.
@@ -94,6 +105,9 @@ if #list > tonumber(ARGV[6]) then return redis.call('DEL', KEYS[1]) end
 redis.call('SET', KEYS[1], list, 'KEEPTTL')
 return 1
 """)
+
+
+_THERE = ord("1")
 
 
 class _Entry(NamedTuple):
@@ -255,10 +269,18 @@ class RedisCache:
         keys = list(dict.fromkeys(keys))
         for key in keys:
             self._loaders.spoil(key)
-        answers = await self._servers.each([_KEPT.call(self._keys(key)) for key in keys])
-        found = dict(zip(keys, answers, strict=True))
-        self._owe({key: answer for key, answer in found.items() if isinstance(answer, StoreError)})
-        return [key for key, answer in found.items() if isinstance(answer, Answer) and answer.value]
+        at_once = _KEPT_AT_ONCE if self._servers.one_place else 1
+        parts = [keys[start : start + at_once] for start in range(0, len(keys), at_once)]
+        calls = [_KEPT.call(tuple(chain.from_iterable(map(self._keys, part)))) for part in parts]
+        faults: dict[str, StoreError] = {}
+        kept: list[str] = []
+        for part, answer in zip(parts, await self._servers.each(calls), strict=True):
+            if isinstance(answer, StoreError):
+                faults |= dict.fromkeys(part, answer)
+            else:
+                kept += [key for key, there in zip(part, answer.value, strict=True) if there == _THERE]
+        self._owe(faults)
+        return kept
 
     async def push(self, rows: Sequence[Row], *, most: int) -> None:
         """Put each row into the list under its key, where there is one."""

@@ -108,6 +108,11 @@ class RedisServers:
         """What every key begins with."""
         return self._options.prefix
 
+    @property
+    def one_place(self) -> bool:
+        """Whether all keys lie on one server, so that one call may name any of them; a Cluster's lie by their slots."""
+        return not self._cluster
+
     def on_return(self, callback: Callable[[], None]) -> None:
         """Call this, on the event loop, whenever a server is back that was away."""
         self._on_return.append(callback)

@@ -202,6 +202,10 @@ async def test_which_keys_have_a_value(cache: Cache) -> None:
     await cache.drop("other")
     assert list(await cache.kept(["none", "k", "other"])) == ["k"]
     assert list(await cache.kept([])) == []
+    many = [f"k{i}" for i in range(250)]
+    for key in many[::120]:
+        await cache.fetch(key, Truth(b"v").load, ttl_ms=TTL_MS)
+    assert list(await cache.kept(many)) == many[::120]
 
 
 async def push_where_kept(cache: Cache) -> None:
