@@ -61,6 +61,9 @@ _OFTEN_MS = 4096
 _LONG_NOISE_BYTES = 2048
 _SHIFTS = (0,) * 8 + tuple(symbol // 8 - 1 for symbol in range(8, 240))
 """Bits of noise that belong to a symbol."""
+_LEADING = tuple((symbol & 7 | 8) << shift for symbol, shift in enumerate(_SHIFTS))
+"""The bits that a symbol from 16 up stands for, in their place."""
+_MASKS = tuple((1 << shift) - 1 for shift in _SHIFTS)
 
 _T = TypeVar("_T")
 
@@ -451,18 +454,19 @@ def _put_together(symbols: bytes, noise: bytes, n: int) -> Generator[None, None,
         raise ReplayError("the replay is damaged: its times lack bits, or have too many")
     yield
     values: list[int] = []
+    append = values.append
     bits = left = at = 0
     for start in range(0, n, _SLICE):
         for symbol in symbols[start : start + _SLICE]:
             if symbol < 16:
-                values.append(symbol)
+                append(symbol)
                 continue
             if left < 32:
                 bits |= int.from_bytes(noise[at : at + _NOISE_BYTES], "little") << left
                 left += 8 * _NOISE_BYTES
                 at += _NOISE_BYTES
             shift = _SHIFTS[symbol]
-            values.append(((symbol & 7 | 8) << shift) | (bits & ((1 << shift) - 1)))
+            append(_LEADING[symbol] | bits & _MASKS[symbol])
             bits >>= shift
             left -= shift
         yield

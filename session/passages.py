@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import islice
 from struct import Struct
 from typing import Final, Literal, overload
 
@@ -91,8 +92,13 @@ class _Draws:
         numbers = self._numbers or self.more()
         return numbers.pop() * n >> 32
 
+    def numbers(self) -> Iterator[int]:
+        """All numbers, for whoever is `below` to itself."""
+        while True:
+            yield from reversed(self.more())
+
     def more(self) -> list[int]:
-        """The next block's numbers, to be popped from its end; whoever pops them is `below` to itself."""
+        """The next block's numbers, to be popped from its end."""
         block = blake2b(self._seed + self._block.to_bytes(8, "big"), person=b"typegate text").digest()
         self._block += 1
         self._numbers = numbers = list(self._words.unpack(block))
@@ -355,27 +361,26 @@ def _plain_codes(
     vocabulary: Vocabulary, options: TestOptions, seed: int
 ) -> Generator[None, None, tuple["array[int]", list[str]]]:
     """What `_codes` draws where there are neither marks nor numbers, as in most tests, in a third of the time."""
-    draws = _Draws(seed)
-    numbers: list[int] = []
+    numbers = _Draws(seed).numbers()
     size = len(vocabulary)
-    sizes = vocabulary.sizes
     before = last = -1
-    wanted = options.count or 0
-    characters_left = (options.seconds or 0) * FASTEST_CHARACTERS_PER_S
+    left: float = (options.seconds or 0) * FASTEST_CHARACTERS_PER_S or options.count or 0
+    costs = vocabulary.sizes if options.seconds else (1,) * size
     items: list[int] = []
-    while len(items) < wanted or characters_left > 0:
-        if not numbers:
-            numbers = draws.more()
-        item = numbers.pop() * size >> 32
-        again = 4  # a list of one or two words must not hold us up
-        while again and item in (last, before):
-            item = (numbers or (numbers := draws.more())).pop() * size >> 32
-            again -= 1
-        before, last = last, item
-        items.append(item)
-        characters_left -= sizes[item]
-        if len(items) % _SLICE_WORDS == 0:
-            yield
+    while left > 0:
+        for number in islice(numbers, _SLICE_WORDS):
+            item = number * size >> 32
+            if item == last or item == before:  # noqa: SIM109  # a tuple would be made for each word
+                for another in islice(numbers, 4):  # a list of one or two words must not hold us up
+                    item = another * size >> 32
+                    if item not in (last, before):
+                        break
+            before, last = last, item
+            items.append(item)
+            left -= costs[item]
+            if left <= 0:
+                break
+        yield
     kind = "H" if size * _DRESSES <= 1 << 16 else "I"
     return array(kind, [item * _DRESSES for item in items]), vocabulary.plain(items)
 
