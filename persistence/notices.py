@@ -66,9 +66,11 @@ def notice_of(user: int, written: Written, ranks: Mapping[Span, int]) -> Notice 
     A best of the day or the week alone is news only with a rank: the first test of every day would be one.
     """
     best = written.set
+    if not best:
+        return None
     found = {one.place.period.span for one in best}
     spans = tuple(span for span in Span if span in found)
-    if not spans or (Span.ALL not in spans and not ranks):
+    if Span.ALL not in spans and not ranks:
         return None
     return Notice(
         user=user,

@@ -9,6 +9,7 @@ id alone names shard and partition, and the instant in it is the result's `creat
      +----------------+----+-------------+---+-----------------------------+
 """
 
+from functools import lru_cache
 from hashlib import blake2b
 
 __all__ = [
@@ -43,6 +44,7 @@ class IdentityError(ValueError):
     """Text that names no session or no user; the message says what is allowed."""
 
 
+@lru_cache(maxsize=4096)
 def bucket_of_user(user: int) -> int:
     """The user's logical bucket: the low 12 bits of BLAKE2b-64 over the id as 8 bytes, signed, big-endian."""
     digest = blake2b(user.to_bytes(8, "big", signed=True), digest_size=8).digest()

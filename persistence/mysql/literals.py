@@ -9,7 +9,7 @@ from typing import Final
 
 __all__ = ["blob", "day", "day_number", "instant", "number", "text"]
 
-_DAY_MS: Final = 86_400_000
+_DAY_S: Final = 86_400
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _DAYS: Final = range(date.max.toordinal() - _EPOCH + 1)
 
@@ -40,15 +40,20 @@ def day(since_epoch: int) -> str:
 
 def instant(epoch_ms: int) -> str:
     """A DATETIME(3), UTC. Raises ValueError beyond the year 9999."""
-    days, ms = divmod(epoch_ms, _DAY_MS)
-    seconds, ms = divmod(ms, 1000)
-    minutes, seconds = divmod(seconds, 60)
-    return f"'{_calendar(days)} {minutes // 60:02}:{minutes % 60:02}:{seconds:02}.{ms:03}'"
+    seconds, ms = divmod(epoch_ms, 1000)
+    return f"'{_clock(seconds)}.{ms:03}'"
 
 
 def day_number(value: str) -> int:
     """Days since 1970-01-01 of a DATE that was read."""
     return date.fromisoformat(value).toordinal() - _EPOCH
+
+
+@lru_cache(maxsize=1024)
+def _clock(seconds: int) -> str:
+    days, seconds = divmod(seconds, _DAY_S)
+    minutes, seconds = divmod(seconds, 60)
+    return f"{_calendar(days)} {minutes // 60:02}:{minutes % 60:02}:{seconds:02}"
 
 
 @lru_cache(maxsize=1024)

@@ -34,7 +34,8 @@ _LOCK_WAIT_S: Final = 5
 _SESSION: Final = (
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; "
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO', "
-    f"time_zone = '+00:00', innodb_lock_wait_timeout = {_LOCK_WAIT_S}, lock_wait_timeout = {_LOCK_WAIT_S}"
+    f"time_zone = '+00:00', innodb_lock_wait_timeout = {_LOCK_WAIT_S}, lock_wait_timeout = {_LOCK_WAIT_S}, "
+    f"group_concat_max_len = {2**24}"  # MySQL's own is 1,024
 )
 # DATE and DATETIME stay text: objects of them would be dear to make, and ids say the instants anyway
 _DECODERS: Final = {

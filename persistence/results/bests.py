@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from functools import lru_cache
 from re import compile as pattern
-from typing import Final
+from typing import Final, NamedTuple
 
 from session.identity import MAX_EPOCH_MS
 from session.options import Mode
@@ -53,8 +53,7 @@ class BestRules:
                 raise ValueError(f"{field.name} is {value}; allowed is 0 to {most}")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Board:
+class Board(NamedTuple):
     """A kind of test in a language; its text is `time-15-en`."""
 
     mode: Mode
@@ -88,8 +87,7 @@ class Span(Enum):
     ALL = "all"
 
 
-@dataclass(frozen=True, slots=True)
-class Period:
+class Period(NamedTuple):
     """A day, a week, or all time; its text is `day-20783`, `week-20780` or `all`."""
 
     span: Span
@@ -124,8 +122,7 @@ def periods_of(day: int) -> tuple[Period, ...]:
     return tuple(Period.of(span, day) for span in Span)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a user may have a best."""
 
     user: int
@@ -133,8 +130,7 @@ class Place:
     period: Period
 
 
-@dataclass(frozen=True, slots=True)
-class PersonalBest:
+class PersonalBest(NamedTuple):
     """A user's best on a board in a period."""
 
     place: Place

@@ -31,8 +31,7 @@ class Outcome(Enum):
     """Another core of the same session is there: one of both is the row, the other is kept among the conflicts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """What writing one copy of a result came to, and what stands after the batch.
 
     All but `outcome` is what holds, not what changed: a copy that is delivered again is told the same as before, unless

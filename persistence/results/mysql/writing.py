@@ -133,21 +133,21 @@ async def _write_new(
     connection: Connection, candidates: Sequence[Candidate], state: ShardState, origins: Mapping[Origin, int]
 ) -> list[Written]:
     """Write results of which none is there: fails with a duplicate where one is."""
-    places = {place for one in candidates for place in one.places}
+    users = bests.users_of({place for one in candidates for place in one.places})
     statements = [
         "BEGIN",
         LOCKED_STATE,
         _insert(_HOT, candidates, origins),
         *progress.recompute({one.day for one in candidates}, late=False),
         bests.better(_bests(candidates)),
-        bests.standing(places),
+        bests.standing(users),
     ]
     answers = await connection.run_all(*(statement for statement in statements if statement is not None))
     if state_of(answers[1], state.shard) != state:
         raise Stale
     await connection.run("COMMIT")
     told = [_Told(Outcome.INSERTED, one.result.verdict, one.places) for one in candidates]
-    return _written(candidates, told, map(bests.best_of, answers[-1] if places else ()))
+    return _written(candidates, told, bests.standing_of(users, answers[-1] if users else ()))
 
 
 @dataclass(slots=True)
@@ -188,10 +188,11 @@ class _Transaction:
         for table, days in self.touched.items():
             for statement in progress.recompute(days, late=table == _LATE):
                 await connection.run(statement)
-        standing = bests.standing({place for one in told for place in one.places})
+        users = bests.users_of({place for one in told for place in one.places})
+        standing = bests.standing(users)
         rows = await connection.ask(standing) if standing is not None else ()
         await connection.run("COMMIT")
-        return _written(candidates, told, map(bests.best_of, rows))
+        return _written(candidates, told, bests.standing_of(users, rows))
 
     def _table(self, result: Result) -> str:
         return _LATE if result.created_at_ms < self.state.hot_since_ms else _HOT

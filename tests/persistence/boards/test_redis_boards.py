@@ -106,7 +106,7 @@ async def test_below_the_last_place_redis_is_not_told(store: ResultStore, where:
             await boards.submit(await store.write([typed_by(user, 80 + user)]))
         told = boards.facts().submitted
         slow = await store.write([ranked(0, wpm=70, user=4, created_ms=NOON_MS)])
-        of_all_time = [replace(one, bests={p: b for p, b in one.bests.items() if p.period == ALL}) for one in slow]
+        of_all_time = [one._replace(bests={p: b for p, b in one.bests.items() if p.period == ALL}) for one in slow]
         await boards.submit(of_all_time)
         assert boards.facts().submitted == told
         await boards.submit(await store.write([typed_by(5, 90)]))

@@ -57,6 +57,17 @@ async def test_a_slower_one_sets_nothing_and_is_told_what_stands(store: ResultSt
     assert {best.session for best in written.bests.values() if best} == {fast.session}
 
 
+async def test_many_users_at_once_are_each_told_their_own(store: ResultStore) -> None:
+    """In mixed batches, too: some are told of what stands already."""
+    first = [ranked(user, wpm=60 + user / 100, user=user) for user in range(1, 60, 2)]
+    assert all(len(held(one)) == 3 for one in await store.write(first))
+    second = [ranked(100 + user, wpm=50, user=user) for user in range(1, 60)]
+    for result, written in zip(second, await store.write(second), strict=True):
+        stands = await store.bests(result.user, day=DAY)
+        assert {best.place: best for best in stands} == dict(written.bests)
+        assert held(written) == ([] if result.user % 2 else [Span.DAY, Span.WEEK, Span.ALL])
+
+
 async def test_of_equal_speeds_the_earlier_test_stays(store: ResultStore) -> None:
     early, late = ranked(0, wpm=80), ranked(1, wpm=80)
     await store.write([late])
