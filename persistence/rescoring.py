@@ -19,7 +19,7 @@ from session.passages import Material
 from session.receipt import Ticket, hash_of
 from session.result import Result
 
-__all__ = ["Rescored", "Unreplayable", "at_once", "differences", "keyed", "rescoring", "ticket_of"]
+__all__ = ["Rescored", "TextUnknown", "Unreplayable", "at_once", "differences", "keyed", "rescoring", "ticket_of"]
 
 T = TypeVar("T")
 
@@ -29,6 +29,10 @@ SLICE = 500
 
 class Unreplayable(Exception):
     """The result cannot be played again here: its text or log is of a version that this server does not have."""
+
+
+class TextUnknown(Unreplayable):
+    """Its text is of a version that this server does not have; it may be new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ def rescoring(result: Result, texts: Texts, *, with_holds: bool = True) -> Gener
     """Play a result again. `with_holds`: whether its log is to have them; no figure needs them. Raises Unreplayable."""
     material = yield from texts.again(ticket_of(result), text=result.text, ref=None)
     if isinstance(material, Error):
-        raise Unreplayable(material.message)
+        raise TextUnknown(material.message)
     # a store may have kept the beginning of the hash alone
     if not hash_of(material.text.encode()).startswith(result.text_hash):
         raise Unreplayable("the text that this server has for the test is not the one that was typed")

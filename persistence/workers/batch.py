@@ -121,7 +121,7 @@ class Pipeline:
         self._meter = meter
 
     async def prepare(self, batch: Batch) -> None:
-        """Decode the records and play again those whose turn it is."""
+        """Decode the records and play again those whose turn it is. Raises `StoreError` where that cannot be now."""
         if batch.prepared:
             return
         began = time.perf_counter()

@@ -19,7 +19,8 @@ from zlib import crc32
 import structlog
 
 from persistence.catalogue.texts import Texts
-from persistence.rescoring import Unreplayable, rescoring
+from persistence.errors import StoreError
+from persistence.rescoring import TextUnknown, Unreplayable, rescoring
 from persistence.workers.meter import Meter
 from scoring import SCORING_VERSION
 from scoring.plausibility import Reason
@@ -56,6 +57,7 @@ class Rescorer:
     """Chooses results and plays them again, in slices.
 
     `refresh` takes in what the catalogue has got since it was last asked, for a result of a test that is not known yet.
+    While that cannot be done such a result waits: it is not doubted for what somebody else lacks.
     """
 
     def __init__(
@@ -71,6 +73,8 @@ class Rescorer:
         self._refresh = refresh
         self._meter = meter
         self._refreshed_s = -_REFRESH_S
+        self._fault: StoreError | None = None
+        """Why the catalogue could not be asked the last time, where that may pass."""
 
     def chooses(self, result: Result) -> bool:
         """Whether this result is to be played again."""
@@ -85,7 +89,10 @@ class Rescorer:
         )
 
     async def check(self, result: Result) -> Result:
-        """Play a result again. As it is where it agrees; at least `review`, with the reason, where it does not."""
+        """Play a result again. As it is where it agrees; at least `review`, with the reason, where it does not.
+
+        Raises a retriable `StoreError` where its test is not known, and the catalogue cannot be asked just now.
+        """
         if result.scoring_version != SCORING_VERSION:
             # of a node older or newer than this worker: its figures are right by other rules
             self._meter.rescored("other version")
@@ -93,12 +100,14 @@ class Rescorer:
         try:
             try:
                 again = await _in_turns(rescoring(result, self._texts, with_holds=False))
-            except Unreplayable:
+            except TextUnknown:
                 if not await self._refreshed():
                     raise
                 again = await _in_turns(rescoring(result, self._texts, with_holds=False))
         except Unreplayable as why:
             return self._doubt(result, "unreplayable", 1.0, str(why))
+        except StoreError:
+            raise
         except Exception as error:
             log.exception("a result could not be played again", session=session_to_text(result.session))
             return self._doubt(result, "unreplayable", 1.0, repr(error))
@@ -118,17 +127,29 @@ class Rescorer:
         )
 
     async def _refreshed(self) -> bool:
-        """Take in new tests; False where that was done a moment ago, or cannot be done now."""
+        """Take in new tests; False where that was done a moment ago, or cannot be done at all.
+
+        Raises a retriable `StoreError` where it cannot be done now.
+        """
         now_s = time.monotonic()
         if now_s - self._refreshed_s < _REFRESH_S:
+            if self._fault is not None:
+                raise self._waiting(self._fault)
             return False
-        self._refreshed_s = now_s
+        self._refreshed_s, self._fault = now_s, None
         try:
             await self._refresh()
-        except Exception as error:
+        except StoreError as error:
+            if error.retriable:
+                self._fault = error
+                raise self._waiting(error) from error
             log.warning("the catalogue cannot be read again; what was read before stays", fault=str(error))
             return False
         return True
+
+    @staticmethod
+    def _waiting(fault: StoreError) -> StoreError:
+        return StoreError(f"a result is of a test that is not known here yet, and {fault}", retriable=True)
 
 
 async def _in_turns(job: Generator[None, None, T]) -> T:

@@ -189,6 +189,8 @@ class Worker:
         try:
             await self._pipeline.prepare(batch)
             troubled = await self._pipeline.keep(batch)
+        except StoreError as error:  # something that playing a result again needs is away
+            return dict.fromkeys(batch.ends, error)
         except Exception as error:  # a bug; it is tried again, apart, and in the end the record's own fault
             log.exception("a batch could not be stored", records=len(batch.records))
             return dict.fromkeys(batch.ends, error)

@@ -157,6 +157,7 @@ class Rig:
     places: Places = field(default_factory=Places)
     meter: Counting = field(default_factory=Counting)
     refreshed: int = 0
+    catalogue_away: bool = False
 
     async def send(self, results: Collection[Result]) -> None:
         """Send results to the log, each user's to one partition."""
@@ -171,6 +172,8 @@ class Rig:
 
         async def refresh() -> None:
             self.refreshed += 1
+            if self.catalogue_away:
+                raise StoreError("the content database is away", retriable=True)
 
         feed = MemoryFeed(self.log)
         rescorer = Rescorer(self.texts, rescore or RescoreOptions(), refresh=refresh, meter=self.meter)

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from loadtest.finished import Typists
-from persistence.catalogue import EmbeddedCatalogue
+from persistence.catalogue import CatalogueError, EmbeddedCatalogue
 from persistence.catalogue.entries import NewTest
 from persistence.catalogue.texts import Texts
+from persistence.errors import StoreError
 from persistence.workers.rescore import RescoreOptions, Rescorer
 from scoring.plausibility import Reason
 from session.identity import mint_session
@@ -129,6 +130,35 @@ async def test_a_test_that_was_just_imported_is_looked_for(catalogue: EmbeddedCa
     unknown = replace(result, test=4243)
     assert (await Rescorer(texts, refresh=catalogue.refresh, meter=meter).check(unknown)).verdict == "review"
     assert meter.rescorings == {"agrees": 1, "unreplayable": 1}
+
+
+async def test_a_result_of_an_unknown_test_waits_while_the_catalogue_is_away(
+    catalogue: EmbeddedCatalogue, tmp_path: Path
+) -> None:
+    """It is not doubted meanwhile, however often it is tried; a log that cannot be read needs no catalogue."""
+    passage = NewTest("New", "one two three", "zoo", "easy", "en", words=3, id=4242)
+    async with EmbeddedCatalogue(tmp_path / "other.db") as other:
+        await other.add([passage], created_at_ms=EPOCH_MS)
+        result = replace(typists(other).finish(mode="quote", test=4242), verdict="ok", reasons=())
+    meter = Counting()
+    asked = 0
+
+    async def away() -> None:
+        nonlocal asked
+        asked += 1
+        raise CatalogueError("the content database: cannot connect", retriable=True)
+
+    checker = Rescorer(Texts(catalogue, limits=SessionLimits()), refresh=away, meter=meter)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="not known here yet, and the content database: cannot connect") as caught:
+            await checker.check(result)
+        assert caught.value.retriable
+    assert asked == 1
+    unreadable = replace(typists(catalogue).finish(mode="words", count=5), verdict="ok", replay=b"\x01rubbish")
+    assert (await checker.check(unreadable)).verdict == "review"
+    await catalogue.add([passage], created_at_ms=EPOCH_MS)
+    assert await checker.check(result) == result
+    assert meter.rescorings == {"unreplayable": 1, "agrees": 1}
 
 
 async def test_a_result_of_another_scoring_version_is_no_evidence(catalogue: EmbeddedCatalogue) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,26 @@ async def test_a_partition_in_trouble_waits_and_the_others_go_on(rig: Rig) -> No
         await rig.done()
         await worker.ping()
     await rig.holds([*sent, *more])
+
+
+async def test_a_result_that_cannot_be_played_again_yet_waits_and_the_other_partitions_go_on(rig: Rig) -> None:
+    """The catalogue is away, and its test not known here. When it is back nobody knows the test, so it is doubted."""
+    rig.catalogue_away = True
+    sent = [sample(i, user=1 + i % 4) for i in range(8)]
+    unknown = replace(sample(100, user=1), list_version=999, verdict="review")
+    await rig.send([*sent, unknown])
+    async with rig.working() as (worker, _):
+        await committed(rig, {0: 2, 2: 2, 3: 2})
+        assert set(worker.facts().troubled) == {1}
+        with pytest.raises(StoreError, match="not known here yet, and the content database is away"):
+            await worker.ping()
+        rig.catalogue_away = False
+        await rig.done()
+    await rig.holds([result for result in sent if result.user != 1])
+    stored = await rig.store.by_id(unknown.session)
+    assert stored is not None
+    assert "rescore_unreplayable" in {reason.name for reason in stored.reasons}
+    assert not rig.graves.letters
 
 
 async def test_rows_do_not_wait_for_a_cache_that_is_away(rig: Rig) -> None:
