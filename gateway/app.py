@@ -189,6 +189,7 @@ class Gateway:
                 cache=settings.cache,
                 boards=settings.boards,
                 alone=not settings.kafka.enabled,
+                catalogue=catalogue,
             )
         )
         bus = await enter(bus_over(front.redis, settings))

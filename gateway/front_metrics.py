@@ -14,7 +14,10 @@ __all__ = ["families"]
 
 def families(front: Front) -> Iterable[Metric]:
     """The figures of what stands in front of the store."""
-    yield _caches({name: cache.facts() for name, cache in front.caches.items()})
+    facts = {name: cache.facts() for name, cache in front.caches.items()}
+    if front.contents is not None:
+        facts["content"] = front.contents.facts()
+    yield _caches(facts)
     yield from _boards(front.boards.facts())
     if front.redis is not None:
         yield from _redis(front.redis.facts())

@@ -18,7 +18,7 @@ __all__ = ["OfflineResults", "Unsaved"]
 
 
 class Unsaved(Exception):
-    """The result could not be made durable just now; the same request may be sent again after `retry_ms`."""
+    """The result could not be made, or made durable, just now; the same request may be sent again after `retry_ms`."""
 
     def __init__(self, message: str, retry_ms: int) -> None:
         super().__init__(message)
@@ -45,10 +45,15 @@ class OfflineResults:
         return self._hub.starts.take(user, now_ms=self._hub.clock() * 1000)
 
     def scoring(self, test: OfflineTest) -> Generator[None, None, TypingSession | str]:
-        """Score it in slices: a session that has ended, or a sentence that says why there is no result."""
+        """Score it in slices: a session that has ended, or a sentence that says why there is no result.
+
+        Raises Unsaved where its text may be here in a moment.
+        """
         hub = self._hub
         material = yield from hub.texts.again(test.ticket(), text=test.options.text, ref=None)
         if isinstance(material, Error):
+            if material.retry is not None:
+                raise Unsaved(material.message, material.retry)
             return material.message
         return (
             yield from test.scoring(

@@ -43,8 +43,10 @@ def catalogue_of(settings: Settings, *, serving: bool = False, make: bool = Fals
     there is none yet, so that something can be added; else there is what is built in.
     """
     if settings.mysql.content:
+        from persistence.cache.contents import forgetting
         from persistence.catalogue.mysql import MysqlCatalogue  # loads aiomysql
 
-        return MysqlCatalogue(settings.mysql, settings.catalogue, serving=serving)
+        added = forgetting(settings.redis, settings.cache) if settings.redis.enabled else None
+        return MysqlCatalogue(settings.mysql, settings.catalogue, serving=serving, added=added)
     path = DataFolder(settings.node.data).catalogue
     return EmbeddedCatalogue(path if make or path.exists() else None, settings.catalogue)

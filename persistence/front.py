@@ -1,4 +1,4 @@
-"""What stands in front of the result store: recent lists, guests, leaderboards, percentiles; in Redis if there is one.
+"""What stands in front of the stores: recent lists, guests, leaderboards, percentiles, tests; in Redis if there is one.
 
 Gateways, workers and commands open it alike, so that they meet in the same Redis.
 """
@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 
 from persistence.boards import Boards, BoardsOptions, CountedSpeeds, MemoryBoards, RedisBoards, StoreBoards
 from persistence.cache import AccountGuests, Cache, CacheOptions, MemoryCache, RecentResults, RedisCache
+from persistence.cache.contents import Contents
 from persistence.cache.recent import RECENT_TTL_MS
+from persistence.catalogue import Catalogue, Finds
 from persistence.redis import RedisOptions, RedisServers
 from persistence.results.port import ResultStore
 
@@ -29,6 +31,8 @@ class Front:
     guests: AccountGuests
     boards: Boards
     speeds: CountedSpeeds
+    contents: Contents | None
+    """None where there is no catalogue."""
     caches: Mapping[str, Cache]
     """By what they keep."""
     redis: RedisServers | None
@@ -42,9 +46,17 @@ class Front:
 
 @asynccontextmanager
 async def in_front_of(
-    store: ResultStore, *, redis: RedisOptions, cache: CacheOptions, boards: BoardsOptions, alone: bool
+    store: ResultStore,
+    *,
+    redis: RedisOptions,
+    cache: CacheOptions,
+    boards: BoardsOptions,
+    alone: bool,
+    catalogue: Catalogue | None = None,
 ) -> AsyncIterator[Front]:
-    """Open the parts for a store. Raises `StoreError` where a file that the options name cannot be read.
+    """Open the parts for a store, and for a catalogue where they serve tests.
+
+    Raises `StoreError` where a file that the options name cannot be read.
 
     `alone`: whether all that comes into the store is told to these parts by this process. Where it is not, and there is
     no Redis in which others tell it, next to nothing is kept: the store is asked.
@@ -55,6 +67,11 @@ async def in_front_of(
         caches: dict[str, Cache] = {}
         for name in ("recent", "guests", "speeds"):
             caches[name] = await enter(_cache(servers, cache, alone=alone))
+        contents = None
+        if catalogue is not None:
+            # of a catalogue that nobody else adds to, the shelf is all there is
+            shared = isinstance(catalogue, Finds)
+            contents = Contents(catalogue, await enter(_cache(servers, cache, alone=False)) if shared else None)
         told = alone or servers is not None
         ttl_ms = RECENT_TTL_MS if told else UNTOLD_TTL_MS
         yield Front(
@@ -62,6 +79,7 @@ async def in_front_of(
             guests=AccountGuests(caches["guests"], store, ttl_ms=ttl_ms),
             boards=await enter(_boards(servers, store, boards, alone=alone)),
             speeds=CountedSpeeds(caches["speeds"], store, every_s=boards.speeds_s),
+            contents=contents,
             caches=caches,
             redis=servers,
         )

@@ -486,7 +486,7 @@ ERRORS: Final[Mapping[ErrorCode, str]] = MappingProxyType(
         "expired": "the longest duration passed before the end; the test is over without a result",
         "ticket": "the ticket or receipt is none of ours: forged, damaged, cut off, or of another session",
         "foreign": "the ticket is another user's",
-        "stale": "the ticket is too old, or of a version that this server no longer has",
+        "stale": "the ticket is too old, or of a version that is not here; with `retry` it may be here then",
         "conflict": "the log differs from what the server saw; go on, but the result will be void",
         "gone": "the test was aborted",
     }

@@ -66,14 +66,20 @@ def public_app(parts: Parts, *, options: HttpOptions, origins: tuple[str, ...], 
         found = parts.catalogue.shelf.test(test, version)
         return None if found is None else found.title
 
-    app.include_router(pages.router(parts.pages))
-    app.include_router(
-        catalogue.router(parts.catalogue, max_age_s=options.catalogue_max_age_s, page_rows=options.page_rows)
-    )
     callers = Callers(
         parts.authenticator,
         Credits(rate_per_s=options.user_per_s, burst=options.user_burst, capacity=options.tracked),
         parts.metrics,
+    )
+    app.include_router(pages.router(parts.pages))
+    assert parts.front.contents is not None, "the front of a server has tests"
+    app.include_router(
+        catalogue.router(
+            parts.catalogue,
+            parts.front.contents,
+            max_age_s=options.catalogue_max_age_s,
+            page_rows=options.page_rows,
+        )
     )
     heavy = Heavy(parts.slices, at_once=options.heavy_at_once)
     app.include_router(

@@ -9,7 +9,8 @@ from pydantic import BaseModel, Field
 
 from gateway.api.pages import matches
 from gateway.api.problems import Problem, ProblemDetails
-from persistence.catalogue import DIFFICULTIES, Catalogue, Difficulty, Shelf, Test
+from persistence.cache.contents import Contents
+from persistence.catalogue import DIFFICULTIES, Catalogue, CatalogueError, Difficulty, Shelf, Test
 from session.identity import IdentityError, user_from_text
 
 __all__ = ["languages_body", "router", "test_body"]
@@ -61,13 +62,14 @@ class PassageList(BaseModel):
     cursor: str | None = Field(None, description="Give it back as `cursor` for the next page; null at the end")
 
 
-def router(catalogue: Catalogue, *, max_age_s: int, page_rows: int) -> APIRouter:
+def router(catalogue: Catalogue, contents: Contents, *, max_age_s: int, page_rows: int) -> APIRouter:
     """`/v1/languages`, `/v1/tests`, `/v1/tests/{id}`."""
     routes = APIRouter(prefix="/v1", tags=["catalogue"])
     public = f"public, max-age={max_age_s}"
 
     def answer(request: Request, body: Any, etag: str) -> Response:
-        headers = {"etag": etag, "cache-control": public}
+        # what a server shows that could not read all of it yet is not for others to keep
+        headers = {"etag": etag, "cache-control": public if catalogue.readings else "no-store"}
         if matches(request.headers.get("if-none-match"), etag):
             return Response(status_code=304, headers=headers)
         return Response(orjson.dumps(body), headers=headers, media_type="application/json")
@@ -102,15 +104,22 @@ def router(catalogue: Catalogue, *, max_age_s: int, page_rows: int) -> APIRouter
         "/tests/{id}",
         response_model=PassageWithText,
         summary="One test with its text",
-        responses={404: {"model": ProblemDetails}},
+        responses={404: {"model": ProblemDetails}, 503: {"model": ProblemDetails}},
     )
     async def test(
         id: Annotated[str, Path(description="The test's decimal id")],  # noqa: A002  # the API's own word
         request: Request,
-        version: Annotated[int | None, Query(ge=1, description="An earlier version; they are kept for ever")] = None,
+        version: Annotated[
+            int | None, Query(ge=1, le=2**31 - 1, description="An earlier version; they are kept for ever")
+        ] = None,
     ) -> Response:
         """The present version, or the one asked for."""
-        found = catalogue.shelf.test(_id(id, "id"), version)
+        try:
+            found = await contents.of(_id(id, "id"), version)
+        except CatalogueError as fault:
+            raise Problem(
+                503, "this test cannot be looked up now; try again in a moment", headers={"retry-after": "1"}
+            ) from fault
         if found is None:
             raise Problem(404, f"there is no test {id}{'' if version is None else f' of version {version}'}")
         return answer(request, test_body(found), f'"{found.id}-{found.version}"')

@@ -112,10 +112,10 @@ def router(
         wait_ms = offline.wait_ms(known.user)
         if wait_ms:
             raise Problem(429, f"too many tests; the next one in {wait_ms} ms", headers=_after(wait_ms))
-        session = await heavy.run(offline.scoring(test))
-        if isinstance(session, str):
-            raise Problem(422, session)
         try:
+            session = await heavy.run(offline.scoring(test))
+            if isinstance(session, str):
+                raise Problem(422, session)
             result, stored = await offline.submit(session)
         except Unsaved as fault:
             raise Problem(503, str(fault), headers=_after(fault.retry_ms)) from None

@@ -20,7 +20,7 @@ from persistence.catalogue.entries import (
 )
 from persistence.catalogue.imports import BadRow, Format, ImportOptions, ImportRefused, Report, import_file
 from persistence.catalogue.options import CatalogueOptions
-from persistence.catalogue.port import Catalogue, CatalogueError
+from persistence.catalogue.port import Catalogue, CatalogueError, Finds
 from persistence.catalogue.shelf import Shelf
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Difficulty",
     "Direction",
     "EmbeddedCatalogue",
+    "Finds",
     "Format",
     "ImportOptions",
     "ImportRefused",

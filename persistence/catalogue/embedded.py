@@ -38,6 +38,7 @@ class EmbeddedCatalogue:
         self._file: CatalogueFile | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._shelf: Shelf | None = None
+        self._readings = 0
         self._seen: int | None = None
         """The file's `data_version` that the shelf has; taken over only once the shelf does."""
 
@@ -47,6 +48,11 @@ class EmbeddedCatalogue:
         assert self._shelf is not None, "the catalogue is not open"
         return self._shelf
 
+    @property
+    def readings(self) -> int:
+        """How often it was looked what others had added."""
+        return self._readings
+
     async def __aenter__(self) -> Self:
         """Open the file, read everything. Raises `CatalogueError` for a file that cannot be used."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="catalogue")
@@ -55,6 +61,7 @@ class EmbeddedCatalogue:
         except BaseException:
             await self._close()
             raise
+        self._readings += 1
         return self
 
     async def __aexit__(
@@ -65,7 +72,9 @@ class EmbeddedCatalogue:
 
     async def refresh(self) -> bool:
         """Take in what other processes wrote; True if the shelf was replaced. Cheap when nothing happened."""
-        return await self._in_thread(self._refresh)
+        changed = await self._in_thread(self._refresh)
+        self._readings += 1
+        return changed
 
     async def add(
         self, tests: Sequence[NewTest] = (), word_lists: Sequence[NewWordList] = (), *, created_at_ms: int

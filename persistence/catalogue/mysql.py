@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -59,16 +59,25 @@ class MysqlCatalogue:
     """`Catalogue` in the database that `mysql.content` names; it must have been migrated.
 
     `serving`: of a server. It opens also while the database is away, with what is built in alone, and each `refresh`
-    tries to read the rest; and it puts into the database what is built in and missing there.
+    tries to read the rest; and it puts into the database what is built in and missing there. `added` is told of tests
+    that this process has added, once they are there.
     """
 
-    def __init__(self, mysql: MysqlOptions, options: CatalogueOptions | None = None, *, serving: bool = False) -> None:
+    def __init__(
+        self,
+        mysql: MysqlOptions,
+        options: CatalogueOptions | None = None,
+        *,
+        serving: bool = False,
+        added: Callable[[Collection[Test]], Awaitable[None]] | None = None,
+    ) -> None:
         self._mysql = mysql
         self._options = options or CatalogueOptions()
         self._serving = serving
+        self._added = added
         self._pool: Pool
         self._known: _Known | None = None
-        self._read = False
+        self._readings = 0
         self._seeded = not serving
         self._fault: str | None = None
         """Why the last reading failed."""
@@ -79,6 +88,11 @@ class MysqlCatalogue:
         """The present picture; reading it does no I/O."""
         assert self._known is not None, "the catalogue is not open"
         return self._known.shelf
+
+    @property
+    def readings(self) -> int:
+        """How often the database was asked for what is new."""
+        return self._readings
 
     async def __aenter__(self) -> Self:
         """Read everything. Raises `CatalogueError` where that cannot be, and the server is not just away."""
@@ -112,7 +126,7 @@ class MysqlCatalogue:
             assert before is not None, "the catalogue is not open"
             try:
                 with naming_the_database():
-                    if not self._read:
+                    if not self._readings:
                         async with self._pool.connection(self._mysql.read_ms) as connection:
                             await check_schema(connection, "content")
                     self._known = await self._caught_up(before, self._ask)
@@ -120,7 +134,7 @@ class MysqlCatalogue:
                 self._fault = str(fault)
                 raise
             self._fault = None
-            self._read = True
+            self._readings += 1
             if not self._seeded:
                 self._seeded = True
                 try:
@@ -230,6 +244,8 @@ class MysqlCatalogue:
                     ) from error
             else:
                 self._known = known
+                if self._added is not None and planned.tests:
+                    await self._added(planned.tests)
                 return planned
 
     async def _add(self, connection: Connection, planning: Planning, at_ms: int) -> tuple[Plan, _Known]:

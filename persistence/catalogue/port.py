@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
-from persistence.catalogue.entries import Added, NewTest, NewWordList
+from persistence.catalogue.entries import Added, NewTest, NewWordList, Test
 from persistence.catalogue.shelf import Shelf
 from persistence.errors import StoreError
 
@@ -46,6 +46,11 @@ class Catalogue(Protocol):
         """The present picture; reading it does no I/O."""
         ...
 
+    @property
+    def readings(self) -> int:
+        """How often it was taken in what others had added, the opening counted; 0 while that could not be done yet."""
+        ...
+
     async def refresh(self) -> bool:
         """Take in what other processes wrote; True if the shelf was replaced. Cheap when nothing happened."""
         ...
@@ -68,3 +73,12 @@ class Catalogue(Protocol):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+@runtime_checkable
+class Finds(Protocol):
+    """What a catalogue can do besides whose data other nodes add to: say what is not on its shelf yet."""
+
+    async def find(self, test_id: int, version: int | None = None) -> Test | None:
+        """A version of a test, without a number the present one, as the data has it now. Raises `CatalogueError`."""
+        ...

@@ -6,9 +6,10 @@ Choosing by seed and generating are `session.passages`' rules; this is the shelf
 import asyncio
 from collections import OrderedDict
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Final, TypeVar
 
-from persistence.catalogue import Catalogue, Shelf, Test, WordList
+from persistence.catalogue import Catalogue, Finds, Shelf, Test, WordList
 from scoring.text import TextError
 from session.messages import Error
 from session.options import SessionLimits, TestOptions
@@ -33,6 +34,12 @@ KEPT_VOCABULARIES: Final = 64
 KEPT_PASSAGES: Final = 1_000
 """Passages kept ready, likewise: everybody who types one shares its words."""
 
+KEPT_MISSED: Final = 1_000
+"""Versions remembered that somebody asked for in vain, likewise."""
+
+RETRY_MS: Final = 2_000
+"""When a client is to ask again for what may be there by then."""
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -48,6 +55,8 @@ class Texts:
         self._limits = limits
         self._vocabularies: OrderedDict[tuple[str, int], Vocabulary] = OrderedDict()
         self._passages: OrderedDict[tuple[int, int], Material] = OrderedDict()
+        self._missed: OrderedDict[tuple[str | int | None, ...], int] = OrderedDict()
+        """Which reading of the catalogue lacked it first."""
 
     async def warm(self) -> None:
         """Make every present word list ready, in a thread: a long list takes longer than the loop may be held."""
@@ -67,12 +76,13 @@ class Texts:
             vocabulary = self._vocabulary(language, None)
             if vocabulary is None:
                 known = ", ".join(words.language for words in shelf.word_lists)
-                return Error("unknown_language", f"there is no word list for {language}; there is {known}", ref=ref)
+                sentence = f"there is no word list for {language}; there is {known}"
+                return Error("unknown_language", sentence, self._unread_ms, ref=ref)
             return (yield from generating(vocabulary, options, seed=seed))
         if options.mode == "quote":
             test = self._quote(shelf, options, language, seed)
             if test is None:
-                return Error("unknown_test", _no_quote(options, language), ref=ref)
+                return Error("unknown_test", _no_quote(options, language), self._unread_ms, ref=ref)
             return (yield from self._quoting(test, shelf))
         return (yield from self._own(options, language, ref))
 
@@ -84,15 +94,15 @@ class Texts:
         if options.mode in ("words", "time"):
             vocabulary = self._vocabulary(language, ticket.list_version)
             if vocabulary is None:
-                return _stale(f"word list {language}, version {ticket.list_version}", ref)
+                return self._absent("word list", (language, ticket.list_version), ref)
             try:
                 return (yield from generating(vocabulary, options, seed=ticket.seed, generator=ticket.generator))
             except Stale as exc:
-                return _stale(str(exc), ref)
+                return Error("stale", _not_here(str(exc)), ref=ref)
         if options.mode == "quote":
             test = shelf.test(options.test or 0, ticket.test_version)
             if test is None:
-                return _stale(f"test {options.test}, version {ticket.test_version}", ref)
+                return self._absent("test", (options.test or 0, ticket.test_version), ref)
             return (yield from self._quoting(test, shelf))
         if options.mode == "text" and text is None:
             return Error("text", "the ticket is of an own text; send `text` with `resume`", ref=ref)
@@ -145,6 +155,25 @@ class Texts:
             self._vocabularies.move_to_end(key)
         return vocabulary
 
+    @property
+    def _unread_ms(self) -> int | None:
+        """When to choose again, while the catalogue could not be read; None once it was."""
+        return None if self._catalogue.readings else RETRY_MS
+
+    def _absent(self, kind: str, key: tuple[str | int, int | None], ref: int | None) -> Error:
+        """What a ticket names is not there. Where other nodes add to the catalogue, it is to be asked for once more.
+
+        It may have been added a moment ago, and the test come here since; the next reading of the catalogue tells.
+        """
+        error = Error("stale", _not_here(f"{kind} {key[0]}, version {key[1]}"), ref=ref)
+        if not isinstance(self._catalogue, Finds):
+            return error
+        readings = self._catalogue.readings
+        missed = self._missed.setdefault((kind, *key), readings)
+        if len(self._missed) > KEPT_MISSED:
+            self._missed.popitem(last=False)
+        return replace(error, retry=RETRY_MS) if readings in (0, missed) else error
+
     @staticmethod
     def _quote(shelf: Shelf, options: TestOptions, language: str, seed: int) -> Test | None:
         if options.test is not None:
@@ -172,5 +201,5 @@ def _no_quote(options: TestOptions, language: str) -> str:
     return f"the catalogue has no passage with {', '.join(wanted)}"
 
 
-def _stale(what: str, ref: int | None) -> Error:
-    return Error("stale", f"this server no longer has what the ticket names: {what}", ref=ref)
+def _not_here(what: str) -> str:
+    return f"this server does not have what the ticket names: {what}"

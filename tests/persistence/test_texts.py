@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import pytest
 
-from persistence.catalogue import EmbeddedCatalogue
+from persistence.catalogue import EmbeddedCatalogue, Test
 from persistence.catalogue import texts as module
 from persistence.catalogue.texts import Texts
 from session.messages import Error
@@ -117,7 +117,54 @@ def test_what_there_is_no_more(texts: Texts) -> None:
     ):
         error = run(texts.again(stale, text=None, ref=None))
         assert isinstance(error, Error)
-        assert error.code == "stale"
+        assert (error.code, error.retry) == ("stale", None)
+
+
+class SharedCatalogue(EmbeddedCatalogue):
+    """One to which other nodes add."""
+
+    async def find(self, test_id: int, version: int | None = None) -> Test | None:
+        return self.shelf.test(test_id, version)
+
+
+async def test_what_another_node_may_have_added_is_asked_for_again_until_the_next_reading() -> None:
+    """A generator of another build is in no catalogue."""
+    words, quote = OPTIONS[0], OPTIONS[3]
+    async with SharedCatalogue(None) as catalogue:
+        texts = Texts(catalogue, limits=SessionLimits())
+        no_list = replace(ticket(words, made(texts, words)), list_version=999)
+        no_test = replace(ticket(quote, made(texts, quote)), test_version=999)
+        no_generator = replace(ticket(words, made(texts, words)), generator=999)
+
+        def asked(stale: Ticket) -> int | None:
+            error = run(texts.again(stale, text=None, ref=None))
+            assert isinstance(error, Error)
+            assert error.code == "stale"
+            return error.retry
+
+        assert [asked(stale) for stale in (no_list, no_test, no_test)] == [module.RETRY_MS] * 3
+        assert asked(no_generator) is None
+        await catalogue.refresh()
+        assert [asked(stale) for stale in (no_list, no_test)] == [None, None]
+        assert asked(replace(no_test, test_version=998)) == module.RETRY_MS
+
+
+async def test_what_was_missed_is_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT_MISSED", 2)
+    async with SharedCatalogue(None) as catalogue:
+        texts = Texts(catalogue, limits=SessionLimits())
+        some = ticket(OPTIONS[3], made(texts, OPTIONS[3]))
+
+        def retry(version: int) -> int | None:
+            error = run(texts.again(replace(some, test_version=version), text=None, ref=None))
+            assert isinstance(error, Error)
+            return error.retry
+
+        assert retry(901) == module.RETRY_MS
+        await catalogue.refresh()
+        assert retry(901) is None
+        assert (retry(902), retry(903)) == (module.RETRY_MS, module.RETRY_MS)
+        assert retry(901) == module.RETRY_MS, "as if for the first time"
 
 
 def test_an_own_text_must_come_along(texts: Texts) -> None:
