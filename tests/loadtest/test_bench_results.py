@@ -5,8 +5,10 @@ import time
 import pytest
 
 from gateway.exposition import Exposition
+from loadtest.bench.results.__main__ import WORKERS, backlog
 from loadtest.bench.results.live import figures, quantiles
 from loadtest.bench.results.shares import Shares
+from loadtest.bench.rounds import Part
 from scoring.text import prepare
 
 
@@ -19,6 +21,13 @@ async def test_quantiles_are_those_of_what_was_observed() -> None:
         metrics.processed(3.0)
     taken = quantiles(figures((await metrics.scrape()).decode()), "typegate_processing_seconds")
     assert taken == {"n": 100, "p50": pytest.approx(25 + 25 * 50 / 90), "p95": 3750.0, "p99": pytest.approx(4750.0)}
+
+
+def test_a_backlog_takes_twice_the_workers() -> None:
+    """One that stores 1,500 a second keeps up with 1,000; with a backlog beside them there are 2,000 a second to do."""
+    rounds = {name: [{"per_s": 1_500.0}] for name in WORKERS}
+    rows = backlog(Part("", (), [], {"rounds": rounds})).rows
+    assert {tuple(row[1:]) for row in rows} == {(1_000, 1, 2), (3_472, 3, 5), (10_000, 7, 14)}
 
 
 async def test_without_observations_there_are_no_quantiles() -> None:

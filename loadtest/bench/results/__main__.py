@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from math import ceil
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -36,6 +37,8 @@ WORKERS: dict[str, dict[str, str]] = {
     ALWAYS: {"TYPEGATE_RESCORE_WHICH": "always"},
 }
 """Kinds of worker and the settings that make them so."""
+COMING = (1_000, 3_472, 10_000)
+"""Results a second: the second are 300 million a day."""
 
 
 class Rounds:
@@ -102,6 +105,23 @@ def costs(rounds: Rounds, times: int) -> Part:
     )
 
 
+def backlog(taken: Part) -> Part:
+    """Workers that it takes to keep up, and to be through in an hour with what an hour has left while more comes.
+
+    By the rate at which one worker emptied its topic, with everything else on the same machine.
+    """
+    rows: list[list[object]] = []
+    for name in WORKERS:
+        per_s = median(facts["per_s"] for facts in taken.facts["rounds"][name])
+        rows += [[name, come, ceil(come / per_s), ceil(2 * come / per_s)] for come in COMING]
+    return Part(
+        "Workers that it takes",
+        ("worker", "results that come, per s", "to keep up", "to be through with an hour's backlog in an hour"),
+        rows,
+        {"workers": rows},
+    )
+
+
 def split(rounds: Rounds) -> Part:
     """What a sampling worker's CPU time goes into."""
     shares: dict[str, float] = rounds.worker(WORKERS[SAMPLED], shares=True)["shares"]
@@ -146,8 +166,10 @@ def main(quick: bool, out: Path) -> None:
     parts: list[Part] = []
     with TemporaryDirectory(prefix="typegate-results-") as name, plant(Path(name)) as made:
         rounds = Rounds(made, asyncio.run(typed(100 if quick else 500)), 2_000 if quick else 10_000)
+        taken = costs(rounds, 1 if quick else 3)
         measures: list[Callable[[], Part]] = [
-            lambda: costs(rounds, 1 if quick else 3),
+            lambda: taken,
+            lambda: backlog(taken),
             lambda: split(rounds),
             lambda: ways(made, Path(name), typists=20 if quick else 200, seconds=10 if quick else 60),
         ]
