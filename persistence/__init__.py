@@ -10,6 +10,7 @@
 - `redis`: the connections to Redis, standalone or Cluster, and how long one waits for it.
 - `errors`, `sqlite`, `lock`: the three ways to fail, how a SQLite file is opened and worked on, locks that die with us.
 - `catalogue`, `content`: tests and word lists, immutable by id and version, and the built-in ones.
+- `importing`: an old installation's tests and results, brought over from its MySQL tables.
 
 Every port is an async context manager with `ping()`; its coroutines never block the event loop (disk work is done on
 threads of its own). Nothing is opened at import. There is no connection and no HTTP in here.

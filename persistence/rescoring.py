@@ -79,6 +79,8 @@ def ticket_of(result: Result) -> Ticket:
 
 def rescoring(result: Result, texts: Texts, *, with_holds: bool = True) -> Generator[None, None, Rescored]:
     """Play a result again. `with_holds`: whether its log is to have them; no figure needs them. Raises Unreplayable."""
+    if not result.replay:
+        raise Unreplayable("it came from an old installation, without its keystrokes")
     material = yield from texts.again(ticket_of(result), text=result.text, ref=None)
     if isinstance(material, Error):
         raise TextUnknown(material.message)

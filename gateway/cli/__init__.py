@@ -9,6 +9,7 @@ import click
 from gateway.cli.check import check
 from gateway.cli.completion import completion
 from gateway.cli.dlq import dlq
+from gateway.cli.importing import import_
 from gateway.cli.keys import keys
 from gateway.cli.leaderboards import leaderboards
 from gateway.cli.migrate import migrate
@@ -40,6 +41,7 @@ def main() -> None:
     """Serves typing tests: every keystroke scored on the server as it arrives, no result lost."""
 
 
+migrate.add_command(import_)
 for command in (
     *(serve, worker, check, tests, replay, keys, completion),
     *(topics, spool, dlq, migrate, partitions, shards, leaderboards, nodes),

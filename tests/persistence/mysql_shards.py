@@ -26,6 +26,9 @@ _DATA = (
     "bucket_moves",
     "guest_links",
     "account_guests",
+    "imports",
+    "imported_results",
+    "import_faults",
 )
 
 

@@ -28,6 +28,8 @@ async def played(results: Iterable[Result], texts: Texts) -> list[Result]:
 
 
 async def _played(result: Result, texts: Texts) -> Result:
+    if not result.replay:  # of an old installation
+        return result
     steps = rescoring(result, texts, with_holds=False)
     while True:
         try:

@@ -85,7 +85,7 @@ class Shard:
         Raises `Stale` where the shard's state is another one than this, by which it was said that they belong here.
         Raises `StoreError`.
         """
-        origins = await self._numbers({one.origin for one in candidates})
+        origins = await self.origins({one.origin for one in candidates})
 
         async def job(connection: Connection) -> list[Written]:
             return await write(
@@ -152,7 +152,7 @@ class Shard:
         async with pools[-1].connection(self._options.read_ms) as connection:
             return await job(connection)
 
-    async def _numbers(self, wanted: set[Origin]) -> dict[Origin, int]:
+    async def origins(self, wanted: set[Origin]) -> dict[Origin, int]:
         """The numbers of these origins in this shard."""
         if missing := wanted - self._origins.keys():
             if len(self._origins) > _MOST_ORIGINS:
