@@ -151,6 +151,8 @@ def scorer_for(result: Result, material: Material) -> Scorer:
 
 def differences(stored: Summary, now: Summary) -> dict[str, tuple[Any, Any]]:
     """The figures of two summaries that are not equal: (stored, now), by name."""
+    if stored == now:
+        return {}
     return {
         field.name: (getattr(stored, field.name), getattr(now, field.name))
         for field in fields(Summary)

@@ -150,7 +150,7 @@ class RedisBoards:
     def _submitted_to(
         self, name: Name, changes: Sequence[_Change], answer: Answer, ranks: Sequence[dict[Span, int]]
     ) -> None:
-        run, filled_ms, floor, last, filling, hole, *places = answer.value
+        run, filled_ms, floor, last, filling, hole, places = answer.value
         self._floors.pop(name, None)
         if floor and not filling:
             self._floors[name] = ((int(floor), last), _monotonic_ms() + self._options.floor_ms)
@@ -159,7 +159,7 @@ class RedisBoards:
         if hole or not self._complete(name, answer.run, run, filled_ms):
             self._fill_soon(name)
         if run.decode() == answer.run:
-            for change, place in zip(changes, places, strict=True):
+            for change, place in zip(changes, map(int, places.split()), strict=True):
                 if change.own and place >= 0:
                     ranks[change.at][change.span] = place + 1
 

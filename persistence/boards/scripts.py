@@ -77,7 +77,8 @@ SUBMIT = Script(
     _COMMON
     + """\
 -- ARGV: top, then for each: user, session, score, member (both empty: no best is left)
--- gives: run, filled, floor, last, whether it is being filled, whether there is a hole, then for each its rank or -1
+-- gives: run, filled, floor, last, whether it is being filled, whether there is a hole, then of all the ranks or -1 as
+-- one text: each value by itself is dear to read
 local run, filled, floor, last = about()
 local live, filling = run ~= '', redis.call('EXISTS', FILLING) == 1
 local hole = 0
@@ -114,11 +115,12 @@ if live then
   end
   mark()
 end
-local answer = {run, filled, floor and string.format('%d', floor) or '', last or '', filling and 1 or 0, holes}
+local places = {}
 for i = 2, #ARGV, 4 do
-  answer[#answer + 1] = ARGV[i + 3] ~= '' and redis.call('ZRANK', RANKS, ARGV[i + 3]) or -1
+  places[#places + 1] = ARGV[i + 3] ~= '' and redis.call('ZRANK', RANKS, ARGV[i + 3]) or -1
 end
-return answer
+floor = floor and string.format('%d', floor) or ''
+return {run, filled, floor, last or '', filling and 1 or 0, holes, table.concat(places, ' ')}
 """
 )
 
