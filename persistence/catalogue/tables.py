@@ -50,45 +50,43 @@ async def latest(ask: Ask, known: Revision) -> tuple[Revision | None, Revision |
 
 async def tests_since(ask: Ask, since: int, until: int) -> AsyncIterator[list[Test]]:
     """All versions of tests that changes after `since`, up to `until`, have added; page by page."""
-    revision, id_, version = since, 2**63 - 1, 2**32 - 1
+    beyond = f"revision > {since}"
     while True:
+        # without an upper bound: where both bounds are equal a server sorts the rest of the table for each page
         rows = await ask(
-            f"SELECT revision, {_TEST} FROM tests FORCE INDEX (of_revision) WHERE "
-            f"(revision = {revision} AND id = {id_} AND version > {version}) OR "
-            f"(revision = {revision} AND id > {id_}) OR (revision > {revision} AND revision <= {until}) "
+            f"SELECT revision, {_TEST} FROM tests FORCE INDEX (of_revision) WHERE {beyond} "
             f"ORDER BY revision, id, version LIMIT {_TESTS_AT_ONCE}"
         )
-        yield [Test(*row[1:]) for row in rows]
-        if len(rows) < _TESTS_AT_ONCE:
+        yield [Test(*row[1:]) for row in rows if row[0] <= until]
+        if len(rows) < _TESTS_AT_ONCE or rows[-1][0] > until:
             return
         revision, id_, version = rows[-1][:3]
+        beyond = (
+            f"(revision = {revision} AND id = {id_} AND version > {version}) OR "
+            f"(revision = {revision} AND id > {id_}) OR revision > {revision}"
+        )
 
 
 async def lists_since(ask: Ask, since: int, until: int) -> AsyncIterator[list[WordList]]:
     """The same of word lists."""
-    revision, language, version = since, "", 0
-    first = True
+    beyond = f"revision > {since}"
     while True:
-        there = (
-            ""
-            if first
-            else (
-                f"(revision = {revision} AND language = {text(language)} AND version > {version}) OR "
-                f"(revision = {revision} AND language > {text(language)}) OR "
-            )
-        )
         rows = await ask(
-            f"SELECT revision, {_LIST} FROM word_lists FORCE INDEX (of_revision) WHERE {there}"
-            f"(revision > {revision} AND revision <= {until}) "
+            f"SELECT revision, {_LIST} FROM word_lists FORCE INDEX (of_revision) WHERE {beyond} "
             f"ORDER BY revision, language, version LIMIT {_LISTS_AT_ONCE}"
         )
         yield [
-            WordList(tag, number, name, direction, tuple(words.split("\n")))
-            for _, tag, number, name, direction, words in rows
+            WordList(language, version, name, direction, tuple(words.split("\n")))
+            for revision, language, version, name, direction, words in rows
+            if revision <= until
         ]
-        if len(rows) < _LISTS_AT_ONCE:
+        if len(rows) < _LISTS_AT_ONCE or rows[-1][0] > until:
             return
-        (revision, language, version), first = rows[-1][:3], False
+        revision, language, version = rows[-1][:3]
+        beyond = (
+            f"(revision = {revision} AND language = {text(language)} AND version > {version}) OR "
+            f"(revision = {revision} AND language > {text(language)}) OR revision > {revision}"
+        )
 
 
 async def test(ask: Ask, test_id: int, version: int | None) -> Test | None:
