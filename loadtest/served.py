@@ -7,7 +7,6 @@ import re
 import resource
 import select
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,8 +18,9 @@ from types import TracebackType
 from typing import Self
 
 from loadtest.line import Address
+from loadtest.servers.process import unused_port
 
-__all__ = ["Child", "Served", "cpu_s", "free_port", "memory_bytes", "raise_file_limit"]
+__all__ = ["Child", "Served", "cpu_s", "memory_bytes", "raise_file_limit"]
 
 START_S = 60.0
 """How long a server may take to say that it is ready."""
@@ -45,13 +45,6 @@ def raise_file_limit() -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return sys.maxsize if hard == resource.RLIM_INFINITY else hard
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 class Child:
@@ -189,7 +182,7 @@ class Served(Child):
         variables: Mapping[str, str] | None = None,
         arguments: Sequence[str] = (),
     ) -> None:
-        port = free_port()
+        port = unused_port()
         super().__init__(
             "typegate",
             [

@@ -6,6 +6,7 @@ address. It runs in a process group of its own and dies with the process that st
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
@@ -35,12 +36,37 @@ _LOG_TAIL_BYTES = 4_000
 
 
 def unused_port() -> int:
-    """A port of 127.0.0.1 on which nobody listens."""
+    """A port of 127.0.0.1 on which nobody listens, and which nobody else is given here while this process lives.
+
+    So it may be listened to later, and again after a pause: processes that test side by side do not take it meanwhile.
+    """
     for port in random.sample(_PORTS, 100):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind((HOST, port))
-            return port
+        if _reserved(port):
+            with socket.socket() as probe, suppress(OSError):
+                probe.bind((HOST, port))
+                return port
     raise RuntimeError(f"no free port of {HOST} found between {_PORTS.start} and {_PORTS.stop}")
+
+
+def _reserved(port: int) -> bool:
+    """Whether a port is this process's from now on: a byte of a file is locked for each, until the process ends."""
+    if port in _given:
+        return False
+    try:
+        fcntl.lockf(_reservations(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _given.add(port)
+    return True
+
+
+_given: set[int] = set()
+
+
+@cache
+def _reservations() -> int:
+    """The file of the reservations. It stays open: closing it would give them all up."""
+    return os.open(cache_folder("ports") / "reserved", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def accepts(port: int) -> bool:

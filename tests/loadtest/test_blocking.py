@@ -12,7 +12,8 @@ import pytest
 from loadtest.blocking import BlockingTypist, Failed, Unreachable
 from loadtest.crowd import Crowd
 from loadtest.mixes import MixPlan
-from loadtest.served import Served, free_port
+from loadtest.served import Served
+from loadtest.servers.process import unused_port
 from loadtest.swarm import missing_rows
 
 Recorded = tuple[str, float, Exception | None]
@@ -53,11 +54,11 @@ def test_a_server_killed_in_mid_test_is_come_back_to(tmp_path: Path) -> None:
         with typist:
             thread = Thread(target=typist.type_test, args=(0,))
             thread.start()
-            while recorded.get(timeout=20)[0] != "key to tick":
+            while recorded.get(timeout=120)[0] != "key to tick":
                 pass
             server.kill()
             server.start()
-            thread.join(timeout=40)
+            thread.join(timeout=120)
             assert not thread.is_alive()
         server.stop()
         after = [recorded.get_nowait() for _ in range(recorded.qsize())]
@@ -92,6 +93,6 @@ def test_other_machines_are_refused_and_nobody_there_is_told() -> None:
         BlockingTypist(("192.0.2.1", 80), plan(), record=lambda *facts: None)
     with (
         pytest.raises(Unreachable, match="no connection"),
-        BlockingTypist(("127.0.0.1", free_port()), plan(), record=lambda *facts: None),
+        BlockingTypist(("127.0.0.1", unused_port()), plan(), record=lambda *facts: None),
     ):
         pass

@@ -17,7 +17,8 @@ from loadtest.engine import Engine
 from loadtest.line import Address
 from loadtest.meters import Meters, Times
 from loadtest.mixes import MixPlan
-from loadtest.served import Child, Served, free_port
+from loadtest.served import Child, Served
+from loadtest.servers.process import unused_port
 
 __all__ = ["Facts", "figures", "live", "quantiles"]
 
@@ -29,7 +30,7 @@ _READS = 300
 
 def live(made: Plant, folder: Path, *, typists: int, seconds: float) -> dict[str, Facts]:
     """Typists at their own pace for so long; the times in ms by what took them."""
-    admin = free_port()
+    admin = unused_port()
     worker = Child(
         "typegate worker",
         [sys.executable, "-m", "gateway.cli", "worker", "--data", str(folder / "worker")],

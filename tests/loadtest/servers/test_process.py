@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.servers.process import accepts
+from loadtest.servers.process import accepts, unused_port
 from tests.loadtest.servers.sleeper import sleeper
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -129,3 +129,11 @@ def test_a_server_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
             assert ended
         finally:
             os.close(pidfd)
+
+
+def test_a_port_is_given_once_while_its_owner_lives() -> None:
+    """Neither to the same process again nor to another one, though nobody listens to it yet."""
+    mine = {unused_port() for _ in range(50)}
+    assert len(mine) == 50
+    ask = f"from loadtest.servers.process import _reserved; print(_reserved({mine.pop()}))"
+    assert subprocess.check_output([sys.executable, "-c", ask], cwd=ROOT, text=True) == "False\n"
