@@ -149,6 +149,8 @@ class Drain:
             return await self._spool.take(self._options.batch_rows)
         room = self._options.batch_rows - len(self._held)
         try:
+            if asyncio.get_running_loop().time() >= self._held_until:  # not after all that can be taken at once
+                raise TimeoutError
             async with self._rest_until(self._held_until):
                 taken = await (self._spool.take(room) if room else _for_ever())
         except TimeoutError:

@@ -512,7 +512,9 @@ class Spool:
         self._free_bytes = free
         if lost is not None and self._lost is None:
             log.error("results can be accepted no more", why=lost)
-            self._lost = lost
+        elif lost is None and self._lost is not None:  # the same file: nothing went elsewhere meanwhile
+            log.warning("the spool's file is back", after=self._lost)
+        self._lost = lost
 
     def _say_room(self, free: int) -> None:
         mib, least_mib = free >> 20, self._options.min_free_bytes >> 20

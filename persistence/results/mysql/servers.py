@@ -164,7 +164,7 @@ class Shard:
                 for origin in missing:
                     self._origins[origin] = await find_origin(connection, origin)
 
-            await self.write(job)
+            await self._until_alone(job)
         return {origin: self._origins[origin] for origin in wanted}
 
     async def ping(self) -> None:
