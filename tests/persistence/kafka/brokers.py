@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -11,7 +11,10 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
+_TOPIC_EXISTS = 36
+_NOT_NOW = (7, 38, 41)
+"""No answer in time, too few brokers (one that was away is taken in a moment later), no controller."""
 
 
 @asynccontextmanager
@@ -28,15 +31,32 @@ async def admin(servers: Sequence[str], **arguments: Any) -> AsyncIterator[AIOKa
 async def make_topic(
     servers: Sequence[str], name: str, partitions: int = 1, replication: int | None = None, **configs: object
 ) -> None:
-    """Make a topic, and wait until every broker knows it; as many replicas as there are brokers, three at most."""
+    """Make a topic, and wait until every broker knows it; as many replicas as there are brokers, three at most.
+
+    Records are kept for ever: many of the tests' are of long ago, and brokers look every few minutes what is too old.
+    """
     replication = replication or min(3, len(servers))
     settings = {key.replace("_", "."): str(value) for key, value in configs.items()}
     settings.setdefault("min.insync.replicas", str(min(2, replication)))
+    settings.setdefault("retention.ms", "-1")
+    done: tuple[int, ...] = (0,)
+    topic = NewTopic(name, partitions, replication, topic_configs=settings)
     async with asyncio.timeout(PATIENCE_S):
-        async with admin(servers) as client:
-            answer = await client.create_topics([NewTopic(name, partitions, replication, topic_configs=settings)])
-            assert [code for _, code, _ in answer.topic_errors] == [0], answer
+        while (code := await _make(servers, topic)) not in done:
+            assert code in _NOT_NOW, f"error {code}"
+            done = (0, _TOPIC_EXISTS)  # a try without an answer may have been a success
+            await asyncio.sleep(0.05)
     assert len(await leaders(servers, name)) == partitions
+
+
+async def _make(servers: Sequence[str], topic: NewTopic) -> int:
+    """Try to make a topic; the broker's error code."""
+    try:
+        async with admin(servers) as client:
+            ((_, code, _),) = (await client.create_topics([topic])).topic_errors
+    except KafkaError:
+        return _NOT_NOW[0]
+    return int(code)
 
 
 async def leaders(servers: Sequence[str], topic: str) -> dict[int, int]:
@@ -44,12 +64,14 @@ async def leaders(servers: Sequence[str], topic: str) -> dict[int, int]:
     async with asyncio.timeout(PATIENCE_S):
         while True:
             client = AIOKafkaClient(bootstrap_servers=list(servers))
-            try:
-                await client.bootstrap()
-                views = [await _leaders(client, broker.nodeId, topic) for broker in client.cluster.brokers()]
-            finally:
-                await client.close()
-            if views and views[0] and all(view == views[0] for view in views):
+            views: list[dict[int, int]] = []
+            with suppress(KafkaError):  # none of them is there yet
+                try:
+                    await client.bootstrap()
+                    views = [await _leaders(client, broker.nodeId, topic) for broker in client.cluster.brokers()]
+                finally:
+                    await client.close()
+            if views and views[0] and all(view == views[0] for view in views) and -1 not in views[0].values():
                 return views[0]
             await asyncio.sleep(0.05)
 

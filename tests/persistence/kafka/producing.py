@@ -12,7 +12,7 @@ from persistence.kafka.lot import Lot, Outgoing
 from persistence.kafka.options import KafkaOptions
 from persistence.kafka.producer import Producer
 
-WITHIN_S = 60.0
+WITHIN_S = 120.0
 
 
 def record(i: int, size: int = 1) -> Outgoing:

@@ -1,5 +1,6 @@
 """The sink to Kafka: what lies in the topic, and whose results wait for whom."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from persistence.stream import Spooled
 from persistence.stream.kafka import KafkaSink
 from persistence.stream.record import decode, key_of, partition_of
 from session.result import Result
-from tests.persistence.kafka.brokers import admin, make_topic, read_all
+from tests.persistence.kafka.brokers import PATIENCE_S, admin, make_topic, read_all
 from tests.persistence.samples import T0_MS, sample
 
 NOW_MS = 1_795_000_000_000
@@ -27,7 +28,7 @@ def spooled(results: Sequence[Result], first: int = 1) -> list[Spooled]:
 async def options(kafka_servers: list[str], fresh_name: Callable[[str], str]) -> KafkaOptions:
     """Brokers with a topic of seven partitions."""
     name = fresh_name("results")
-    await make_topic(kafka_servers, name, partitions=7, retention_ms=-1)
+    await make_topic(kafka_servers, name, partitions=7)
     return KafkaOptions(servers=tuple(kafka_servers), results_topic=name, answer_ms=30_000)
 
 
@@ -107,10 +108,13 @@ async def test_a_topic_that_is_widened_takes_users_to_other_partitions(options: 
         assert set(await sink.hand_on(spooled([sample(user, user=user) for user in users]))) == {None}
         async with admin(options.servers) as client:
             await client.create_partitions({options.results_topic: NewPartitions(13)})
-        while sink._cluster.partitions(options.results_topic) < 13:
-            await sink._cluster.refresh(within_s=1.0)
-        for _ in range(50):  # the new ones take a moment to have leaders
-            if set(await sink.hand_on(spooled([sample(user, user=user) for user in users]))) == {None}:
-                break
+        async with asyncio.timeout(PATIENCE_S):
+            while sink._cluster.partitions(options.results_topic) < 13:
+                await sink._cluster.refresh(within_s=1.0)
+        async with asyncio.timeout(PATIENCE_S):  # the new ones take a moment to have leaders
+            while True:
+                if set(await sink.hand_on(spooled([sample(user, user=user) for user in users]))) == {None}:
+                    break
+                await asyncio.sleep(0.05)
     places = {(record.key, record.partition) for record in await read_all(options.servers, options.results_topic)}
     assert places == {(key_of(user), partition_of(user, count)) for count in (7, 13) for user in users}

@@ -122,7 +122,7 @@ class Counting(Meter):
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something that is told here makes the condition true."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not condition():
                 self._told.clear()
                 await self._told.wait()
@@ -191,7 +191,7 @@ class Rig:
 
     async def done(self) -> None:
         """Wait until all that was sent is committed."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await self.log.until_committed()
 
     async def sessions(self, user: int) -> list[bytes]:

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 
 from persistence.workers.feed import Feed, FeedOptions, Record
 from persistence.workers.kafka import KafkaFeed
+from tests.persistence.kafka.brokers import make_topic
 from tests.persistence.workers.memory import MemoryFeed, MemoryLog
 
 PARTITIONS = 4
@@ -58,10 +59,9 @@ async def in_kafka(servers: Sequence[str], topic: str) -> AsyncIterator[Log]:
         return KafkaFeed(topic, connection, FeedOptions(group=topic, **OPTIONS), chance=Random(1))
 
     try:
-        await admin.create_topics([NewTopic(topic, PARTITIONS, 1)])
+        await make_topic(servers, topic, PARTITIONS, replication=1)
         yield Log(append, feed, committed)
     finally:
-        await admin.delete_topics([topic])
         await producer.stop()
         await admin.close()
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from persistence.errors import StoreError
 from persistence.workers.feed import Record
 from persistence.workers.kafka_range import KafkaRange
+from tests.persistence.kafka.brokers import make_topic
 
 T_MS = 1_790_000_000_000
 
@@ -31,18 +31,15 @@ class Topic:
 
 @pytest.fixture(name="topic")
 async def _topic(kafka_servers: list[str], fresh_name: Callable[[str], str]) -> AsyncIterator[Topic]:
-    connection: dict[str, Any] = {"bootstrap_servers": kafka_servers, "request_timeout_ms": 2_000}
+    connection: dict[str, Any] = {"bootstrap_servers": kafka_servers}
     name = fresh_name("range")
-    admin, producer = AIOKafkaAdminClient(**connection), AIOKafkaProducer(**connection)
-    await admin.start()
+    await make_topic(kafka_servers, name, 3, replication=1)  # what is sent is there at once
+    producer = AIOKafkaProducer(**connection)
     await producer.start()
     try:
-        await admin.create_topics([NewTopic(name, 3, 1)])
         yield Topic(name, connection, producer)
     finally:
-        await admin.delete_topics([name])
         await producer.stop()
-        await admin.close()
 
 
 async def all_of(feed: KafkaRange) -> list[Record]:

@@ -59,7 +59,7 @@ async def test_events_of_a_user_lie_in_one_partition_in_order(topics: Topics) ->
         await analytics.publish(events[20:])
         await analytics.ping()
     found = await read_all(topics.servers, topics.options.analytics_topic)
-    assert len(found) == 41, "and the fixture's own"
+    assert len([record for record in found if record.value]) == 40, "beside the fixture's own"
     for user in (1, 2, 3, -4):
         mine = [record for record in found if record.key == key_of(user)]
         assert {record.partition for record in mine} == {partition_of(user, 5)}

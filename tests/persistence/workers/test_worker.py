@@ -320,7 +320,7 @@ async def test_a_closed_worker_says_so(rig: Rig) -> None:
 
 async def committed(rig: Rig, ends: dict[int, int]) -> None:
     """Wait until the group has committed at least these."""
-    async with asyncio.timeout(30), rig.log.changed:
+    async with asyncio.timeout(120), rig.log.changed:
         await rig.log.changed.wait_for(
             lambda: all(rig.log.committed().get(partition, 0) >= end for partition, end in ends.items())
         )
