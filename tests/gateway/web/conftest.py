@@ -17,6 +17,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, WebSocket, async_playwright
 
+from loadtest.servers.process import unused_port
+
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 ARGUMENTS = [
     "--no-sandbox",
@@ -26,6 +28,7 @@ ARGUMENTS = [
     "--no-first-run",
 ]
 HERE = Path(__file__).parent
+PATIENCE_S = 120.0
 COMMAND = [sys.executable, "-m", "gateway.cli", "serve", "--no-admin"]
 READY = re.compile(rb"open (http://\S+)")
 
@@ -41,6 +44,14 @@ window.shift = 0;
 new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shift += entry.value;
 }).observe({ type: "layout-shift", buffered: true });
+"""
+
+STILL = """
+async () => {
+  for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);
+  const ended = document.getAnimations().filter((one) => one instanceof CSSTransition).map((one) => one.finished);
+  await Promise.allSettled(ended);
+}
 """
 
 
@@ -67,6 +78,7 @@ class Server:
     def start(self) -> None:
         """Start, and wait until it says its address."""
         self.data.mkdir(parents=True, exist_ok=True)
+        self.port = self.port or unused_port()  # none that a client may be given while the server is away
         with (self.data / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*COMMAND, "--port", str(self.port), "--data", str(self.data), *self.arguments],
@@ -79,7 +91,6 @@ class Server:
         for line in self._process.stdout:
             if found := READY.search(line):
                 self.url = found[1].decode()
-                self.port = int(self.url.rstrip("/").rsplit(":", 1)[1])
                 return
         raise RuntimeError(f"the server did not start: {(self.data / 'server.log').read_text()[-2000:]}")
 
@@ -104,7 +115,7 @@ class Server:
             return
         process.send_signal(sign)
         try:
-            process.wait(timeout=10)
+            process.wait(timeout=30)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -141,7 +152,7 @@ def own_server(mortal: Server) -> Server:
 async def browser() -> AsyncIterator[Browser]:
     """One Chromium for all."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=PATIENCE_S * 1000)
         yield browser
         await browser.close()
 
@@ -189,6 +200,10 @@ class Visitor:
         """Wait until the line under the text says something with this in it."""
         await self.page.wait_for_selector(f"#notice:has-text({json.dumps(part)})")
 
+    async def still(self) -> None:
+        """Wait until what the page had to show is shown, and nothing glides or fades any more."""
+        await self.page.evaluate(STILL)
+
     async def figure(self, name: str) -> str:
         """A figure of the result that is shown."""
         return await self.page.inner_text(f"[data-figure={name}] dd")
@@ -208,7 +223,7 @@ class Visitor:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until the messages so far fulfil this."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while not condition():
                 self.news.clear()
                 await self.news.wait()
@@ -242,6 +257,7 @@ async def visit(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterat
         if context is None:
             context = await browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
             contexts.append(context)
+            context.set_default_timeout(PATIENCE_S * 1000)
             chosen = json.dumps(json.dumps(settings or {}))
             await context.add_init_script(
                 f"if (!localStorage.getItem('typegate.settings')) localStorage.setItem('typegate.settings', {chosen});"

@@ -240,7 +240,7 @@ async def test_scripts_keep_their_shapes_and_the_caret_its_place(
     for key in [None, *visitor.got("started")[-1]["text"].split(" ")[0]]:
         if key:
             await ime.send("Input.insertText", {"text": key})
-        await visitor.page.wait_for_timeout(150)
+        await visitor.still()
         box = await visitor.page.locator(".caret").bounding_box()
         assert box is not None
         places.append(box["x"])

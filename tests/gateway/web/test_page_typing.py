@@ -96,7 +96,7 @@ async def test_live_figures_are_the_servers(visit: Visit) -> None:
     await visitor.type(" ".join(words[:4]) + " ", delay_ms=40)
     await visitor.until(lambda: bool(visitor.got("tick")) and visitor.got("tick")[-1]["n"] == _sent(visitor.frames))
     tick = visitor.got("tick")[-1]
-    assert await visitor.page.inner_text("#live-wpm") == str(round(tick["wpm"]))
+    await visitor.page.wait_for_selector(f"#live-wpm:text-is('{round(tick['wpm'])}')")
     assert await visitor.page.inner_text("#live-acc") == "100"
     assert await visitor.page.inner_text("#progress") == "4/50"
 
@@ -106,28 +106,47 @@ def _sent(frames: list[dict[str, Any]]) -> int:
 
 
 async def test_a_first_key_goes_out_at_once_and_later_ones_within_250_ms(visit: Visit) -> None:
+    """And not each in a frame of its own, however fast they come."""
     visitor = await visit(settings={"mode": "words", "count": 25})
     text = await visitor.typed_text()
-    await visitor.page.evaluate(
-        """() => {
-          window.sends = [];
-          window.presses = [];
+    late, sends = await visitor.page.evaluate(
+        """async (keys) => {
+          const sends = [];
           const send = WebSocket.prototype.send;
           WebSocket.prototype.send = function (data) {
             const message = JSON.parse(data);
-            if (message.t === "keys") window.sends.push([performance.now(), message.n, message.e.length / 2]);
+            if (message.t === "keys") sends.push([message.n, message.e.length / 2]);
             return send.call(this, data);
           };
-          document.getElementById("field").addEventListener("keydown", () => window.presses.push(performance.now()));
-        }"""
+          const sent = () => sends.reduce((all, [, count]) => all + count, 0);
+          const field = document.getElementById("field");
+          const checks = [];
+          const late = [];
+          // timers of one page run in the order of their times, however busy the machine is
+          const check = (number, after) =>
+            new Promise((done) => setTimeout(() => done(sent() < number && late.push(number)), after));
+          let typed = 0;
+          const type = (count) => {
+            for (const data of keys.slice(typed, (typed += count))) {
+              field.dispatchEvent(new InputEvent("beforeinput", { inputType: "insertText", data, cancelable: true }));
+            }
+          };
+          type(1);
+          await check(1, 0);
+          while (typed < keys.length) {
+            type(5);
+            checks.push(check(typed, 250));
+            await new Promise((again) => setTimeout(again, 100));
+          }
+          await Promise.all(checks);
+          return [late, sends];
+        }""",
+        list(text[:41]),
     )
-    await visitor.type(text[:40], delay_ms=35)
-    await visitor.until(lambda: _sent(visitor.frames) == 40)
-    sends, presses = await visitor.page.evaluate("[window.sends, window.presses]")
-    assert sends[0][2] == 1
-    waits = sorted(at - presses[n] for at, n, _ in sends)
-    assert waits[len(waits) // 2] < 250  # the median: other work on the machine makes single ones late
-    assert len(sends) < 20  # but not a frame for each key
+    assert late == []
+    assert sends[0] == [0, 1]
+    assert sum(count for _, count in sends) == 41
+    assert len(sends) <= 9  # the first, and at most one for each five at once
 
 
 @pytest.mark.parametrize(("restart", "keys"), [("tab", ["Tab"]), ("esc", ["Escape"]), ("tab-enter", ["Tab", "Enter"])])
@@ -187,12 +206,12 @@ async def test_tab_on_a_fresh_result_is_the_next_test(visit: Visit) -> None:
 async def test_a_timed_test_ends_by_the_clock(visit: Visit) -> None:
     visitor = await visit(settings={"mode": "time", "seconds": 15})
     text = await visitor.typed_text()
-    await visitor.type(text[:60], delay_ms=60)
+    await visitor.type(text[:20], delay_ms=60)
     await visitor.state("stored")
     result = visitor.got("result")[0]
     assert result["duration_ms"] == 15_000
     assert len(result["series"]["wpm"]) == 15
-    assert visitor.sent("finish")[0]["n"] == 60
+    assert visitor.sent("finish")[0]["n"] == 20
     assert await visitor.page.locator(".plot .curve.wpm").count() == 1
 
 
@@ -284,7 +303,7 @@ async def test_a_text_of_the_longest_kind_keeps_a_window_of_words(visit: Visit) 
         )
         await visitor.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     assert await visitor.page.locator(".flow .w").count() < 400
-    await visitor.page.wait_for_timeout(300)  # the line glides
+    await visitor.still()  # the line glides
     box = await visitor.page.locator(".caret").bounding_box()
     area = await visitor.page.locator("#text").bounding_box()
     assert box is not None
