@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.servers", "tests.persistence.mysql_shards"]
+pytest_plugins = ["tests.clock", "tests.servers", "tests.persistence.mysql_shards"]
 
 # How fast an example runs is the machine's affair: a law that holds is not broken by a busy neighbour.
 settings.register_profile("typegate", deadline=None, suppress_health_check=[HealthCheck.too_slow])

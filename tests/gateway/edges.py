@@ -26,12 +26,12 @@ ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455 1.3 gives this pair
 
 
 def on_both_loops(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run an async test on uvloop and on asyncio's own loop, for 30 s at the most."""
+    """Run an async test on uvloop and on asyncio's own loop, for 120 s at the most."""
 
     @pytest.mark.parametrize("loop", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
     def run(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
         with asyncio.Runner(loop_factory=loop) as runner:
-            runner.run(asyncio.wait_for(test(), 30))
+            runner.run(asyncio.wait_for(test(), 120))
 
     run.__name__ = test.__name__
     run.__doc__ = test.__doc__

@@ -14,7 +14,7 @@ from loadtest.engine import Engine
 from loadtest.meters import Meters
 from loadtest.mixes import MixPlan
 
-_PATIENCE_S = 120.0
+_PATIENCE_S = 240.0
 
 
 class Brief(MixPlan):
@@ -43,7 +43,7 @@ class Load:
         self._thread = threading.Thread(target=self._run, name="typists")
 
     def _run(self) -> None:
-        self._engine.run(until=lambda: self._stopping, limit_s=600)
+        self._engine.run(until=lambda: self._stopping, limit_s=1_200)
         for client in self._clients:
             client.stop()
         self._engine.run(until=self._done, limit_s=_PATIENCE_S)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import jwt
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
 
 from config.gateway import AuthOptions, NodeOptions
 from config.settings import Settings
@@ -48,13 +49,18 @@ from session.options import SessionLimits
 from session.result import Result
 from tests.gateway.load import Load
 from tests.gateway.running import Program, program, settings
-from tests.persistence.kafka.brokers import admin, read_all
+from tests.persistence.kafka.brokers import admin, leaders, read_all
 from tests.persistence.mysql_shards import ask, make_database
+from tests.servers import PATIENT_MS
 
 SECRET = b"the key that the site and we share, long enough"
 PARTITIONS = 6
+PATIENCE_S = 180.0
 SESSION_MS = 2_000
 """A worker that was killed is missed so soon."""
+
+
+_LIMITS = ("connect_ms", "wait_ms", "read_ms", "write_ms")
 
 
 @dataclass(frozen=True)
@@ -105,8 +111,10 @@ class Plant:
             "TYPEGATE_TOPICS_ANALYTICS_PARTITIONS": "2",
             "TYPEGATE_TOPICS_DEAD_LETTER_PARTITIONS": "2",
             "TYPEGATE_MYSQL_SHARDS": ",".join(self.mysql.shards),
+            **{f"TYPEGATE_MYSQL_{name.upper()}": str(getattr(self.mysql, name)) for name in _LIMITS},
             "TYPEGATE_REDIS_URL": self.redis.url,
             "TYPEGATE_REDIS_PREFIX": self.redis.prefix,
+            "TYPEGATE_REDIS_CALL_MS": str(self.redis.call_ms),
             "TYPEGATE_STREAM_BACKOFF_MAX_MS": "200",
             "TYPEGATE_FEED_GROUP": self.group,
             "TYPEGATE_FEED_SESSION_MS": str(SESSION_MS),
@@ -126,9 +134,15 @@ class Plant:
 
 
 async def build(
-    fresh_name: Callable[[str], str], *, kafka: Sequence[str], mariadb: Addresses, redis: str, request_ms: int = 2_000
+    fresh_name: Callable[[str], str],
+    *,
+    kafka: Sequence[str],
+    mariadb: Addresses,
+    redis: str,
+    request_ms: int = 2_000,
+    patient: bool = False,
 ) -> Plant:
-    """Make topics, databases and schema."""
+    """Make topics, databases and schema. `patient`: for tests without faults, in which a busy server is waited for."""
     name = fresh_name("plant")
     dsns = tuple([await asyncio.to_thread(make_database, address, name) for address in mariadb["shards"]])
     plant = Plant(
@@ -150,10 +164,20 @@ async def build(
         redis=RedisOptions(url=redis, prefix=f"{name}:"),
         dsns=dsns,
     )
-    async with Upkeep(plant.mysql) as upkeep:
+    if patient:
+        plant = replace(plant, mysql=waiting(plant.mysql), redis=replace(plant.redis, call_ms=PATIENT_MS))
+    async with Upkeep(waiting(plant.mysql)) as upkeep:
         await upkeep.migrate()
-    await create_topics(plant.kafka, plant.topics)
+    await create_topics(replace(plant.kafka, request_ms=60_000), plant.topics)  # by brokers that are just up, too
+    for topic in (plant.kafka.results_topic, plant.kafka.analytics_topic, plant.kafka.dead_letter_topic):
+        await leaders(kafka, topic)
     return plant
+
+
+def waiting(options: MysqlOptions) -> MysqlOptions:
+    """The same databases, and time for a server that is busy with other tests."""
+    limits: dict[str, Any] = dict.fromkeys(_LIMITS, 60_000)
+    return replace(options, **limits)
 
 
 def accounts(folder: Path) -> AuthOptions:
@@ -192,7 +216,7 @@ async def worker_of(plant: Plant, folder: Path, **changes: Any) -> AsyncIterator
 
 async def figures(admin_url: str | None) -> dict[str, float]:
     """What an admin port shows, by name and labels."""
-    async with httpx.AsyncClient(base_url=admin_url or "", trust_env=False) as admin:
+    async with httpx.AsyncClient(timeout=60, base_url=admin_url or "", trust_env=False) as admin:
         text = (await admin.get("/metrics")).text
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
 
@@ -234,7 +258,7 @@ async def accounts_of_a_site() -> AsyncIterator[Accounts]:
 async def send(plant: Plant, *results: Result) -> None:
     """Bring results to Kafka as a gateway does."""
     rows = [Spooled(seq, result, 0, 0) for seq, result in enumerate(results, 1)]
-    async with asyncio.timeout(60), KafkaSink(plant.kafka, node="elsewhere") as sink:
+    async with asyncio.timeout(PATIENCE_S), KafkaSink(plant.kafka, node="elsewhere") as sink:
         while rows:
             try:
                 answers = await sink.hand_on(rows)
@@ -245,18 +269,20 @@ async def send(plant: Plant, *results: Result) -> None:
 
 async def committed(plant: Plant) -> None:
     """Wait until the workers have committed all that the topic of results has."""
+    await leaders(plant.kafka.servers, plant.kafka.results_topic)
     consumer = AIOKafkaConsumer(plant.kafka.results_topic, bootstrap_servers=list(plant.kafka.servers))
     await consumer.start()
     try:
         ends = await consumer.end_offsets(list(consumer.assignment()))
     finally:
         await consumer.stop()
-    async with admin(plant.kafka.servers) as client, asyncio.timeout(60):
+    async with admin(plant.kafka.servers) as client, asyncio.timeout(PATIENCE_S):
         while True:
-            found = await client.list_consumer_group_offsets(plant.group)
-            done = {place: offset.offset for place, offset in found.items()}
-            if all(done.get(place, 0) >= end for place, end in ends.items()):
-                return
+            with suppress(KafkaError):  # the group's coordinator may be moving in
+                found = await client.list_consumer_group_offsets(plant.group)
+                done = {place: offset.offset for place, offset in found.items()}
+                if all(done.get(place, 0) >= end for place, end in ends.items()):
+                    return
             await asyncio.sleep(0.05)
 
 
@@ -268,7 +294,7 @@ async def agreement(plant: Plant, sent: Collection[Result], *, letters: Collecti
         enter = opened.enter_async_context
         catalogue = await enter(EmbeddedCatalogue(None))
         texts = Texts(catalogue, limits=SessionLimits())
-        store = await enter(MysqlResults(plant.mysql, texts=texts))
+        store = await enter(MysqlResults(waiting(plant.mysql), texts=texts))
         front = await enter(
             in_front_of(store, redis=plant.redis, cache=CacheOptions(), boards=BoardsOptions(), alone=False)
         )
@@ -284,7 +310,7 @@ async def agreement(plant: Plant, sent: Collection[Result], *, letters: Collecti
         for board in {board for result in sent if (board := board_of(result, BestRules())) is not None}:
             for period in periods_of(day):
                 ranked = [best async for best in store.ranking(board, period)]
-                async with asyncio.timeout(60):  # a filling outlives a worker that died in it by 30 s
+                async with asyncio.timeout(PATIENCE_S):  # a filling outlives a worker that died in it by 30 s
                     page = await front.boards.page(board, period, offset=0, count=100)
                     while page.size is None:  # it is being filled, and the store answers
                         await asyncio.sleep(0.02)

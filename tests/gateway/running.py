@@ -19,7 +19,7 @@ from config.settings import Settings
 from gateway.app import Gateway
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 def settings(folder: Path, **sections: Any) -> Settings:
@@ -39,7 +39,7 @@ async def serving(folder: Path, **sections: Any) -> AsyncIterator[tuple[Gateway,
     """A running gateway, and an HTTP client for it."""
     async with (
         Gateway(settings(folder, **sections)) as gateway,
-        httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http,
+        httpx.AsyncClient(timeout=60, base_url=gateway.url, trust_env=False) as http,
     ):
         yield gateway, http
 

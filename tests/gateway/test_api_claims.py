@@ -265,7 +265,9 @@ async def test_across_nodes_shards_and_workers(
     tmp_path: Path,
 ) -> None:
     """Claimed at one node it is in the list that another one keeps; what a worker stores later comes there, too."""
-    plant = await plants.build(fresh_name, kafka=kafka_servers, mariadb=mariadb_servers, redis=redis_servers["url"])
+    plant = await plants.build(
+        fresh_name, kafka=kafka_servers, mariadb=mariadb_servers, redis=redis_servers["url"], patient=True
+    )
     jwt = plants.token_of(7)
     async with (
         plants.gateway_of(plant, tmp_path / "one", name="one") as one,

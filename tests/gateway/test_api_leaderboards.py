@@ -1,6 +1,5 @@
 """Leaderboards and progress over HTTP: what all may see, and what its owner alone."""
 
-import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from persistence.folder import DataFolder
 from persistence.results import Period, Span, SqliteResults
 from persistence.results.bests import DAY_MS
 from session.result import Result
+from tests.clock import today
 from tests.gateway.issuer import public_pem, token
 from tests.gateway.running import serving
 from tests.gateway.typing_client import client
@@ -27,12 +27,12 @@ from tests.persistence.samples import copy_of, ranked, sample, settled_sample
 KEY = Ed25519PrivateKey.generate()
 ADMIN = "an admin's token of forty characters, ok"
 IN_THE_FUTURE = 4_000_000_000
-TODAY = time.time_ns() // 1_000_000 // DAY_MS
-NOON_MS = TODAY * DAY_MS + DAY_MS // 2
+
+pytestmark = pytest.mark.usefixtures("same_day")
 
 
-def typed_by(user: int, wpm: float, *, day: int = TODAY, **changes: object) -> Result:
-    return ranked(user, wpm=wpm, user=user, created_ms=day * DAY_MS + user, **changes)
+def typed_by(user: int, wpm: float, *, ago: int = 0, **changes: object) -> Result:
+    return ranked(user, wpm=wpm, user=user, created_ms=(today() - ago) * DAY_MS + user, **changes)
 
 
 def bearing(user: int) -> dict[str, str]:
@@ -44,12 +44,13 @@ async def _folder(tmp_path: Path) -> Path:
     """A data folder with results: users 1 to 20 today, user n with 50 + n wpm, and others on other days and boards."""
     folder = DataFolder(tmp_path / "data")
     folder.open()
-    yesterday = typed_by(5, 99, day=TODAY - 1)
-    german = typed_by(3, 70, language="de", session=sample(99, user=3, created_ms=NOON_MS).session)
+    noon_ms = today() * DAY_MS + DAY_MS // 2
+    yesterday = typed_by(5, 99, ago=1)
+    german = typed_by(3, 70, language="de", session=sample(99, user=3, created_ms=noon_ms).session)
     async with SqliteResults(folder.results) as store:
         await store.write([typed_by(user, 50 + user) for user in range(1, 21)])
         await store.write([yesterday, german])
-        await store.write([sample(1, user=1, created_ms=NOON_MS), copy_of(typed_by(77, 300), verdict="void")])
+        await store.write([sample(1, user=1, created_ms=noon_ms), copy_of(typed_by(77, 300), verdict="void")])
     return tmp_path / "data"
 
 
@@ -104,7 +105,7 @@ async def test_a_page_shows_who_is_fastest(http: httpx.AsyncClient) -> None:
         (3, "18", 68),
     ]
     assert (page.size, page.next, page.board, page.span) == (20, 3, "time-15-en", "day")
-    assert (page.since, page.until) == (TODAY * DAY_MS, (TODAY + 1) * DAY_MS)
+    assert (page.since, page.until) == (today() * DAY_MS, (today() + 1) * DAY_MS)
     best = typed_by(20, 70)
     assert (page.entries[0].created_at, page.entries[0].acc) == (best.created_at_ms, best.summary.acc)
 
@@ -124,7 +125,7 @@ async def test_day_week_and_all_time_and_the_one_before(http: httpx.AsyncClient)
     assert (await users(http, span="all"))[:2] == [5, 20]
     assert (await users(http, span="day"))[0] == 20
     assert await users(http, span="day", ago=1) == [5]
-    this_week = Period.of(Span.WEEK, TODAY) == Period.of(Span.WEEK, TODAY - 1)
+    this_week = Period.of(Span.WEEK, today()) == Period.of(Span.WEEK, today() - 1)
     assert (await users(http, span="week"))[0] == (5 if this_week else 20)
     german = await get(http, "/v1/leaderboards/time-15-de")
     assert [entry["user"] for entry in german["entries"]] == ["3"]
@@ -213,7 +214,7 @@ async def test_progress_by_day_and_mode(http: httpx.AsyncClient) -> None:
     response = await http.get("/v1/users/me/progress", headers=bearing(5))
     assert response.headers["cache-control"] == "private, no-store"
     rows = ProgressList.model_validate_json(response.content).progress
-    assert [((row.day.toordinal() - 719_163) - TODAY, row.mode, row.tests, row.best_wpm) for row in rows] == [
+    assert [((row.day.toordinal() - 719_163) - today(), row.mode, row.tests, row.best_wpm) for row in rows] == [
         (-1, "time", 1, 99),
         (0, "time", 1, 55),
     ]

@@ -175,7 +175,7 @@ async def test_while_the_spool_is_full(tmp_path: Path) -> None:
             response = await http.post("/v1/results", json=second, headers=bearer)
         assert response.status_code == 503
         assert response.headers["retry-after"] == "5"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not gateway.hub.spool.accepting:  # noqa: ASYNC110  # facts come without an event
                 await asyncio.sleep(0.001)
         assert (await http.post("/v1/results", json=second, headers=bearer)).status_code in (200, 202)

@@ -24,7 +24,7 @@ async def test_imported_tests_reach_a_running_server(tmp_path: Path, monkeypatch
         assert (await http.get("/v1/tests/77")).status_code == 404
         code, _, errors = await command("tests", "import", "rows.json", folder=tmp_path)
         assert code == 0, errors
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await http.get("/v1/tests/77")).status_code != 200:
                 pass
         async with client(gateway.url) as typist:
@@ -38,7 +38,7 @@ async def test_rotated_keys_reach_a_running_server(tmp_path: Path, monkeypatch: 
     async with serving(tmp_path / "data") as (gateway, _), client(gateway.url) as before:
         code, _, errors = await command("keys", "rotate", folder=tmp_path)
         assert code == 0, errors
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 async with client(gateway.url) as new:
                     if new.sealed_by == 2:
@@ -54,8 +54,12 @@ async def test_what_happens_is_in_the_metrics(tmp_path: Path) -> None:
         await typist.receive("stored")
         await typist.send("start", mode="none")
         await typist.receive("error")
-        async with httpx.AsyncClient(base_url=gateway.admin_url or "", trust_env=False) as admin:
-            text = (await admin.get("/metrics")).text
+        async with (
+            httpx.AsyncClient(timeout=60, base_url=gateway.admin_url or "", trust_env=False) as admin,
+            asyncio.timeout(60),
+        ):
+            while "typegate_queue_depth 0.0" not in (text := (await admin.get("/metrics")).text).splitlines():
+                pass  # what was told is dropped a moment later
     events = len(typist.log) // 2
     for line in (
         'typegate_ws_connections{node="node-1",process="0"} 1.0',
@@ -80,7 +84,7 @@ async def test_page_api_and_websocket_over_tls(tmp_path: Path) -> None:
     sections = settings(tmp_path / "data", tls=TlsOptions(cert=cert, key=key))
     async with Gateway(sections) as gateway:
         assert gateway.url.startswith("https://")
-        async with httpx.AsyncClient(base_url=gateway.url, verify=trust, trust_env=False) as http:
+        async with httpx.AsyncClient(timeout=60, base_url=gateway.url, verify=trust, trust_env=False) as http:
             page = await http.get("/")
             assert page.status_code == 200
             assert page.headers["strict-transport-security"] == "max-age=31536000"
@@ -95,13 +99,13 @@ async def test_a_renewed_certificate_is_taken_in(tmp_path: Path) -> None:
         write_certificate(tmp_path)
         trust = ssl.create_default_context(cafile=cert)
         with pytest.raises(httpx.ConnectError):
-            await httpx.AsyncClient(verify=trust, trust_env=False).get(gateway.url)
+            await httpx.AsyncClient(timeout=60, verify=trust, trust_env=False).get(gateway.url)
         gateway.reload()
-        async with httpx.AsyncClient(verify=trust, trust_env=False) as http:
+        async with httpx.AsyncClient(timeout=60, verify=trust, trust_env=False) as http:
             assert (await http.get(gateway.url)).status_code == 200
         cert.write_text("spoilt")
         gateway.reload()
-        async with httpx.AsyncClient(verify=trust, trust_env=False) as http:
+        async with httpx.AsyncClient(timeout=60, verify=trust, trust_env=False) as http:
             assert (await http.get(gateway.url)).status_code == 200, "what cannot be read leaves the old one"
 
 

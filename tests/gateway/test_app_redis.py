@@ -40,7 +40,7 @@ async def recent(http: httpx.AsyncClient, typist: TypingClient) -> list[str]:
 
 async def ready(gateway: Gateway, http: httpx.AsyncClient, state: str) -> None:
     """Wait until caches are this; the server itself is ready all the time."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             response = await http.get("/readyz")
             assert response.status_code == 200

@@ -1,7 +1,6 @@
 """`typegate leaderboards`, with and without Redis."""
 
 import json
-import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +15,12 @@ from persistence.redis import RedisOptions
 from persistence.results import Board, Period, Span, SqliteResults
 from persistence.results.bests import DAY_MS
 from persistence.results.mysql import MysqlResults
+from tests.clock import today
 from tests.gateway.running import command
 from tests.persistence.mysql_shards import MysqlShards
 from tests.persistence.samples import T0_MS, ranked
 
-TODAY = time.time_ns() // 1_000_000 // DAY_MS
+pytestmark = pytest.mark.usefixtures("same_day")
 
 
 @pytest.fixture(name="folder")
@@ -29,7 +29,7 @@ async def _folder(tmp_path: Path) -> Path:
     folder = DataFolder(tmp_path / "data")
     folder.open()
     async with SqliteResults(folder.results) as store:
-        await store.write([ranked(n, wpm=50 + n, user=n, created_ms=TODAY * DAY_MS + n) for n in range(1, 6)])
+        await store.write([ranked(n, wpm=50 + n, user=n, created_ms=today() * DAY_MS + n) for n in range(1, 6)])
     return tmp_path
 
 
@@ -75,12 +75,12 @@ async def test_boards_in_redis_are_read_from_the_store_again(
         "TYPEGATE_REDIS_PREFIX": options.prefix,
         "TYPEGATE_REDIS_CALL_MS": str(options.call_ms),
     }
-    board, day = Board("time", 15, "en"), Period(Span.DAY, TODAY)
+    board, day = Board("time", 15, "en"), Period(Span.DAY, today())
     async with (
         SqliteResults(folder / "elsewhere.db") as elsewhere,
         in_front_of(elsewhere, redis=options, cache=CacheOptions(), boards=BoardsOptions(), alone=True) as front,
     ):
-        await elsewhere.write([ranked(9, wpm=99, user=9, created_ms=TODAY * DAY_MS)])
+        await elsewhere.write([ranked(9, wpm=99, user=9, created_ms=today() * DAY_MS)])
         await front.boards.rebuild(board, day)
 
         async def users() -> list[int]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import time
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -13,11 +14,10 @@ from click.testing import CliRunner, Result
 
 from gateway.cli import main
 from loadtest.servers.addresses import Addresses
-from persistence.mysql import MysqlOptions
 from persistence.mysql.migrating import migrations
 from persistence.results.mysql import MysqlResults
 from session.identity import bucket_of_user
-from tests.persistence.mysql_shards import MysqlShards, make_database
+from tests.persistence.mysql_shards import MysqlShards, make_database, patient
 from tests.persistence.samples import sample
 
 USER_A = next(user for user in range(1, 99) if bucket_of_user(user) < 2048)
@@ -27,10 +27,11 @@ class Commands:
     """Runs commands with the settings of two shards, whose databases are empty at first."""
 
     def __init__(self, a: str, b: str) -> None:
-        self.options = MysqlOptions(shards=(f"a 0-2047 {a}", f"b 2048-4095 {b}"), refresh_ms=100)
+        self.options = patient(shards=(f"a 0-2047 {a}", f"b 2048-4095 {b}"), refresh_ms=100)
         self._environment = {
             "TYPEGATE_MYSQL_SHARDS": json.dumps(self.options.shards),
             "TYPEGATE_MYSQL_REFRESH_MS": "100",
+            **{f"TYPEGATE_MYSQL_{name}_MS": "60000" for name in ("CONNECT", "WAIT", "READ", "WRITE")},
             "COLUMNS": "200",
         }
 
@@ -113,7 +114,8 @@ async def test_a_bucket_is_moved_and_shards_are_listed(commands: Commands) -> No
 
     await asyncio.to_thread(run, "migrate", "up")
     async with MysqlResults(commands.options) as store:
-        await store.write([sample(i, user=USER_A) for i in range(3)])
+        now_ms = int(time.time() * 1000)  # older ones are late some day, and lie elsewhere
+        await store.write([sample(i, user=USER_A, created_ms=now_ms + i) for i in range(3)])
     bucket = str(bucket_of_user(USER_A))
     moved = await asyncio.to_thread(run, "shards", "move", bucket, "b")
     assert f"Bucket {bucket} is in shard b: 3 results were the same in both, and 1 users' rows" in moved

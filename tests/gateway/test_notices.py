@@ -48,7 +48,7 @@ async def store(gateway: Gateway, result: Result) -> None:
 
 async def listening(gateway: Gateway) -> None:
     """Wait until the gateway hears what others publish."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await gateway.health.parts())["bus"] != "ok":  # noqa: ASYNC110  # facts come without an event
             await asyncio.sleep(0.01)
 

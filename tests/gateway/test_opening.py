@@ -35,7 +35,7 @@ async def test_keys_that_cannot_be_read_leave_the_old_ones_and_are_looked_at_aga
     good = path.read_bytes()
     taken: asyncio.Queue[KeyRing] = asyncio.Queue()
     with capture_logs() as logs:
-        async with asyncio.timeout(10), owned(renewing(keys, taken.put_nowait, look), name="renewing"):
+        async with asyncio.timeout(60), owned(renewing(keys, taken.put_nowait, look), name="renewing"):
             path.write_bytes(b"{")
             for _ in range(2):
                 look.set()

@@ -26,7 +26,7 @@ def bearer(typist: TypingClient) -> dict[str, str]:
 
 
 async def results_of(url: str, token: str) -> list[dict[str, Any]]:
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+    async with httpx.AsyncClient(timeout=60, base_url=url, trust_env=False) as http:
         response = await http.get("/v1/users/me/results", headers={"authorization": f"Bearer {token}"})
     assert response.status_code == 200, response.text
     results: list[dict[str, Any]] = response.json()["results"]
@@ -55,7 +55,7 @@ async def test_who_types_may_finish_and_gets_the_result_stored(tmp_path: Path) -
         await typist.keys(typist.started["text"][0])
         server.signal(signal.SIGTERM)
         await idle.receive("reconnect")
-        async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
+        async with httpx.AsyncClient(timeout=60, base_url=server.url, trust_env=False) as http:
             assert (await http.get("/readyz")).status_code == 503
             assert (await http.get("/healthz")).status_code == 200
         with pytest.raises(Exception, match="503"):
@@ -74,7 +74,7 @@ async def test_who_types_may_finish_and_gets_the_result_stored(tmp_path: Path) -
 async def test_a_stop_that_hangs_ends_all_the_same(tmp_path: Path) -> None:
     hanging = "import time; from gateway.process import exit_after; exit_after(0.05); time.sleep(600)"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", hanging, env=environment(), cwd=tmp_path)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         assert await process.wait() == 1
 
 
@@ -83,7 +83,7 @@ async def test_a_second_signal_hurries(tmp_path: Path) -> None:
         await typist.start(mode="words", count=2)
         await typist.keys(typist.started["text"][0])
         server.signal(signal.SIGTERM)
-        async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http, asyncio.timeout(10):
+        async with httpx.AsyncClient(timeout=60, base_url=server.url, trust_env=False) as http, asyncio.timeout(60):
             while (await http.get("/readyz")).status_code != 503:
                 pass
         server.signal(signal.SIGTERM)
@@ -249,7 +249,7 @@ async def test_the_log_has_no_personal_data(tmp_path: Path) -> None:
             await typist.start(mode="text", text="mysecretwords and more")
             await typist.type_all()
             await typist.receive("stored")
-            async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
+            async with httpx.AsyncClient(timeout=60, base_url=server.url, trust_env=False) as http:
                 await http.get("/v1/users/me/results", headers=bearer(typist))
                 await http.get("/v1/users/me/results", headers={"authorization": "Bearer wrongtoken"})
         server.signal(signal.SIGTERM)

@@ -60,7 +60,7 @@ async def test_a_test_that_is_underway_is_resumed_as_it_is(tmp_path: Path) -> No
 
 async def listeners(gateway: Gateway, session: str, *, count: int) -> None:
     """Wait until so many wait for a result."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             submission = gateway.hub.submissions.of(session_from_text(session))
             assert submission is not None
@@ -78,7 +78,7 @@ async def test_who_goes_away_waits_no_more(tmp_path: Path) -> None:
                 session = (await typist.type_all())["session"]
                 await listeners(gateway, session, count=1)
             await listeners(gateway, session, count=0)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await row_of(http, typist, session))["state"] != "stored":
                 pass
 
@@ -114,7 +114,7 @@ async def test_a_spool_at_its_limit_starts_no_test(tmp_path: Path) -> None:
             assert (error["code"], error["retry"], error["ref"]) == ("full", 5_000, 7)
             assert "limit 1" in error["message"]
         await typist.receive("stored")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not gateway.hub.spool.accepting:  # noqa: ASYNC110  # facts come without an event
                 await asyncio.sleep(0.001)
         await typist.start("words", count=2)

@@ -66,7 +66,7 @@ class Heard:
         self._note("lost", submission)
 
     async def until(self, enough: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not enough():
                 self._told.clear()
                 await self._told.wait()

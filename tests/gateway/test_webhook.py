@@ -269,7 +269,7 @@ async def test_partitions_are_given_up_at_once(hook: Hook) -> None:
         await hook.send(recent(1, 7))
         await hook.site.until(1)
         hook.site.answer = lambda post: b"HTTP/1.1 200 OK\r\n\r\n"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await feed.regroup()
         await hook.done()
 

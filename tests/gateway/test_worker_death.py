@@ -32,7 +32,9 @@ USERS = (3, 4, 5, -6, 7, 8)
 async def _plant(
     fresh_name: Callable[[str], str], kafka_servers: list[str], mariadb_servers: Addresses, redis_servers: Addresses
 ) -> Plant:
-    return await build(fresh_name, kafka=kafka_servers, mariadb=mariadb_servers, redis=redis_servers["url"])
+    return await build(
+        fresh_name, kafka=kafka_servers, mariadb=mariadb_servers, redis=redis_servers["url"], patient=True
+    )
 
 
 async def results() -> list[Result]:
@@ -60,7 +62,7 @@ def die(plant: Plant, step: str, folder: Path) -> None:
         env=environment() | plant.variables() | {"TYPEGATE_NODE_DATA": str(folder), "TYPEGATE_ADMIN_PORT": "0"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert done.returncode == -signal.SIGKILL, f"it did not come to {step!r}: {done.stdout}{done.stderr}"

@@ -14,7 +14,7 @@ from websockets.typing import Subprotocol
 
 JSON = "typegate.v1.json"
 MSGPACK = "typegate.v1.msgpack"
-PATIENCE_S = 10.0
+PATIENCE_S = 90.0
 """No answer takes that long; a test that waits longer fails."""
 
 
@@ -130,8 +130,9 @@ async def client(
 ) -> AsyncIterator[TypingClient]:
     """Connect to the gateway at this http address, and be `ready` unless `auth` is False."""
     address = url.replace("http", "ws", 1).rstrip("/") + "/ws" + f"?{query}" * bool(query)
+    patient = {"open_timeout": PATIENCE_S, "ping_timeout": PATIENCE_S}
     async with connect(
-        address, subprotocols=[Subprotocol(subprotocol)], compression=None, proxy=None, **options
+        address, subprotocols=[Subprotocol(subprotocol)], compression=None, proxy=None, **patient | options
     ) as socket:
         typist = TypingClient(socket, subprotocol)
         await typist.receive("hello")

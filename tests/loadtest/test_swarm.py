@@ -20,6 +20,7 @@ from loadtest.people import read
 from loadtest.served import Served
 from loadtest.swarm import Swarm, SwarmOptions, main, missing_rows
 
+PATIENCE_S = 120.0
 QUICK = ClientOptions(retry_ms=(50.0, 400.0), probe_every=4)
 
 
@@ -81,16 +82,16 @@ def test_a_server_killed_in_mid_test_loses_nothing(tmp_path: Path) -> None:
         try:
             for client in clients:
                 client.begin(server.address)
-            assert engine.run(lambda: sum(client.typing for client in clients) == 40, limit_s=20)
+            assert engine.run(lambda: sum(client.typing for client in clients) == 40, limit_s=PATIENCE_S)
             events = meters.events
-            assert engine.run(lambda: meters.events > events + 80, limit_s=10)
+            assert engine.run(lambda: meters.events > events + 80, limit_s=PATIENCE_S)
             server.kill()
             server.start()
-            assert engine.run(lambda: meters.resumed >= 40, limit_s=20)
-            assert engine.run(lambda: meters.accepted > 0, limit_s=30)
+            assert engine.run(lambda: meters.resumed >= 40, limit_s=PATIENCE_S)
+            assert engine.run(lambda: meters.accepted > 0, limit_s=PATIENCE_S)
             server.kill()  # some results are on their way
             server.start()
-            assert engine.run(lambda: all(client.done for client in clients), limit_s=40), meters
+            assert engine.run(lambda: all(client.done for client in clients), limit_s=PATIENCE_S), meters
         finally:
             for client in clients:
                 client.abandon()
@@ -120,7 +121,7 @@ def test_the_other_modes_match_too(served: Served) -> None:
     try:
         for client in clients:
             client.begin(served.address)
-        engine.run(lambda: all(client.done for client in clients), limit_s=20)
+        engine.run(lambda: all(client.done for client in clients), limit_s=PATIENCE_S)
     finally:
         for client in clients:
             client.abandon()
@@ -136,7 +137,7 @@ def test_no_person_is_void(served: Served, reference_data: Path) -> None:
     shortest = sorted((recording for recordings in people for recording in recordings), key=lambda one: sum(one.gaps))[
         :300
     ]
-    meters, missing = play(served.address, [[one] for one in shortest], options=QUICK, limit_s=30)
+    meters, missing = play(served.address, [[one] for one in shortest], options=QUICK, limit_s=PATIENCE_S)
     assert (missing, meters.mismatched, meters.checked) == (0, 0, 300), meters.notes
     assert meters.verdicts["void"] == 0
     assert meters.verdicts["review"] <= 1
@@ -191,6 +192,6 @@ def test_nobody_there_is_an_end_too() -> None:
         meters=meters,
     )
     client.begin(("127.0.0.1", 1))
-    assert engine.run(lambda: client.done, limit_s=5)
+    assert engine.run(lambda: client.done, limit_s=PATIENCE_S)
     assert meters.errors["gave up"] == 1
     engine.close()

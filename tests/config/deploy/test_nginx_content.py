@@ -51,7 +51,7 @@ async def _edge(tmp_path: Path) -> AsyncIterator[Edge]:
         )
         await asyncio.to_thread(nginx.start)
         try:
-            async with httpx.AsyncClient(base_url=f"http://{nginx.address}") as client:
+            async with httpx.AsyncClient(timeout=60, base_url=f"http://{nginx.address}") as client:
                 yield Edge(client, typegate, gateway, content)
         finally:
             await asyncio.to_thread(nginx.stop)

@@ -51,7 +51,7 @@ async def truth(store: ResultStore, period: Period = ALL) -> list[int]:
 async def agreed(store: ResultStore, boards: RedisBoards) -> None:
     """Wait until the board itself answers; it never says anything but what the store says."""
     expected = await truth(store)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             page = await boards.page(BOARD, ALL, offset=0, count=100)
             assert [entry.best.place.user for entry in page.entries] == expected
@@ -62,7 +62,7 @@ async def agreed(store: ResultStore, boards: RedisBoards) -> None:
 
 async def until(boards: RedisBoards, expected: list[int]) -> None:
     """Wait until the board shows these."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             if await shown(boards) == expected:
                 return
@@ -340,7 +340,7 @@ async def test_a_server_that_hangs_is_made_up_for(store: ResultStore, server: Re
                 await boards.submit(told)
             assert await shown(boards) == [2, 1]
             server.resume()
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(120):
                 while True:
                     try:
                         await boards.submit(told)

@@ -21,7 +21,7 @@ LONG_MS = 60_000
 
 @asynccontextmanager
 async def pool_of(dsn: Dsn, **options: Any) -> AsyncIterator[Pool]:
-    pool = Pool(dsn, MysqlOptions(**options))
+    pool = Pool(dsn, MysqlOptions(**{"connect_ms": LONG_MS} | options))
     try:
         yield pool
     finally:

@@ -131,7 +131,12 @@ async def test_a_user_who_may_only_touch_keys_of_the_prefix(tmp_path: Path) -> N
     users = ("--user", "typist", "on", ">s3cret", *rights, "--user", "default", "off")
     (tmp_path / "password").write_text("s3cret")
     with RedisServer(tmp_path / "redis", *users) as server:
-        options = RedisOptions(url=f"redis://{server.address}", user="typist", password_file=tmp_path / "password")
+        options = RedisOptions(
+            url=f"redis://{server.address}",
+            user="typist",
+            password_file=tmp_path / "password",
+            call_ms=PATIENT_MS,
+        )
         async with (
             RedisServers(options) as servers,
             SqliteResults(tmp_path / "results.db") as store,
@@ -157,7 +162,9 @@ async def test_user_password_and_database(tmp_path: Path) -> None:
     skip_without("redis")
     password = tmp_path / "password"
     with RedisServer(tmp_path / "redis", *USERS) as server:
-        options = RedisOptions(url=f"redis://{server.address}/5", user="typist", password_file=password)
+        options = RedisOptions(
+            url=f"redis://{server.address}/5", user="typist", password_file=password, call_ms=PATIENT_MS
+        )
         password.write_text("s3cret\n")
         async with RedisServers(options) as servers:
             await servers.ask(setting(servers, "k", "v"))

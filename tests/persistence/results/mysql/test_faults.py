@@ -9,12 +9,11 @@ import pytest
 
 from loadtest.servers.mariadb import MariaDb
 from persistence.errors import StoreError
-from persistence.mysql import MysqlOptions
 from persistence.results import Outcome, Written
 from persistence.results.mysql import MysqlResults
 from session.identity import bucket_of_user
 from session.result import Result
-from tests.persistence.mysql_shards import MysqlShards, make_database, migrated
+from tests.persistence.mysql_shards import MysqlShards, make_database, migrated, patient
 from tests.persistence.samples import T0_MS, outcomes, sample, texts
 from tests.servers import skip_without
 
@@ -33,7 +32,7 @@ class Own:
         a, b = (make_database(server.dsn(), "results") for server in servers.shards)
         self.shards = MysqlShards(
             migrated(
-                MysqlOptions(
+                patient(
                     shards=(f"a 0-2047 {a}", f"b 2048-4095 {b}"),
                     replicas=(f"a {servers.replica.dsn('results')}",),
                     retry_ms=10,
@@ -177,15 +176,15 @@ async def test_history_is_read_from_a_replica_and_what_is_recent_from_the_primar
 @pytest.mark.parametrize("fault", ["kill", "pause"])
 async def test_history_is_read_from_the_primary_while_the_replica_is_away(own: Own, fault: str) -> None:
     result = sample(0, user=USER_A)
-    async with own.store(later_ms=HOUR_MS, read_ms=300, connect_ms=300) as store:
-        await store.write([result])
+    async with own.store(later_ms=HOUR_MS, read_ms=3_000, connect_ms=3_000) as store:
+        await written(store, [result])
         getattr(own.servers.replica, fault)()
         assert (await store.by_user(USER_A, until_ms=result.created_at_ms + 1)).results == (result,)
 
 
 async def test_a_primary_that_hangs_costs_a_write_its_time_limit(own: Own) -> None:
-    async with own.store(write_ms=300, connect_ms=300) as store:
-        await store.write([sample(0, user=USER_A)])
+    async with own.store(write_ms=2_000, connect_ms=2_000) as store:
+        await written(store, [sample(0, user=USER_A)])
         own.primary.pause()
         with pytest.raises(StoreError, match="no answer in time") as raised:
             await store.write([sample(1, user=USER_A)])

@@ -48,7 +48,7 @@ async def fence(shards: MysqlShards, day: int) -> None:
     """Let results of days before this one be late from now on, in both shards."""
     for dsn in shards.dsns.values():
         pool = Pool(dsn, shards.options)
-        async with pool.connection(10_000) as connection:
+        async with pool.connection(60_000) as connection:
             await partitions.fence(connection, day)
         await pool.close()
 

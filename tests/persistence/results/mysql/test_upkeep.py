@@ -9,7 +9,7 @@ from persistence.mysql.migrating import locked, migrations
 from persistence.results.bests import DAY_MS
 from persistence.results.mysql import Upkeep
 from persistence.results.mysql.state import learn
-from tests.persistence.mysql_shards import ask, make_database
+from tests.persistence.mysql_shards import ask, make_database, patient
 from tests.persistence.samples import T0_MS
 
 
@@ -18,7 +18,7 @@ def options(mariadb_servers: Addresses, fresh_name: Callable[[str], str]) -> Mys
     """Two shards whose databases are empty."""
     name = fresh_name("upkeep")
     a, b = (make_database(address, name) for address in mariadb_servers["shards"])
-    return MysqlOptions(shards=(f"a 0-2047 {a}", f"b 2048-4095 {b}"))
+    return patient(shards=(f"a 0-2047 {a}", f"b 2048-4095 {b}"))
 
 
 def at(ms: float) -> Callable[[], float]:
@@ -42,7 +42,7 @@ async def test_a_migration_makes_every_database_a_shard_with_partitions(options:
             ]
     for server in options.servers():
         pool = Pool(server.dsn, options)
-        async with pool.connection(10_000) as connection:
+        async with pool.connection(60_000) as connection:
             state, moves = await learn(connection, server.shard)
         await pool.close()
         state.check(server.shard, options.shard_map())
@@ -53,7 +53,7 @@ async def test_a_database_is_one_shard_for_ever(options: MysqlOptions) -> None:
     async with Upkeep(options) as upkeep:
         await upkeep.migrate()
     a, b = (text.split()[2] for text in options.shards)
-    async with Upkeep(MysqlOptions(shards=(f"a 0-2047 {b}", f"b 2048-4095 {a}"))) as upkeep:
+    async with Upkeep(patient(shards=(f"a 0-2047 {b}", f"b 2048-4095 {a}"))) as upkeep:
         with pytest.raises(StoreError, match="'a' is shard 'b'"):
             await upkeep.migrate()
 
@@ -103,7 +103,7 @@ async def test_the_scheduled_run_passes_where_another_is_at_it_or_a_shard_is_awa
         }
     pool = Pool(a.dsn, options)
     async with (
-        pool.connection(10_000) as connection,
+        pool.connection(60_000) as connection,
         locked(connection, "partitions", wait_s=0),
         Upkeep(options, clock_ms=at(T0_MS + 31 * DAY_MS)) as upkeep,
     ):
