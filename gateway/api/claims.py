@@ -60,8 +60,8 @@ def router(
             status: {"model": ProblemDetails, "description": description}
             for status, description in (
                 (401, "No token, or none that is accepted"),
-                (403, "Only accounts claim; a guest or the admin token is none"),
-                (409, "The guest is another account's, or this one has as many as it may have"),
+                (403, "Only accounts claim; or this one has as many guests as it may have"),
+                (409, "The guest is another account's"),
                 (413, "The body is too long"),
                 (422, "The guest's token is forged, of another cluster, or has expired; or the body is none"),
                 (429, "Too many requests; Retry-After says when"),
@@ -104,7 +104,7 @@ def router(
         if linked is Linked.TAKEN:
             raise Problem(409, "this guest's results are another account's")
         if linked is Linked.FULL:
-            raise Problem(409, f"this account has the results of {MOST_GUESTS} guests, and may have no more")
+            raise Problem(403, f"this account has the results of {MOST_GUESTS} guests, and may have no more")
         answer = private({"user": str(known.user), "guest": str(guest)})
         answer.status_code = 200 if linked is Linked.SAME else 201
         return answer

@@ -14,9 +14,8 @@ export class ApiError extends Error {
   }
 }
 
-/** @param {string} path @param {RequestInit} [request] @returns {Promise<any>} */
-async function get(path, request = {}) {
-  const shown = token();
+/** @param {string} path @param {RequestInit} [request] @param {string | null} [shown] as whom @returns {Promise<any>} */
+async function get(path, request = {}, shown = token()) {
   let response;
   try {
     response = await fetch(path, { ...request, headers: { ...request.headers, ...(shown ? { authorization: `Bearer ${shown}` } : {}) } });
@@ -28,11 +27,11 @@ async function get(path, request = {}) {
   return body;
 }
 
-/** One page of the visitor's results, newest first. @param {string | null} cursor @param {number} limit */
-export function ownResults(cursor = null, limit = 50) {
+/** One page of the visitor's results, newest first. @param {string | null} cursor @param {number} limit @param {string | null} [shown] as whom */
+export function ownResults(cursor = null, limit = 50, shown = token()) {
   const query = new URLSearchParams({ limit: String(limit) });
   if (cursor) query.set("cursor", cursor);
-  return get(`/v1/users/me/results?${query}`);
+  return get(`/v1/users/me/results?${query}`, {}, shown);
 }
 
 /** One result, with the reasons of its verdict. @param {string} id */
@@ -65,9 +64,19 @@ export function percentile(board, wpm, { span, ago }) {
   return get(`/v1/leaderboards/${board}/percentile?${new URLSearchParams({ wpm: String(wpm), span, ago: String(ago) })}`);
 }
 
-/** Hands in a test that was typed without a server. @param {Record<string, any>} test */
-export function handIn(test) {
-  return get("/v1/results", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(test) });
+/** Hands in a test that was typed without a server. @param {Record<string, any>} test @param {string | null} shown as whom */
+export function handIn(test, shown) {
+  return post("/v1/results", test, shown);
+}
+
+/** Takes a guest's results along. @param {string} guestToken */
+export function claim(guestToken) {
+  return post("/v1/claims", { token: guestToken });
+}
+
+/** @param {string} path @param {Record<string, any>} body @param {string | null} [shown] */
+function post(path, body, shown) {
+  return get(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) }, shown);
 }
 
 /** The languages that there are words for. */

@@ -17,13 +17,14 @@ import { LeaderboardsView } from "./leaderboards.js";
 import { keptLogs, readLog } from "./log.js";
 import { News } from "./news.js";
 import { OptionsBar, startOptions } from "./options.js";
+import { forgetIfSpent, Past } from "./past.js";
 import { ResultView } from "./result-view.js";
 import { change, settings, show as showSettings } from "./settings.js";
 import { wireSettings } from "./settings-dialog.js";
 import { settleKeptLogs } from "./settle.js";
 import { watchSleep } from "./sleep.js";
 import { scorerOf, TestView } from "./test-view.js";
-import { token } from "./token.js";
+import { guest, token } from "./token.js";
 
 /** A loss of the connection shorter than this is not worth a word. */
 const QUIET_MS = 1200;
@@ -58,7 +59,8 @@ const resultView = new ResultView(byId("result"), {
 });
 const bests = new Bests(() => client.user);
 const news = new News({ bests, result: resultView, later: (sentence) => testView.later(sentence) });
-const historyView = new HistoryView(byId("history"), bests);
+const past = new Past({ who: () => client.who(), settle });
+const historyView = new HistoryView(byId("history"), { bests, past });
 const leaderboardsView = new LeaderboardsView(byId("leaderboards"), { who: () => client.who(), best: (kind) => bests.of(kind), type: typeKind, addressed: setHash });
 const options = new OptionsBar({ changed: () => startTest({ keepFocus: true }) });
 
@@ -157,6 +159,7 @@ function onResult(session, result) {
 
 /** @param {string} session @param {string} verdict */
 function onStored(session, verdict) {
+  forgetIfSpent();
   news.stored(session, verdict);
   if (session !== resultView.session) return;
   resultView.setState("stored");
@@ -214,7 +217,7 @@ function onConnection(state, { sentence = "" }) {
     if (client.log?.started.offline && client.log.n === 0) startTest({ keepFocus: true, special: client.log.options });
     Object.assign(options.limits, client.limits);
     options.load();
-    settle();
+    settle().then(() => past.tell((sentence) => testView.later(sentence)));
   } else if (state === "refused") {
     testView.tell(sentence, { label: "Reload", action: () => location.reload() });
   } else {
@@ -255,7 +258,7 @@ async function settle() {
   try {
     await settleKeptLogs({
       url: socketUrl.href,
-      token,
+      tokenOf: (user) => (!user || user === client.user ? token() : guest()?.user === user ? guest()?.token : undefined),
       busy: (session) => session === client.log?.session && !client.log.started.offline,
       owned: (session) => client.locks.has(session),
       result: (session, result) => {
@@ -271,6 +274,7 @@ async function settle() {
       },
       refused: (session, why) => session === resultView.session && resultView.fail(why),
     });
+    forgetIfSpent();
   } finally {
     settling = false;
   }

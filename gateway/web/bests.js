@@ -78,6 +78,11 @@ export class Bests {
     return true;
   }
 
+  /** Looks through the history again, the next time: there is more in it now. */
+  again() {
+    this.write({ ...this.read(), complete: false });
+  }
+
   /** @returns {{user: string, complete: boolean, kinds: Record<string, Best>}} */
   read() {
     const nothing = { user: this.user(), complete: false, kinds: {} };

@@ -9,7 +9,7 @@ import { Connection } from "./connection.js";
 import { readLog, TestLog } from "./log.js";
 import { hold } from "./locks.js";
 import { startedHere } from "./offline.js";
-import { keepToken, token } from "./token.js";
+import { keepForLog, keepToken, refuse, token } from "./token.js";
 
 /** A frame goes out at least this often while keys come (the server wants 250 ms at most). */
 const FLUSH_MS = 230;
@@ -73,6 +73,7 @@ export class Client {
     this.connection = new Connection({
       url,
       token,
+      refuse,
       listener: {
         opened: () => this.onOpened(),
         ready: (ready, hello) => this.onReady(ready, hello),
@@ -120,9 +121,16 @@ export class Client {
     this.aloneTimer = 0;
     const started = this.wanted && !this.connection.isOpen && startedHere(this.wanted);
     if (!started) return;
-    this.log = new TestLog(started, performance.now(), this.wanted ?? {});
-    this.wanted = null;
+    this.log = this.newLog(started);
     this.listener.started(this.log);
+  }
+
+  /** @param {Record<string, any>} started */
+  newLog(started) {
+    const log = new TestLog(started, performance.now(), this.wanted ?? {});
+    log.user = this.user;
+    this.wanted = null;
+    return log;
   }
 
   /** Takes up this tab's test after a reload; null where there is none. @returns {Promise<TestLog | null>} */
@@ -192,6 +200,7 @@ export class Client {
   /** From its first key on a test belongs to this tab, also after a reload. @param {TestLog} log */
   remember(log) {
     current.write(log.session);
+    if (this.guest && this.user) keepForLog(this.user);
     hold(log.session).then((release) => {
       if (release) this.locks.set(log.session, release);
     });
@@ -249,7 +258,7 @@ export class Client {
     this.guest = ready.guest;
     this.introduce();
     this.limits = hello.limits ?? {};
-    if (ready.token) keepToken(ready.token);
+    if (ready.token) keepToken(ready.token, ready.user);
     this.listener.connection("online", {});
   }
 
@@ -277,8 +286,7 @@ export class Client {
     switch (message.t) {
       case "started":
         if (message.ref !== undefined && message.ref !== this.ref) return;
-        this.log = new TestLog(message, performance.now(), this.wanted ?? {});
-        this.wanted = null;
+        this.log = this.newLog(message);
         this.attach(0);
         this.listener.started(this.log);
         return;
@@ -382,7 +390,8 @@ export class Client {
     this.wanted = null;
     if (log) {
       this.unsaved.delete(log.session);
-      log.drop();
+      // Another user's: who has signed in, or out, since. A later visit settles it, when its own user is back.
+      if (error.code !== "foreign" || log.finished === null) log.drop();
       this.unlock(log.session);
       this.leave();
     }

@@ -39,11 +39,15 @@ export function backOff(attempt, random = Math.random) {
 
 export class Connection {
   /**
-   * @param {{url: string, token: () => string | null, listener: Listener}} options `token`: what to show as identity
+   * @param {{url: string, token: () => string | null, refuse?: (token: string) => void, listener: Listener}} options
+   *   `token`: what to show as identity, which `refuse` is told of where the server does not accept it
    */
-  constructor({ url, token, listener }) {
+  constructor({ url, token, refuse = () => {}, listener }) {
     this.url = url;
     this.token = token;
+    this.refuseToken = refuse;
+    /** The token that this connection showed. @type {string | null} */
+    this.shown = null;
     this.listener = listener;
     /** @type {WebSocket | null} */
     this.socket = null;
@@ -55,7 +59,6 @@ export class Connection {
     this.sentAt = 0;
     this.timers = { retry: 0, heartbeat: 0, deadline: 0, drain: 0, steady: 0 };
     this.closed = false;
-    this.tokenRefused = false;
     this.wake = () => this.comeBack();
     this.listen();
   }
@@ -84,7 +87,8 @@ export class Connection {
     this.socket = socket;
     this.timers.deadline = window.setTimeout(() => this.dropped(socket, 0), HANDSHAKE_MS);
     socket.onopen = () => {
-      this.send({ t: "auth", ...this.identity() });
+      this.shown = this.token();
+      this.send({ t: "auth", ...(this.shown ? { token: this.shown } : {}) });
       this.listener.opened();
     };
     socket.onmessage = (event) => this.received(socket, event.data);
@@ -117,11 +121,6 @@ export class Connection {
     if (document.visibilityState === "hidden" || this.closed) return;
     if (this.timers.retry) this.open();
     else if (this.isReady) this.beat();
-  }
-
-  identity() {
-    const token = this.tokenRefused ? null : this.token();
-    return token ? { token } : {};
   }
 
   /** @param {WebSocket} socket @param {unknown} data */
@@ -173,9 +172,9 @@ export class Connection {
     if (socket !== this.socket) return;
     this.forget(code === 1006 ? 1000 : code);
     if (this.closed) return;
-    if (code === 4501 && this.identity().token) {
-      // An old guest token: come back once as a new guest.
-      this.tokenRefused = true;
+    if (code === 4501 && this.shown) {
+      // An old token: come back with another one, in the end as a new guest.
+      this.refuseToken(this.shown);
     } else if (FINAL_CLOSES.has(code)) {
       this.refuse(code);
       return;

@@ -7,6 +7,7 @@
 import { ApiError, ownResults } from "./api.js";
 import { h } from "./dom.js";
 import { doubt, fixed, kindOf, percent, seconds, testName } from "./figures.js";
+import { offerOf } from "./past.js";
 import { Plot } from "./plot.js";
 import { roundTo2 } from "./scoring.js";
 
@@ -14,12 +15,14 @@ import { roundTo2 } from "./scoring.js";
 const MEAN_OF = 10;
 
 export class HistoryView {
-  /** @param {HTMLElement} root @param {import("./bests.js").Bests} bests */
-  constructor(root, bests) {
+  /** @param {HTMLElement} root @param {{bests: import("./bests.js").Bests, past: import("./past.js").Past}} page */
+  constructor(root, { bests, past }) {
     this.bests = bests;
+    this.past = past;
     this.heading = h("h1", { tabindex: -1 }, "History");
+    this.aside = h("div", { class: "aside" });
     this.body = h("div", { class: "stack" });
-    root.replaceChildren(this.heading, this.body);
+    root.replaceChildren(this.heading, this.aside, this.body);
     /** @type {Record<string, any>[]} newest first */
     this.results = [];
     /** Of which kind those are that show; "" all. */
@@ -35,14 +38,16 @@ export class HistoryView {
     this.cursor = null;
     this.say("Loading …");
     this.heading.focus({ preventScroll: true });
-    await this.load(turn);
+    this.aside.replaceChildren();
+    await this.load(turn, this.past.look());
   }
 
-  /** @param {number} turn */
-  async load(turn) {
+  /** @param {number} turn @param {ReturnType<import("./past.js").Past["look"]>} [looking] what may be taken along */
+  async load(turn, looking) {
     try {
-      const page = await ownResults(this.cursor);
+      const [page, found] = await Promise.all([ownResults(this.cursor), looking]);
       if (turn !== this.shown) return;
+      if (found) this.offer(found);
       this.results.push(...page.results);
       this.bests.learn(page.results);
       this.cursor = page.cursor ?? null;
@@ -53,6 +58,20 @@ export class HistoryView {
       if (error.status === 401) this.say("Nothing here yet: your results appear after your first test.");
       else this.say(`Your history cannot be shown now. ${error.message}`, h("button", { type: "button", onclick: () => this.show() }, "Try again"));
     }
+  }
+
+  /** @param {{last: Date}} found */
+  offer(found) {
+    const away = () => {
+      this.heading.focus({ preventScroll: true });
+      this.aside.replaceChildren();
+    };
+    const taken = async () => {
+      this.bests.again();
+      await this.show();
+      this.aside.replaceChildren(h("p", { class: "quiet", role: "status" }, "What you typed before you signed in is in your history now."));
+    };
+    this.aside.replaceChildren(offerOf(found, { take: () => this.past.take(), taken, away }));
   }
 
   /** @param {string} sentence @param {HTMLElement | null} [button] */

@@ -21,6 +21,8 @@ export class TestLog {
     this.started = started;
     this.options = options;
     this.startedAt = startedAt;
+    /** Who types it; "" where nobody has said yet who that is. */
+    this.user = "";
     /** Flat `[dt, key, ...]` and flat `[event, hold ms, ...]`. @type {(number | string)[]} */
     this.events = [];
     /** @type {number[]} */
@@ -88,8 +90,8 @@ export class TestLog {
         localStorage.setItem(`${key}.${block}`, JSON.stringify(this.events.slice(2 * block * BLOCK, 2 * (block + 1) * BLOCK)));
       }
       this.savedBlocks = whole;
-      const { receipt, finished, holds, acked } = this;
-      localStorage.setItem(key, JSON.stringify({ receipt, finished, acked, n: this.n, holds: holds.slice(-4 * BLOCK), at: Date.now() }));
+      const { user, receipt, finished, holds, acked } = this;
+      localStorage.setItem(key, JSON.stringify({ user, receipt, finished, acked, n: this.n, holds: holds.slice(-4 * BLOCK), at: Date.now() }));
       this.dirty = false;
     } catch (error) {
       if (!(error instanceof DOMException)) throw error;
@@ -129,7 +131,7 @@ export function readLog(session) {
       log.events.push(...events);
     }
     for (let i = 0; i < log.events.length; i += 2) log.lastMs += Number(log.events[i]);
-    Object.assign(log, { receipt: head.receipt, finished: head.finished, acked: head.acked, holds: head.holds });
+    Object.assign(log, { user: head.user ?? "", receipt: head.receipt, finished: head.finished, acked: head.acked, holds: head.holds });
     Object.assign(log, { savedBlocks: Math.floor(log.n / BLOCK), written: true, dirty: false });
     return log;
   } catch {
@@ -140,10 +142,10 @@ export function readLog(session) {
 /**
  * The logs that this browser keeps; those that nothing can be done with any more are dropped.
  *
- * @returns {{session: string, finished: boolean, at: number}[]} oldest first
+ * @returns {{session: string, user: string, finished: boolean, at: number}[]} oldest first
  */
 export function keptLogs() {
-  /** @type {{session: string, finished: boolean, at: number}[]} */
+  /** @type {{session: string, user: string, finished: boolean, at: number}[]} */
   const kept = [];
   try {
     for (const name of Object.keys(localStorage)) {
@@ -155,7 +157,7 @@ export function keptLogs() {
       } catch {
         // dropped below
       }
-      if (head && Date.now() - head.at < KEPT_MS) kept.push({ session, finished: head.finished !== null, at: head.at });
+      if (head && Date.now() - head.at < KEPT_MS) kept.push({ session, user: head.user ?? "", finished: head.finished !== null, at: head.at });
       else dropLog(session);
     }
   } catch (error) {

@@ -43,14 +43,15 @@ export function startedHere({ mode, text = "", seconds, language = "en", input }
 /**
  * Hands a finished test in, again and again until it is stored. The server knows it by its content.
  *
- * @param {import("./log.js").TestLog} log @param {(result: Record<string, any>) => void} accepted
+ * @param {import("./log.js").TestLog} log @param {string | null} shown as whom
+ * @param {(result: Record<string, any>) => void} accepted
  * @returns {Promise<Record<string, any>>} the result, stored; raises ApiError where it is not to be had now or at all
  */
-export async function handInWhole({ started, events, holds, finished }, accepted) {
+export async function handInWhole({ started, events, holds, finished }, shown, accepted) {
   const { mode, text, seconds, language, input, started_at } = started;
   const body = { mode, started_at, language, input, events: events.slice(0, 2 * Number(finished)), holds, ...(text ? { text } : {}), ...(seconds ? { seconds } : {}) };
   for (let tries = 1; ; tries++) {
-    const result = await handIn(body);
+    const result = await handIn(body, shown);
     accepted(result);
     if (result.state === "stored" || tries === MOST_TRIES) return result;
     await new Promise((again) => setTimeout(again, AGAIN_MS));

@@ -25,17 +25,18 @@ const LEFT_MS = 120_000;
  */
 
 /**
- * @param {{url: string, token: () => string | null, busy: (session: string) => boolean,
- *   owned: (session: string) => boolean} & Listener} options `busy`: the page's own connection works on it; `owned`: this
- *   tab holds its lock
+ * @param {{url: string, tokenOf: (user: string) => string | null | undefined, busy: (session: string) => boolean,
+ *   owned: (session: string) => boolean} & Listener} options `tokenOf`: what its user shows, undefined for one who is not
+ *   here; `busy`: the page's own connection works on it; `owned`: this tab holds its lock
  */
-export async function settleKeptLogs({ url, token, busy, owned, ...listener }) {
-  for (const { session, finished, at } of keptLogs()) {
-    if (busy(session)) continue;
+export async function settleKeptLogs({ url, tokenOf, busy, owned, ...listener }) {
+  for (const { session, user, finished, at } of keptLogs()) {
+    const shown = tokenOf(user);
+    if (busy(session) || (finished && shown === undefined)) continue;
     const release = owned(session) ? () => {} : await hold(session);
     if (!release) continue; // another tab does
     try {
-      if (finished) await settleOne(session, { url, token, ...listener });
+      if (finished) await settleOne(session, { url, shown: shown ?? null, ...listener });
       else if (Date.now() - at > LEFT_MS) forgetLog(session);
     } finally {
       release();
@@ -43,7 +44,7 @@ export async function settleKeptLogs({ url, token, busy, owned, ...listener }) {
   }
 }
 
-/** @param {string} session @param {{url: string, token: () => string | null} & Listener} options @returns {Promise<void>} */
+/** @param {string} session @param {{url: string, shown: string | null} & Listener} options @returns {Promise<void>} */
 function settleOne(session, options) {
   const log = readLog(session);
   if (!log) {
@@ -53,11 +54,11 @@ function settleOne(session, options) {
   return log.started.offline ? settleTypedHere(log, options) : settleByResume(log, options);
 }
 
-/** @param {import("./log.js").TestLog} log @param {Listener} listener */
-async function settleTypedHere(log, { result, stored, refused }) {
+/** @param {import("./log.js").TestLog} log @param {{shown: string | null} & Listener} options */
+async function settleTypedHere(log, { shown, result, stored, refused }) {
   const { session } = log;
   try {
-    const row = await handInWhole(log, (accepted) => result(session, accepted));
+    const row = await handInWhole(log, shown, (accepted) => result(session, accepted));
     if (row.state === "stored") {
       forgetLog(session);
       stored(session, row.verdict, row.session);
@@ -71,10 +72,10 @@ async function settleTypedHere(log, { result, stored, refused }) {
 }
 
 /**
- * @param {import("./log.js").TestLog} log @param {{url: string, token: () => string | null} & Listener} options
+ * @param {import("./log.js").TestLog} log @param {{url: string, shown: string | null} & Listener} options
  * @returns {Promise<void>}
  */
-function settleByResume(log, { url, token, result, stored }) {
+function settleByResume(log, { url, shown, result, stored }) {
   const { session } = log;
   return new Promise((resolve) => {
     const sender = { connection: /** @type {any} */ (null), sent: 0, sentHolds: 0, finishSent: false };
@@ -100,13 +101,13 @@ function settleByResume(log, { url, token, result, stored }) {
         sender.sent = message.expected;
         sendLog(sender, log);
       } else if ((message.t === "error" && message.code !== "conflict") || message.t === "resumed") {
-        // With `retry` it may work later; without, the server will never have it.
-        done(message.t === "error" && typeof message.retry !== "number");
+        // With `retry` it may work later, and when its own user is back; else the server will never have it.
+        done(message.t === "error" && typeof message.retry !== "number" && message.code !== "foreign");
       }
     };
     const connection = new Connection({
       url,
-      token,
+      token: () => shown,
       listener: {
         opened: () => {
           const { mode, text, ticket } = log.started;

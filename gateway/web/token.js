@@ -1,13 +1,26 @@
 /**
- * Who the visitor is: the guest token that the server gave, kept for the next visit where the browser keeps anything.
+ * Who the visitor is: an account's JWT, which the site puts here when somebody signs in, or the guest token that the
+ * server gave, kept for the next visit where the browser keeps anything. The guest's is kept apart as well: it is the way
+ * to what was typed before signing in, and to logs that are the guest's.
  *
  * @module
  */
 
 const KEY = "typegate.token";
+const GUEST = "typegate.guest";
 
 /** This page's own; another tab may have become a guest first. @type {string | null} */
 let own = null;
+/** What the server did not accept. @type {Set<string>} */
+const refused = new Set();
+
+/**
+ * @typedef {object} Guest
+ * @property {string} user
+ * @property {string} token
+ * @property {boolean} [spent] its past is an account's: the token is kept for logs that are still to be sent
+ * @property {string} [told] the account that was told of its past
+ */
 
 /** @returns {string | null} */
 export function token() {
@@ -15,22 +28,63 @@ export function token() {
   return own;
 }
 
-/** Takes the token that the server gave in answer to the one that was shown. @param {string} given */
-export function keepToken(given) {
+/** Shows it no more: the server does not accept it. @param {string} shown */
+export function refuse(shown) {
+  refused.add(shown);
+  if (own === shown) own = null;
+}
+
+/** Takes the token that the server gave a guest in answer to the one that was shown. @param {string} given @param {string} user */
+export function keepToken(given, user) {
   const shown = own;
   own = given;
   try {
     const there = localStorage.getItem(KEY);
-    if (there === null || there === shown) localStorage.setItem(KEY, given);
+    // Somebody may have signed in since, in another tab: then this one goes on as a guest, and the browser does not.
+    const still = there === null || there === shown || refused.has(there);
+    if (still) localStorage.setItem(KEY, given);
+    const kept = guest();
+    if (kept?.user === user) changeGuest({ token: given });
+    else if (still) localStorage.setItem(GUEST, JSON.stringify({ user, token: given }));
   } catch {
     // nothing is kept here: a guest for as long as the page is open
   }
 }
 
+/** The last guest of this browser. @returns {Guest | null} */
+export function guest() {
+  try {
+    const kept = JSON.parse(localStorage.getItem(GUEST) ?? "null");
+    return typeof kept?.token === "string" && typeof kept.user === "string" ? kept : null;
+  } catch {
+    return null;
+  }
+}
+
+/** @param {Partial<Guest>} changes */
+export function changeGuest(changes) {
+  const kept = guest();
+  if (kept) localStorage.setItem(GUEST, JSON.stringify({ ...kept, ...changes }));
+}
+
+/** A tab that goes on as a guest that was forgotten keeps the token for the log that it begins. @param {string} user */
+export function keepForLog(user) {
+  try {
+    if (own !== null && guest() === null) localStorage.setItem(GUEST, JSON.stringify({ user, token: own, spent: true }));
+  } catch {
+    // nor is the log kept
+  }
+}
+
+export function forgetGuest() {
+  localStorage.removeItem(GUEST);
+}
+
 /** @returns {string | null} */
 function stored() {
+  const kept = guest();
   try {
-    return localStorage.getItem(KEY);
+    return [localStorage.getItem(KEY), kept?.spent ? null : (kept?.token ?? null)].find((one) => one && !refused.has(one)) ?? null;
   } catch {
     return null;
   }

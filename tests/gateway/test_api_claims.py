@@ -225,7 +225,7 @@ async def test_an_account_has_so_many_guests_and_no_more(served: Served) -> None
     now_ms = time.time_ns() // 1_000_000
     tokens = [gateway.hub.authenticator.guest(now_ms=now_ms).token or "" for _ in range(MOST_GUESTS + 1)]
     statuses = [(await claim(http, one, by=account())).status_code for one in tokens]
-    assert statuses == [201] * MOST_GUESTS + [409]
+    assert statuses == [201] * MOST_GUESTS + [403]
     assert f"{MOST_GUESTS} guests" in (await claim(http, tokens[-1], by=account())).json()["detail"]
     assert (await claim(http, tokens[0], by=account())).status_code == 200
     assert f"An account may have {MOST_GUESTS} guests" in (ROOT / "gateway/PROTOCOL.md").read_text()
