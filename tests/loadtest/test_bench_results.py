@@ -1,14 +1,17 @@
 """The bench of results: what it reads from a worker is what the worker said."""
 
 import time
+from pathlib import Path
 
 import pytest
 
 from gateway.exposition import Exposition
 from loadtest.bench.results.__main__ import WORKERS, backlog
 from loadtest.bench.results.live import figures, quantiles
+from loadtest.bench.results.reads import reads
 from loadtest.bench.results.shares import Shares
 from loadtest.bench.rounds import Part
+from loadtest.servers.nginx import Nginx
 from scoring.text import prepare
 
 
@@ -45,3 +48,16 @@ def test_shares_tell_whose_code_had_the_processor() -> None:
     taken = shares.stop()
     assert sum(taken.values()) == pytest.approx(100)
     assert taken["scoring"] > 50
+
+
+def test_tests_are_read_from_nginx_and_from_typegate(tmp_path: Path) -> None:
+    """Every way gives answers, all of them as long as the first."""
+    missing = Nginx.missing()
+    if missing is not None:
+        pytest.skip(f"{missing}; loadtest/servers/install installs it")
+    taken = reads(tmp_path, seconds=0.2)
+    assert len(taken) == 4
+    for one in taken.values():
+        assert one.per_s > 0
+        assert one.cpu_us > 0
+        assert one.p50_ms <= one.p99_ms

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from math import ceil
 from pathlib import Path
@@ -21,6 +22,7 @@ from rich.console import Console
 
 from loadtest.bench.results.live import live
 from loadtest.bench.results.plant import Plant, fill, plant, typed
+from loadtest.bench.results.reads import reads
 from loadtest.bench.rounds import Part
 from loadtest.report import machine, markdown, print_table, write_json
 from session.result import Result
@@ -144,6 +146,17 @@ def ways(made: Plant, folder: Path, *, typists: int, seconds: float) -> Part:
     )
 
 
+def reading(folder: Path, *, seconds: float) -> Part:
+    """Tests read over HTTP."""
+    taken = reads(folder, seconds=seconds)
+    return Part(
+        "Tests read over HTTP, each reader one request after the other",
+        ("what", "requests/s", "server's CPU, µs a request", "p50 ms", "p99 ms"),
+        [[name, one.per_s, one.cpu_us, one.p50_ms, one.p99_ms] for name, one in taken.items()],
+        {"reads": {name: asdict(one) for name, one in taken.items()}},
+    )
+
+
 @click.command(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="\b\nExamples:\n  python -m loadtest.bench.results\n  python -m loadtest.bench.results --quick",
@@ -159,8 +172,8 @@ def ways(made: Plant, folder: Path, *, typists: int, seconds: float) -> Part:
 def main(quick: bool, out: Path) -> None:
     """Measure the way of a result on servers of this run's own: Kafka, two shards of MariaDB that sync, Redis.
 
-    A worker's CPU a result beside the plainest worker that there could be, what that CPU goes into, and how long a
-    result takes from the end of its test to its row.
+    A worker's CPU a result beside the plainest worker that there could be, what that CPU goes into, how long a result
+    takes from the end of its test to its row, and what reading tests costs nginx.
     """
     console = Console() if sys.stdout.isatty() else Console(width=140)
     parts: list[Part] = []
@@ -172,6 +185,7 @@ def main(quick: bool, out: Path) -> None:
             lambda: backlog(taken),
             lambda: split(rounds),
             lambda: ways(made, Path(name), typists=20 if quick else 200, seconds=10 if quick else 60),
+            lambda: reading(Path(name), seconds=2 if quick else 10),
         ]
         for measured in measures:
             parts.append(part := measured())
