@@ -79,6 +79,12 @@ class Load:
             while self.meters.accepted < self.meters.stored + len(self._clients):  # noqa: ASYNC110  # as below
                 await asyncio.sleep(0.05)
 
+    async def settled(self) -> None:
+        """Wait until all that was accepted is stored; for when nothing more is accepted."""
+        async with asyncio.timeout(_PATIENCE_S):
+            while self.meters.stored < self.meters.accepted:  # noqa: ASYNC110  # as below
+                await asyncio.sleep(0.05)
+
     async def resumed(self, times: int) -> None:
         """Wait until a test was resumed so many times in all."""
         async with asyncio.timeout(_PATIENCE_S):

@@ -273,8 +273,8 @@ async def test_across_nodes_shards_and_workers(
         plants.gateway_of(plant, tmp_path / "one", name="one") as one,
         plants.gateway_of(plant, tmp_path / "two", name="two") as two,
         plants.worker_of(plant, tmp_path),
-        httpx.AsyncClient(base_url=one.url, trust_env=False) as here,
-        httpx.AsyncClient(base_url=two.url, trust_env=False) as there,
+        httpx.AsyncClient(timeout=60, base_url=one.url, trust_env=False) as here,
+        httpx.AsyncClient(timeout=60, base_url=two.url, trust_env=False) as there,
         client(one.url) as guest,
     ):
         first = await typed(guest)

@@ -49,6 +49,7 @@ async def test_what_is_imported_once_is_on_every_node(
         rows.write_text('[{"id": 17, "title": "A zoo", "text": "One two.", "language": "en", "category": "zoo"}]')
         environment = {"TYPEGATE_MYSQL_CONTENT": content_database}
         environment |= {"TYPEGATE_REDIS_URL": redis.url, "TYPEGATE_REDIS_PREFIX": redis.prefix}
+        environment |= {"TYPEGATE_REDIS_CALL_MS": str(redis.call_ms)}
         code, _, errors = await command("tests", "import", str(rows), folder=tmp_path, **environment)
         assert code == 0, errors
         for http in (http_one, http_two):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
 from loadtest.servers.addresses import Addresses
@@ -60,6 +61,13 @@ class Clock:
         }
 
 
+async def hearing(url: str) -> None:
+    """Wait until a gateway hears what workers publish."""
+    async with httpx.AsyncClient(timeout=60, base_url=url, trust_env=False) as http, asyncio.timeout(120):
+        while (await http.get("/readyz")).json()["parts"]["bus"] != "ok":
+            pass
+
+
 def library() -> Path | None:
     """Debian's libfaketime."""
     return next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
@@ -103,6 +111,7 @@ async def test_clocks_set_back_under_load(plant: Plant, tmp_path: Path) -> None:
             await gateway.process.wait()
             gateway = await enter(gateway_program(plant, tmp_path, port, **site, **of_gateway.variables))
             await load.confirmed(TYPISTS)
+            await hearing(gateway.url)
             async with client(gateway.url, token=token_of(USER)) as listener:
                 best = others.one(USER)
                 await send(plant, best)

@@ -127,6 +127,7 @@ async def test_the_disk_is_full_under_load(kind: type[Volume | Quota], plant: Pl
                 refusal = await late.receive("started", "error")
                 assert (refusal["t"], refusal["code"], refusal["retry"]) == ("error", "full", 5_000)
                 assert "spool" in refusal["message"]
+                await load.settled()
                 accepted, stored = load.meters.accepted, load.meters.stored
                 for word in started["text"].split(" "):
                     await typist.keys(*word, " ")

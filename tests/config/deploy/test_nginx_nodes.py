@@ -63,7 +63,7 @@ async def test_browsers_are_shared_out_and_each_stays(tmp_path: Path) -> None:
         async with client(f"https://{HOST}:{secure}", ssl=trust) as typist:
             await typist.start()
             assert (await typist.type_all())["t"] == "result"
-        async with httpx.AsyncClient(trust_env=False, verify=trust) as http:
+        async with httpx.AsyncClient(timeout=60, trust_env=False, verify=trust) as http:
             assert (await http.get(f"https://{HOST}:{secure}/")).status_code == 200
 
 
