@@ -22,7 +22,7 @@ from loadtest.servers.process import unused_port
 
 __all__ = ["Child", "Served", "cpu_s", "memory_bytes", "raise_file_limit"]
 
-START_S = 60.0
+START_S = 180.0
 """How long a server may take to say that it is ready."""
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -26,7 +26,7 @@ from loadtest.servers.process import HOST, ServerProcess, cache_folder, unused_p
 __all__ = ["MariaDb", "MariaDbServer"]
 
 _USER = _PASSWORD = "typegate"
-_FOLLOWS_S = 60.0
+_FOLLOWS_S = 180
 # No SUPER: a replica's `read_only` must bind the user. The administrator has no password, and is on this machine alone.
 _ACCOUNTS = f"""\
 FLUSH PRIVILEGES;

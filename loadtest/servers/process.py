@@ -29,8 +29,8 @@ _PORTS = range(10_240, 32_768)
 """Below the ports that the kernel gives to outgoing connections (32768 and up): a client that keeps trying to reach a
 server that is away may otherwise be given the server's own port, and meet itself."""
 
-_READY_S = 90.0
-_STOP_S = 30.0
+_READY_S = 300.0
+_STOP_S = 60.0
 _PROBE_S = 0.02
 _LOG_TAIL_BYTES = 4_000
 

@@ -21,7 +21,7 @@ from loadtest.servers.process import HOST, ServerProcess, unused_port
 __all__ = ["Redis", "RedisCluster", "RedisServer"]
 
 _NODES = 6
-_WHOLE_S = 60.0
+_WHOLE_S = 180.0
 _PROBE_S = 0.05
 
 

@@ -50,7 +50,7 @@ def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         skip_without(kind)
     folder = tmp_path_factory.mktemp("servers")
     shards = [MariaDbServer(folder / name, name=name, number=i) for i, name in enumerate(("a", "b"), 1)]
-    servers = Servers(Kafka(folder / "kafka", brokers=1), shards, RedisServer(folder / "redis"))
+    servers = Servers(Kafka(folder / "kafka", brokers=1, quick=True), shards, RedisServer(folder / "redis"))
     everything = [*servers.kafka.brokers, *shards, servers.redis]
     try:
         servers.kafka.start()

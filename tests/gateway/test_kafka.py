@@ -33,7 +33,7 @@ PACE = StreamOptions(backoff_max_ms=200)
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """One broker of this module's own, with the topics of a small installation."""
     skip_without("kafka")
-    with Kafka(tmp_path_factory.mktemp("kafka"), brokers=1) as kafka:
+    with Kafka(tmp_path_factory.mktemp("kafka"), brokers=1, quick=True) as kafka:
         asyncio.run(create_topics(options(kafka), SMALL))
         yield kafka
 

@@ -77,7 +77,7 @@ def _network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
         pytest.skip(f"{missing}; loadtest/servers/install installs it")
     folder = tmp_path_factory.mktemp("servers")
     ports = {part.upper(): unused_port() for part in PARTS}
-    kafka = Kafka(folder / "kafka", brokers=1, ways=ports)
+    kafka = Kafka(folder / "kafka", brokers=1, ways=ports, quick=True)
     shards = [MariaDbServer(folder / name, name=name, number=i) for i, name in enumerate(("a", "b"), 1)]
     redis = RedisServer(folder / "redis")
     proxy = Toxiproxy(folder / "toxiproxy")

@@ -13,7 +13,7 @@ from tests.servers import skip_without
 def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """Three brokers, or one where memory is short."""
     skip_without("kafka")
-    with Kafka(tmp_path_factory.mktemp("kafka")) as kafka:
+    with Kafka(tmp_path_factory.mktemp("kafka"), quick=True) as kafka:
         yield kafka
 
 

@@ -47,7 +47,7 @@ async def done(what: Callable[[], Awaitable[None]]) -> None:
 async def test_a_feed_waits_for_kafka_and_survives_its_death(tmp_path: Path) -> None:
     """Away at boot, without the topic, killed and back: it says what is wrong, and goes on when it is over."""
     skip_without("kafka")
-    kafka = Kafka(tmp_path, brokers=1)
+    kafka = Kafka(tmp_path, brokers=1, quick=True)
     (broker,) = kafka.brokers
     connection: dict[str, Any] = {"bootstrap_servers": kafka.addresses()["bootstrap"]}
     impatient = connection | {"request_timeout_ms": 2_000}
