@@ -135,7 +135,11 @@ def import_(
         click.echo("Nothing was written.")
         return
     if trust and done is not None:
-        click.echo("Now run `typegate leaderboards rebuild`.")
+        click.echo(
+            "For the leaderboards now run `typegate leaderboards rebuild`."
+            if settings.redis.enabled
+            else "For the leaderboards now start the servers again: they have them in memory."
+        )
     if differences is not None:
         _tell(differences, imported=done is not None)
 

@@ -43,6 +43,8 @@ _MOST_COUNT: Final = 10_000_000
 _MOST_ERRORS: Final = 2**24 - 1
 _RANKED_WPM: Final = 300
 """Nobody's record is over it; what is said to be faster has no board."""
+_LEAST_OF_A_WORD: Final = 2
+"""Characters of any word, its space included."""
 _MODES: Final[Mapping[str, Mode]] = {
     **dict.fromkeys(("time", "timed", "timer", "countdown"), "time"),
     **dict.fromkeys(("words", "word", "wordcount", "word_count"), "words"),
@@ -305,6 +307,8 @@ def _board(result: Result) -> Board | None:
     if not 0 < summary.wpm <= min(_RANKED_WPM, summary.raw):
         return None
     if result.mode == "time" and abs(summary.duration_ms - extent * 1000) > 1_000:
+        return None
+    if result.mode == "words" and summary.total_chars < _LEAST_OF_A_WORD * extent:
         return None
     return Board(result.mode, extent, result.language)
 

@@ -93,7 +93,7 @@ _MENDED: Final = (MISSING, CHANGED, TWICE)
 
 
 class Importing:
-    """An import, whose source and target are open. `clock_ms` is the wall clock."""
+    """An import, whose source and target are open. `now_ms` is the wall clock (epoch)."""
 
     def __init__(
         self,

@@ -27,6 +27,7 @@ Table = Literal["tests", "test_results"]
 _LONGEST_MS: Final = 3_600_000
 _EXCERPT: Final = 300
 _BYTES_AT_ONCE: Final = 32 * 2**20
+_LEAST_AT_ONCE: Final = 100
 _WHOLE_NUMBERS: Final = ("tinyint", "smallint", "mediumint", "int", "bigint")
 _KINDS: Final[dict[str, Kind]] = {
     **dict.fromkeys((*_WHOLE_NUMBERS, "decimal", "float", "double"), "number"),
@@ -241,7 +242,7 @@ class OldSite:
             tuple(columns),
             f"CAST(CONV({digest}, 16, 10) AS UNSIGNED)",
             types.get("updated_at") in ("datetime", "timestamp"),
-            max(1, _BYTES_AT_ONCE // max(1, int(mean or 0))),
+            max(_LEAST_AT_ONCE, _BYTES_AT_ONCE // max(1, int(mean or 0))),
         )
 
 

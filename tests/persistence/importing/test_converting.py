@@ -111,6 +111,7 @@ def test_the_old_sites_word_counts_against_a_result_and_with_trust_for_it(
         ({"seconds": 30, "duration": 30}, None),
         ({"type": "quote", "test_id": 3}, None),
         ({"seconds": 15}, None),  # it took a minute
+        ({"type": "words", "words": 50, "duration": 15}, None),  # in which nobody types fifty words so slowly
         ({"wpm": 301, "raw_wpm": 301}, None),
         ({"raw_wpm": 70}, None),  # less than what of it was right
         ({"wpm": 0}, None),
