@@ -74,11 +74,14 @@ class AdminOptions:
     host: str = "127.0.0.1"
     """Address of the admin port; it has no password, so keep it off the open network."""
     port: int = 9080
-    """Admin port; 0 takes a free one."""
+    """Admin port of a server; 0 takes a free one."""
+    worker_port: int = 9081
+    """Admin port of a worker, which may run beside a server; 0 takes a free one."""
 
     def __post_init__(self) -> None:
         host_name("host", self.host)
         between("port", self.port, 0, 65535)
+        between("worker_port", self.worker_port, 0, 65535)
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,15 +91,18 @@ def listening(host: str, port: int, *, setting: str, flag: str) -> Iterator[None
 
 
 @asynccontextmanager
-async def admin_port(options: AdminOptions, metrics: Exposition, health: Health) -> AsyncIterator[Edge]:
-    """The port for the people who run it, as long as the context is open."""
-    edge = Edge(EdgeOptions(host=options.host, port=options.port, connections=256))
+async def admin_port(
+    options: AdminOptions, metrics: Exposition, health: Health, *, worker: bool = False
+) -> AsyncIterator[Edge]:
+    """The port for the people who run it, a server or a worker, as long as the context is open."""
+    port = options.worker_port if worker else options.port
+    edge = Edge(EdgeOptions(host=options.host, port=port, connections=256))
     try:
         await listen(
             edge,
             admin_app(metrics, health),
             lambda _: Refusal(404, "There is no WebSocket on the admin port."),
-            setting="admin.port",
+            setting="admin.worker_port" if worker else "admin.port",
             flag="--admin-port",
         )
         yield edge

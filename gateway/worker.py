@@ -113,7 +113,7 @@ class WorkerProcess:
         metrics.ask(partial(front_metrics.families, bench.front))
         metrics.ask(lambda: bus_metrics.families(bench.bus.facts()))
         if settings.admin.enabled:
-            self._admin = await enter(admin_port(settings.admin, metrics, self.health))
+            self._admin = await enter(admin_port(settings.admin, metrics, self.health, worker=True))
         await enter(owned(refreshing(bench.catalogue, bench.texts), name="refresh the catalogue"))
         await enter(owned(measuring_lag(metrics), name="measure the loop's lag"))
         await enter(owned(_keeping_up(await enter(Upkeep(settings.mysql))), name="upkeep"))

@@ -43,7 +43,7 @@ class Since(click.ParamType[float]):
     ),
 )
 @settings_flags
-@click.option("--admin-port", type=int, metavar="PORT", help="Port of /metrics and /readyz; 0: a free one [9080].")
+@click.option("--admin-port", type=int, metavar="PORT", help="Port of /metrics and /readyz; 0: a free one [9081].")
 @click.option("--admin/--no-admin", default=None, help="Whether there is an admin port [--admin].")
 @click.option("--node", metavar="NAME", help="This worker's name in dead letters and logs [the host's].")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error [info].")
@@ -65,7 +65,7 @@ def worker(
     with Ctrl-C: it finishes its batch, and the others have its partitions.
     """
     flags: dict[str, tuple[str, object]] = {
-        "admin.port": ("--admin-port", admin_port),
+        "admin.worker_port": ("--admin-port", admin_port),
         "admin.enabled": ("--admin", admin),
         "node.data": ("--data", data),
         "node.name": ("--node", node),

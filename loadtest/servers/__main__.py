@@ -108,7 +108,7 @@ def up(only: list[str], data: Path | None) -> None:
             for what, where in kind.addresses().items():
                 table.add_row(f"{name} {what}", ", ".join(map(str, where)) if isinstance(where, list) else str(where))
         Console().print(table)
-        click.echo("For `typegate serve` and `typegate worker --admin-port 9081` in other terminals:\n")
+        click.echo("For `typegate serve` and `typegate worker` in other terminals:\n")
         for kind in kinds.values():
             for variable, value in kind.settings().items():
                 click.echo(f"export {variable}='{value}'")

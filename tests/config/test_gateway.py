@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from config.gateway import AdminOptions, AuthOptions, ConnectionOptions, HttpOptions, NodeOptions, TlsOptions
+from config.edge import EdgeOptions
+from config.gateway import (
+    AdminOptions,
+    AgentOptions,
+    AuthOptions,
+    ConnectionOptions,
+    HttpOptions,
+    NodeOptions,
+    TlsOptions,
+)
 
 JWT: dict[str, Any] = {"algorithm": "RS256", "issuer": "i", "audience": "a", "jwks_url": "https://issuer.example/keys"}
 
@@ -45,3 +54,8 @@ def test_an_issuer_on_this_machine_may_speak_http() -> None:
 
 def test_the_node_s_default_name_is_allowed() -> None:
     assert NodeOptions().name
+
+
+def test_a_worker_beside_a_server_has_a_port_of_its_own() -> None:
+    """By default, each has: neither needs a flag."""
+    assert len({EdgeOptions().port, AdminOptions().port, AdminOptions().worker_port, AgentOptions().port}) == 4

@@ -28,7 +28,7 @@ def settings(folder: Path, **sections: Any) -> Settings:
         **{
             "server": EdgeOptions(port=0),
             "node": NodeOptions(name="node-1", data=folder),
-            "admin": AdminOptions(port=0),
+            "admin": AdminOptions(port=0, worker_port=0),
             **sections,
         }
     )

@@ -59,7 +59,7 @@ def die(plant: Plant, step: str, folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.gateway.doomed_worker", step, "1"],
         cwd=ROOT,
-        env=environment() | plant.variables() | {"TYPEGATE_NODE_DATA": str(folder), "TYPEGATE_ADMIN_PORT": "0"},
+        env=environment() | plant.variables() | {"TYPEGATE_NODE_DATA": str(folder), "TYPEGATE_ADMIN_WORKER_PORT": "0"},
         capture_output=True,
         text=True,
         timeout=180,

@@ -35,7 +35,7 @@ def live(made: Plant, folder: Path, *, typists: int, seconds: float) -> dict[str
         "typegate worker",
         [sys.executable, "-m", "gateway.cli", "worker", "--data", str(folder / "worker")],
         folder=folder,
-        variables=made.variables() | {"TYPEGATE_ADMIN_PORT": str(admin)},
+        variables=made.variables() | {"TYPEGATE_ADMIN_WORKER_PORT": str(admin)},
     )
     worker.launch()
     with Served(folder / "data", variables=made.variables()) as gateway:

@@ -57,6 +57,7 @@ class Plant:
             "TYPEGATE_REDIS_URL": self.redis_url,
             "TYPEGATE_LOG_LEVEL": "warning",
             "TYPEGATE_ADMIN_PORT": "0",
+            "TYPEGATE_ADMIN_WORKER_PORT": "0",
         }
 
     def with_topic(self, name: str) -> Plant:

@@ -58,8 +58,10 @@ def test_what_services_name_is_there() -> None:
 
 def test_prometheus_asks_services_for_what_the_rules_are_about() -> None:
     prometheus = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
+    admin = load(environ={}).admin
+    ports = {"typegate-gateway": admin.port, "typegate-worker": admin.worker_port}
+    assert {job["job_name"] for job in prometheus["scrape_configs"]} == set(ports)
     for job in prometheus["scrape_configs"]:
-        assert job["job_name"].startswith("typegate")
         for source in job["dns_sd_configs"]:
             assert set(source["names"]) <= set(SERVICES)
-            assert source["port"] == load(environ={}).admin.port
+            assert source["port"] == ports[job["job_name"]]
