@@ -250,6 +250,27 @@ async def test_a_chunk_that_was_cut_off_between_two_shards_is_done_again(
     assert sum(count for (count,) in stored(shards, "COUNT(DISTINCT old_id)", "imported_results")) == 300
 
 
+async def test_a_move_to_another_shard_that_was_cut_off_is_finished(
+    imports: Imports, old: OldSite, shards: MysqlShards
+) -> None:
+    """Killed after the result was taken out of its old shard, or before its old entry was."""
+    old.put("test_results", [Odd("", _at("2024-06-20T01:02:03Z", USER_A))], first=1)
+    await imports()
+    before = shards.ask("a", "SELECT * FROM imported_results")
+    change(old, 1, user_id=USER_B)
+    shards.ask("a", "DELETE FROM test_results")
+    await imports()
+    assert [len(shards.ask(shard, "SELECT id FROM test_results")) for shard in "ab"] == [0, 1]
+
+    ((source, old_id, id_, seen, stored_sum),) = before
+    shards.ask("a", f"INSERT INTO imported_results VALUES ('{source}', {old_id}, x'{id_.hex()}', {seen}, {stored_sum})")
+    assert "imported twice" in await imports.verified()
+    await imports()
+    assert await imports.verified() == {}
+    assert [len(shards.ask(shard, "SELECT id FROM imported_results")) for shard in "ab"] == [0, 1]
+    assert everywhere(shards) == 1
+
+
 async def test_a_verification_finds_what_is_not_as_it_was(imports: Imports, old: OldSite, shards: MysqlShards) -> None:
     old.fill(300)
     await imports()
