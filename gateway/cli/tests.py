@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -218,11 +219,13 @@ def export(folder: Path, config: Path | None, data: Path | None) -> None:
 
 def _catalogue(config: Path | None, data: Path | None, *, make: bool = True) -> "Catalogue":
     """The catalogue of the settings; where there is none yet, it is made, or only what is built in is shown."""
+    from config.logs import set_up
     from gateway.stores import catalogue_of
     from persistence.errors import FolderError
     from persistence.folder import DataFolder
 
     settings = read_settings(config, {"node.data": ("--data", data)})
+    set_up(replace(settings.log, level="warning"))
     folder = DataFolder(settings.node.data)
     if not settings.mysql.content and (make or folder.catalogue.exists() or folder.path.is_file()):
         try:

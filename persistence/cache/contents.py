@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 CONTENT_TTL_MS: Final = 24 * 3_600_000
 """How long a test is kept."""
+_FORGOTTEN_AT_ONCE: Final = 200
 
 
 class Contents:
@@ -68,11 +69,12 @@ def forgetting(redis: RedisOptions, options: CacheOptions) -> Callable[[Collecti
     """What drops tests that were added from the cache in Redis. Where that is away it says so, and raises nothing."""
 
     async def forget(tests: Collection[Test]) -> None:
-        keys = {key for test in tests for key in (_key(test.id, None), _key(test.id, test.version))}
+        keys = list({key for test in tests for key in (_key(test.id, None), _key(test.id, test.version))})
         try:
             async with RedisServers(redis) as servers, RedisCache(servers, options) as cache:
-                for key in await cache.kept(keys):
-                    await cache.drop(key)
+                for first in range(0, len(keys), _FORGOTTEN_AT_ONCE):
+                    for key in await cache.kept(keys[first : first + _FORGOTTEN_AT_ONCE]):
+                        await cache.drop(key)
         except StoreError as error:
             log.warning(
                 "Redis was not told of new tests; who asked for one before may hear for a while that it is not there",

@@ -192,14 +192,17 @@ async def test_rewind_brings_back_what_a_database_lost(plant: Plant, tmp_path: P
 
 
 async def test_a_worker_stops_in_good_order(plant: Plant, tmp_path: Path) -> None:
+    """And it begins, and stores what it can, while the content database is away."""
+    variables = plant.variables() | {"TYPEGATE_MYSQL_CONTENT": "mysql://nobody@127.0.0.1:1/content"}
     async with gateway_of(plant, tmp_path / "one") as gateway, client(gateway.url) as typist:
-        async with worker_program(tmp_path / "w", **plant.variables()) as worker:
+        async with worker_program(tmp_path / "w", **variables) as worker:
             await typed(typist)
             await until(lambda: plant.rows())
             worker.signal(signal.SIGTERM)
             code, errors = await worker.ended()
         assert code == 0, errors
         assert "left" not in errors
+        assert "tests and word lists cannot be read" in errors
 
 
 async def test_a_worker_with_another_shard_map_is_refused(plant: Plant, tmp_path: Path) -> None:
