@@ -28,9 +28,9 @@ async def test_quantiles_are_those_of_what_was_observed() -> None:
 
 def test_a_backlog_takes_twice_the_workers() -> None:
     """One that stores 1,500 a second keeps up with 1,000; with a backlog beside them there are 2,000 a second to do."""
-    rounds = {name: [{"per_s": 1_500.0}] for name in WORKERS}
+    rounds = {name: [{"per_s": 1_500.0, "cpu_us": 200.0}] for name in WORKERS}
     rows = backlog(Part("", (), [], {"rounds": rounds})).rows
-    assert {tuple(row[1:]) for row in rows} == {(1_000, 1, 2), (3_472, 3, 5), (10_000, 7, 14)}
+    assert {tuple(row[1:]) for row in rows} == {(1_000, 1, 2, 0.2), (3_472, 3, 5, 0.6944), (10_000, 7, 14, 2.0)}
 
 
 async def test_without_observations_there_are_no_quantiles() -> None:

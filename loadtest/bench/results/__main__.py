@@ -108,17 +108,17 @@ def costs(rounds: Rounds, times: int) -> Part:
 
 
 def backlog(taken: Part) -> Part:
-    """Workers that it takes to keep up, and to be through in an hour with what an hour has left while more comes.
+    """What it takes to keep up, and to be through in an hour with what an hour has left while more comes.
 
-    By the rate at which one worker emptied its topic, with everything else on the same machine.
+    Workers by the rate at which one emptied its topic, with everything else on the same machine; cores by its CPU time.
     """
     rows: list[list[object]] = []
     for name in WORKERS:
-        per_s = median(facts["per_s"] for facts in taken.facts["rounds"][name])
-        rows += [[name, come, ceil(come / per_s), ceil(2 * come / per_s)] for come in COMING]
+        per_s, cpu_us = (median(facts[key] for facts in taken.facts["rounds"][name]) for key in ("per_s", "cpu_us"))
+        rows += [[name, come, ceil(come / per_s), ceil(2 * come / per_s), come * cpu_us / 1e6] for come in COMING]
     return Part(
         "Workers that it takes",
-        ("worker", "results that come, per s", "to keep up", "to be through with an hour's backlog in an hour"),
+        ("worker", "results that come, per s", "to keep up", "through with an hour's in an hour", "cores to keep up"),
         rows,
         {"workers": rows},
     )
