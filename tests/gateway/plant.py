@@ -105,8 +105,8 @@ class Plant:
             "TYPEGATE_KAFKA_ANALYTICS_TOPIC": self.kafka.analytics_topic,
             "TYPEGATE_KAFKA_DEAD_LETTER_TOPIC": self.kafka.dead_letter_topic,
             "TYPEGATE_KAFKA_REQUEST_MS": str(self.kafka.request_ms),
-            "TYPEGATE_TOPICS_REPLICATION": "1",
-            "TYPEGATE_TOPICS_MIN_INSYNC": "1",
+            "TYPEGATE_TOPICS_REPLICATION": str(self.topics.replication),
+            "TYPEGATE_TOPICS_MIN_INSYNC": str(self.topics.min_insync),
             "TYPEGATE_TOPICS_RESULTS_PARTITIONS": str(PARTITIONS),
             "TYPEGATE_TOPICS_ANALYTICS_PARTITIONS": "2",
             "TYPEGATE_TOPICS_DEAD_LETTER_PARTITIONS": "2",
@@ -127,6 +127,13 @@ class Plant:
         """What stands in a table of all shards."""
         return [row for dsn in self.dsns for row in ask(Dsn.parse(dsn), f"SELECT {columns} FROM {table}")]
 
+    async def stored(self, more: int) -> None:
+        """Wait until so many more results are rows than are now."""
+        wanted = len(self.rows()) + more
+        async with asyncio.timeout(120):
+            while len(self.rows()) < wanted:  # noqa: ASYNC110  # other processes write
+                await asyncio.sleep(0.1)
+
     def ask(self, *statements: str) -> None:
         """Run statements in every shard."""
         for dsn in self.dsns:
@@ -141,8 +148,12 @@ async def build(
     redis: str,
     request_ms: int = 2_000,
     patient: bool = False,
+    replication: int = 1,
 ) -> Plant:
-    """Make topics, databases and schema. `patient`: for tests without faults, in which a busy server is waited for."""
+    """Make topics, databases and schema; where there are several replicas, two must be in step.
+
+    `patient`: for tests without faults, in which a busy server is waited for.
+    """
     name = fresh_name("plant")
     dsns = tuple([await asyncio.to_thread(make_database, address, name) for address in mariadb["shards"]])
     plant = Plant(
@@ -154,8 +165,8 @@ async def build(
             request_ms=request_ms,
         ),
         topics=TopicOptions(
-            replication=1,
-            min_insync=1,
+            replication=replication,
+            min_insync=min(2, replication),
             results_partitions=PARTITIONS,
             analytics_partitions=2,
             dead_letter_partitions=2,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,11 @@ from tests.persistence.kafka.brokers import read_all
 from tests.servers import skip_without
 
 TYPISTS = 6
+FEW = 3
+"""So many tests show that something goes on."""
+AWAY_S = float(os.environ.get("TYPEGATE_TEST_AWAY_S", "0"))
+"""How long each server stays away at least. Without it a server is away until all that there is to see was seen, which
+takes a few seconds; `TYPEGATE_TEST_AWAY_S=30 python -m pytest tests/gateway/test_faults.py` is for runs by hand."""
 
 
 @dataclass
@@ -104,6 +110,7 @@ class System:
         """Kill the broker; people type until all wait for it; start it again."""
         (broker,) = self.servers.kafka.brokers
         broker.kill()
+        await asyncio.sleep(AWAY_S)
         await self.load.waits()
         await asyncio.to_thread(broker.start)
         await self.load.confirmed(TYPISTS)
@@ -112,6 +119,7 @@ class System:
         """Kill a server; people type on and hear that their results are stored; start it again."""
         server.kill()
         await send(self.plant, *self.accounts.some())
+        await asyncio.sleep(AWAY_S)
         await self.load.confirmed(2 * TYPISTS)
         await asyncio.to_thread(server.start)
         await send(self.plant, *self.accounts.some())
@@ -142,6 +150,34 @@ async def test_everything_dies_under_load(plant: Plant, servers: Servers, tmp_pa
         await nothing_lost(plant, load, accounts.sent)
 
 
+async def test_brokers_die_in_turn_under_load(
+    servers: Servers, fresh_name: Callable[[str], str], tmp_path: Path
+) -> None:
+    """Of three brokers any may be away: results are saved and become rows all the while."""
+    with Kafka(tmp_path / "kafka", brokers=3) as kafka:
+        plant = await build(
+            fresh_name,
+            kafka=kafka.addresses()["bootstrap"],
+            mariadb={"shards": [shard.dsn() for shard in servers.shards]},
+            redis=f"redis://{servers.redis.address}/0",
+            replication=3,
+        )
+        port = unused_port()
+        async with AsyncExitStack() as opened:
+            await opened.enter_async_context(gateway_program(plant, tmp_path, port))
+            await opened.enter_async_context(worker_program(tmp_path / "worker", **plant.variables()))
+            with typing(("127.0.0.1", port), 2 * TYPISTS) as load:
+                await load.confirmed(FEW)
+                for broker in kafka.brokers:
+                    broker.kill()
+                    await asyncio.sleep(AWAY_S)
+                    await load.confirmed(FEW)
+                    await plant.stored(FEW)
+                    await asyncio.to_thread(broker.start)
+                await load.confirmed(FEW)
+            await nothing_lost(plant, load)
+
+
 async def test_kafka_is_away_when_everything_starts(plant: Plant, servers: Servers, tmp_path: Path) -> None:
     """The gateway takes tests and the worker waits; when it is there, all that was typed is stored."""
     (broker,) = servers.kafka.brokers
@@ -152,6 +188,7 @@ async def test_kafka_is_away_when_everything_starts(plant: Plant, servers: Serve
             await opened.enter_async_context(gateway_program(plant, tmp_path, port))
             await opened.enter_async_context(worker_program(tmp_path / "worker", **plant.variables()))
             with typing(("127.0.0.1", port), TYPISTS) as load:
+                await asyncio.sleep(AWAY_S)
                 await load.waits()
                 assert load.meters.stored == 0
                 await asyncio.to_thread(broker.start)

@@ -116,13 +116,6 @@ class Running:
     load: Load
     accounts: Accounts
 
-    async def stored(self, more: int) -> None:
-        """Wait until so many more rows stand in MySQL than do now."""
-        wanted = len(self.plant.rows()) + more
-        async with asyncio.timeout(120):
-            while len(self.plant.rows()) < wanted:  # noqa: ASYNC110  # another process writes
-                await asyncio.sleep(0.1)
-
     @asynccontextmanager
     async def broken(self, fault: str, ways: list[Way]) -> AsyncIterator[None]:
         """Break ways until the context is left; accounts' results come meanwhile, and after."""
@@ -160,13 +153,13 @@ async def test_slow_and_narrow_networks(network: Network, plant: Plant, tmp_path
             await asyncio.to_thread(way.slow, 40, jitter_ms=30)
         await send(plant, *system.accounts.some())
         await system.load.confirmed(2 * FEW)
-        await system.stored(FEW)
+        await plant.stored(FEW)
         for way in network.ways.values():
             await asyncio.to_thread(way.heal)
             await asyncio.to_thread(way.narrow, 32)
         await send(plant, *system.accounts.some())
         await system.load.confirmed(2 * FEW)
-        await system.stored(FEW)
+        await plant.stored(FEW)
         for way in network.ways.values():
             await asyncio.to_thread(way.heal)
 
@@ -186,5 +179,5 @@ async def test_broken_networks(network: Network, plant: Plant, tmp_path: Path) -
             for away in ([ways["worker", "a"]], network.to("redis")):
                 async with system.broken(fault, away):
                     await load.confirmed(FEW)
-                    await system.stored(FEW // 2)
+                    await plant.stored(FEW // 2)
                 await committed(plant)
