@@ -130,7 +130,7 @@ class Plant:
     async def stored(self, more: int) -> None:
         """Wait until so many more results are rows than are now."""
         wanted = len(self.rows()) + more
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(240):
             while len(self.rows()) < wanted:  # noqa: ASYNC110  # other processes write
                 await asyncio.sleep(0.1)
 

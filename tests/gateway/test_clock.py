@@ -79,7 +79,9 @@ async def _plant(
 ) -> Plant:
     if library() is None:
         pytest.skip("libfaketime is not here; tests/system-packages installs it")
-    return await build(fresh_name, kafka=kafka_servers, mariadb=mariadb_servers, redis=redis_servers["url"])
+    return await build(
+        fresh_name, kafka=kafka_servers, mariadb=mariadb_servers, redis=redis_servers["url"], patient=True
+    )
 
 
 async def test_clocks_set_back_under_load(plant: Plant, tmp_path: Path) -> None:

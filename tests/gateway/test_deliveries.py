@@ -31,14 +31,16 @@ from tests.gateway.plant import (
 from tests.persistence.kafka.brokers import admin
 from tests.persistence.mysql_shards import ask
 
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0
 
 
 @pytest.fixture(name="plant")
 async def _plant(
     fresh_name: Callable[[str], str], kafka_servers: list[str], mariadb_servers: Addresses, redis_servers: Addresses
 ) -> Plant:
-    return await build(fresh_name, kafka=kafka_servers, mariadb=mariadb_servers, redis=redis_servers["url"])
+    return await build(
+        fresh_name, kafka=kafka_servers, mariadb=mariadb_servers, redis=redis_servers["url"], patient=True
+    )
 
 
 async def results(count: int) -> list[Result]:

@@ -101,7 +101,9 @@ def _unshare() -> Sequence[str]:
 async def _plant(
     fresh_name: Callable[[str], str], kafka_servers: list[str], mariadb_servers: Addresses, redis_servers: Addresses
 ) -> Plant:
-    return await build(fresh_name, kafka=kafka_servers, mariadb=mariadb_servers, redis=redis_servers["url"])
+    return await build(
+        fresh_name, kafka=kafka_servers, mariadb=mariadb_servers, redis=redis_servers["url"], patient=True
+    )
 
 
 @pytest.mark.parametrize("kind", [Volume, Quota])
