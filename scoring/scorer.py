@@ -105,7 +105,23 @@ class _OfEachKey:
     )
 
 
-class Scorer(_OfEachKey):
+class _OfEachWord(_OfEachKey):
+    """What a word's end and a tick look at as well, next to it."""
+
+    __slots__ = (
+        "_apart",
+        "_last_word",
+        "_rest",
+        "_right",
+        "_rows",
+        "_word",
+        "_words",
+        "_wrong",
+        "_wrong_words",
+    )
+
+
+class Scorer(_OfEachWord):
     """One test being typed. Feed it events, ask it for figures at any time, and for the summary at the end.
 
     `words` are targets as in `Passage.words` (none in zen). `limit_ms`: a timed test's length. `cyclic`: the words
@@ -114,7 +130,6 @@ class Scorer(_OfEachKey):
     """
 
     __slots__ = (
-        "_apart",
         "_closed",
         "_deletes",
         "_end_ms",
@@ -124,20 +139,12 @@ class Scorer(_OfEachKey):
         "_first_press",
         "_ignored",
         "_incorrect",
-        "_last_word",
         "_limit",
         "_longest",
         "_missed",
-        "_rest",
-        "_right",
-        "_rows",
         "_scored",
         "_still",
         "_still_ms",
-        "_word",
-        "_words",
-        "_wrong",
-        "_wrong_words",
         "_zen",
     )
 
@@ -553,7 +560,9 @@ class Scorer(_OfEachKey):
         inserts = self._apart + pos
         wrong = self._wrong
         acc = round2(100 * (inserts - wrong) / inserts) if wrong else 100.0
-        return speed2(right, seconds), speed2(all_chars, seconds), acc, self._word, pos, wrong
+        wpm = speed2(right, seconds)
+        raw = wpm if all_chars == right else speed2(all_chars, seconds)
+        return wpm, raw, acc, self._word, pos, wrong
 
     # --------------------------------------------------------------------------------------------- summary
 

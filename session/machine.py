@@ -45,7 +45,7 @@ from session.messages import ERRORS, CloseCode, Error, Resumed, Started
 from session.options import SessionLimits, TestOptions
 from session.outcome import Breach, Due, Gap, Outcome, Refused
 from session.passages import Material
-from session.receipt import KeyRing, Receipt, Ticket, hash_of, seal_receipt
+from session.receipt import ALL_SEEN, KeyRing, Receipt, Ticket, hash_of, seal_receipt
 from session.result import Result
 from session.resume import Claim, Takeover
 from session.settling import FinishedTest, Settled
@@ -98,7 +98,22 @@ class _OfEachFrame:
     )
 
 
-class TypingSession(_OfEachFrame):
+class _OfEachTick(_OfEachFrame):
+    """What each tick looks at as well, next to it."""
+
+    __slots__ = (
+        "_digest",
+        "_digested",
+        "_epoch_offset_ms",
+        "_ring",
+        "_takeover",
+        "_ticked",
+        "_ticket_hash",
+        "deadline_ms",
+    )
+
+
+class TypingSession(_OfEachTick):
     """One typing test of one user; made by `begin` or `rebuild`.
 
     Four numbers may look alike. `n` events are in the log. The scorer's clock says how much client time they took. Of
@@ -107,24 +122,16 @@ class TypingSession(_OfEachFrame):
     """
 
     __slots__ = (
-        "_digest",
-        "_digested",
-        "_epoch_offset_ms",
         "_gave_up",
         "_limit_ms",
         "_limits",
         "_looks",
         "_mode",
         "_pinged",
-        "_ring",
         "_scored",
         "_summary",
-        "_takeover",
         "_text",
-        "_ticked",
-        "_ticket_hash",
         "_words",
-        "deadline_ms",
         "id",
         "ticket",
         "user",
@@ -329,7 +336,7 @@ class TypingSession(_OfEachFrame):
                 n,
                 int(self._seen_ms + self._epoch_offset_ms),
                 self._digest_now(),
-                *((0, 0, 0, False) if takeover is None else takeover.account()),
+                ALL_SEEN if takeover is None else takeover.account(),
             ),
             "wpm": wpm,
             "raw": raw,
@@ -737,7 +744,7 @@ class TypingSession(_OfEachFrame):
             held=array("H") if self._holds is None else self._holds[:count],
             summary=summary,
             gave_up=self._gave_up,
-            account=(0, 0, 0, False) if takeover is None else takeover.account(),
+            account=ALL_SEEN if takeover is None else takeover.account(),
             clocks=self._drift.reading(ping_ms=ping_ms),
             text=self._text,
         )
