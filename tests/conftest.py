@@ -13,6 +13,9 @@ pytest_plugins = ["tests.clock", "tests.servers", "tests.persistence.mysql_shard
 settings.register_profile("typegate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("typegate")
 
+# Hundreds of programs are started: the first one compiles the code for all of them.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE_DATA = Path(os.environ.get("TYPEGATE_REFERENCE_DATA", ROOT.parent / "shared"))
 

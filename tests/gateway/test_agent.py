@@ -40,7 +40,7 @@ async def agent(health: Health, load: Load) -> AsyncIterator[Callable[[], Awaita
     """Asks as HAProxy does: connect, read to the end."""
 
     async def ask() -> str:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             reader, writer = await asyncio.open_connection(*address)
             said = await reader.read()
             writer.close()

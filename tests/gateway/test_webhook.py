@@ -64,7 +64,7 @@ class Site:
 
     async def until(self, count: int) -> None:
         """Wait until so many posts have come."""
-        async with asyncio.timeout(30), self.came:
+        async with asyncio.timeout(120), self.came:
             await self.came.wait_for(lambda: len(self.posts) >= count)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -136,7 +136,7 @@ class Hook:
             await self.log.append(result.user % 2, event(result, news=news))
 
     async def done(self) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await self.log.until_committed("webhook")
 
 

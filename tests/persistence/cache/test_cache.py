@@ -57,7 +57,7 @@ async def cache(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[C
 
 async def fetched(cache: Cache, truth: Truth, expected: bytes | None) -> None:
     """Wait until the cache gives this value."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             if await cache.fetch("k", truth.load, ttl_ms=TTL_MS) == expected:
                 return

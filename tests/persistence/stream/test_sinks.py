@@ -95,7 +95,7 @@ async def test_what_cannot_follow_now_follows_later_and_in_order(tmp_path: Path)
             await tried.acquire()
         assert followed == []
         away = False
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while len(followed) < 4:
                 await tried.acquire()
         assert followed == [result.session for result in results[:4]]
