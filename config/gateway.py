@@ -23,6 +23,7 @@ __all__ = [
     "TlsOptions",
 ]
 
+Role = Literal["ws", "api"]
 Algorithm = Literal["", "HS256", "RS256", "EdDSA"]
 
 
@@ -59,8 +60,12 @@ class NodeOptions:
     keys_file: Path | None = None
     """The cluster's keys: the same file, or a copy of it, for all nodes that one balancer stands before; keys.json in
     the data folder by default. Without common keys no node takes over another's tests, nor knows its guests."""
+    roles: tuple[Role, ...] = ("ws", "api")
+    """What it serves: ws (the WebSocket), api (page and HTTP API). Health is answered by all."""
 
     def __post_init__(self) -> None:
+        if not self.roles or len(set(self.roles)) < len(self.roles):
+            raise ValueError(f"roles is {', '.join(self.roles) or 'empty'}; allowed are ws and api, each once")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name):
             raise ValueError(f"name is {self.name!r}; allowed are 1 to 64 letters, digits, '.', '_' and '-'")
 

@@ -14,7 +14,7 @@ import json
 import os
 import tomllib
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,6 +36,7 @@ from config.gateway import (
     TlsOptions,
     host_name,
 )
+from config.processes import ADMIN_STEP, ProcessesOptions
 from config.webhook import WebhookOptions
 from persistence.boards import BoardsOptions
 from persistence.cache import CacheOptions
@@ -105,6 +106,8 @@ class Settings(BaseSettings):
     """The limits of one WebSocket."""
     node: NodeOptions = Field(default_factory=NodeOptions)
     """Its name and its data folder."""
+    processes: ProcessesOptions = Field(default_factory=ProcessesOptions)
+    """As how many processes it serves."""
     admin: AdminOptions = Field(default_factory=AdminOptions)
     """The operators' port."""
     agent: AgentOptions = Field(default_factory=AgentOptions)
@@ -415,6 +418,25 @@ def unservable(settings: Settings) -> list[Fault]:
         return Fault(names, ", ".join(origins), message)
 
     faults = []
+    processes = settings.processes
+    if processes.count > 1 and not settings.redis.enabled:
+        faults.append(
+            fault(
+                "processes.count and redis.url",
+                f"there are {processes.count} processes and no Redis; each would have lists and boards of its own "
+                "and hear of nobody else's results: set redis.url (or redis.nodes), or serve with one process.",
+            )
+        )
+    if processes.count > 1 and not processes.own_ports and settings.agent.enabled:
+        faults.append(
+            fault(
+                "processes.own_ports and agent.enabled",
+                "HAProxy's agent check is for one process, and here they share a port: set processes.own_ports, so "
+                "that each is a server of its own, or switch the agent off.",
+            )
+        )
+    if processes.count > 1:
+        faults += _ports(settings, fault)
     if settings.kafka.enabled and not settings.mysql.enabled:
         faults.append(
             fault(
@@ -431,6 +453,28 @@ def unservable(settings: Settings) -> list[Fault]:
             )
         )
     return faults
+
+
+def _ports(settings: Settings, fault: Callable[[str, str], Fault]) -> Iterator[Fault]:
+    """Ports that several processes would take twice, or that there are not."""
+    count, admin = settings.processes.count, settings.admin
+    taken: dict[int, str] = {}
+    for name, first, steps in (
+        ("server.port", settings.server.port, range(count if settings.processes.own_ports else 1)),
+        ("admin.port", admin.port if admin.enabled else 0, [0, *range(ADMIN_STEP, ADMIN_STEP + count)]),
+        ("agent.port", settings.agent.port if settings.agent.enabled else 0, range(count)),
+    ):
+        if not first:
+            continue
+        ports = [first + step for step in steps]
+        if ports[-1] > 65_535:
+            yield fault(name, f"is {first}, and ports up to {ports[-1]} are taken; there are none above 65535.")
+        for other in {taken[port] for port in ports if port in taken}:
+            yield fault(
+                f"{other} and {name}",
+                f"{count} processes take ports {first} to {ports[-1]}, of which {other} has some; move one of them.",
+            )
+        taken |= dict.fromkeys(ports, name)
 
 
 def _default(section: str) -> Any:

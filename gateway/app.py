@@ -12,7 +12,7 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -54,6 +54,7 @@ from gateway.opening import (
     url_of,
 )
 from gateway.stores import catalogue_of, store_of
+from gateway.takeovers import Takeovers
 from gateway.topics import look_at_topics, look_until_seen
 from gateway.version import version
 from persistence.catalogue import CatalogueError
@@ -78,12 +79,19 @@ log = structlog.get_logger(__name__)
 
 
 class Gateway:
-    """One process's server. An async context manager: entering listens, leaving stops without grace."""
+    """One process's server. An async context manager: entering listens, leaving stops without grace.
 
-    def __init__(self, settings: Settings) -> None:
+    `process`: its number among the processes of one server, whose data folder is held for all of them; None where it is
+    alone.
+    """
+
+    def __init__(self, settings: Settings, *, process: int | None = None) -> None:
         self.settings = settings
+        self.name = settings.node.name if process is None else f"{settings.node.name}-{process}"
+        """Who it is among all processes of the cluster."""
+        self._process = process
         self.hub: Hub
-        self.metrics = Metrics(node=settings.node.name, rows=not settings.kafka.enabled)
+        self.metrics = Metrics(node=settings.node.name, process=str(process or 0), rows=not settings.kafka.enabled)
         self.health: Health
         self.agent_address: tuple[str, int] | None = None
         """Where the balancer's question is answered; None where it is not."""
@@ -127,6 +135,8 @@ class Gateway:
         stop = self.settings.stop
         self.health.draining = True
         self._edge.begin_drain()
+        if self._edge.options.reuse_port:  # whoever comes now comes to the others at this port
+            self._edge.leave()
         log.info(
             "stopping: running tests may finish, a second signal ends them",
             websockets=self._edge.websockets,
@@ -174,7 +184,14 @@ class Gateway:
         if settings.kafka.enabled and not await look_at_topics(settings.kafka, settings.topics):
             await enter(owned(look_until_seen(settings.kafka, settings.topics), name="look at Kafka's topics"))
         node = settings.node
-        folder = await enter(DataFolder(node.data, keys=node.keys_file, min_free_bytes=settings.spool.min_free_bytes))
+        folder = await enter(
+            DataFolder(
+                node.data,
+                keys=node.keys_file,
+                min_free_bytes=settings.spool.min_free_bytes,
+                held=self._process is not None,
+            )
+        )
         keys = KeyFile(folder.keys)
         ring = await asyncio.to_thread(keys.load, now_ms=_epoch_ms(), entropy=os.urandom)
         authenticator = self._authenticator = await enter(Authenticator(settings.auth, ring, chance=chance))
@@ -197,7 +214,7 @@ class Gateway:
 
         hub = self.hub = Hub(
             loop=loop,
-            node=settings.node.name,
+            node=self.name,
             options=settings.connection,
             limits=settings.session,
             ring=ring,
@@ -213,7 +230,8 @@ class Gateway:
         hub.start()
         opening.push_async_callback(hub.stop)
         bus.subscribe(CHANNEL, hearing(hub.deliver))
-        sink = await enter(_sink(settings, store, front, BusNotices(bus)))
+        Takeovers(bus, hub, node=self.name, epoch_ms=_epoch_ms)
+        sink = await enter(_sink(settings, store, front, BusNotices(bus), node=self.name))
         stream = self._stream = await enter(Drain(spool, sink, hub.submissions.stored, settings.stream))
 
         self.health = Health(
@@ -233,6 +251,7 @@ class Gateway:
         )
         app = public_app(
             Parts(
+                serves_api="api" in settings.node.roles,
                 catalogue=catalogue,
                 store=store,
                 front=front,
@@ -251,7 +270,7 @@ class Gateway:
         )
         edge = self._edge = Edge(edge_options, subprotocols=tuple(CODECS))
         opening.push_async_callback(edge.close, timeout_s=CLOSE_S)
-        await listen(edge, app, _peers(hub), setting="server.port", flag="--port", ssl=self._tls)
+        await listen(edge, app, _peers(hub, settings.node.roles), setting="server.port", flag="--port", ssl=self._tls)
 
         def spool_figures() -> SpoolFigures:
             spooled = spool.facts()
@@ -285,7 +304,7 @@ class Gateway:
         if settings.admin.enabled:
             self._admin = await enter(admin_port(settings.admin, metrics, self.health))
         this = Node(
-            id=settings.node.name,
+            id=self.name,
             run=os.urandom(8).hex(),
             version=version(),
             url=self.url,
@@ -299,14 +318,14 @@ class Gateway:
         await enter(owned(measuring_lag(metrics), name="measure the loop's lag"))
 
 
-def _sink(settings: Settings, store: ResultStore, front: Front, notices: Notices) -> Sink:
+def _sink(settings: Settings, store: ResultStore, front: Front, notices: Notices, *, node: str) -> Sink:
     """Where the drain brings results: to Kafka where there is one, else to the store of this process."""
     if not settings.kafka.enabled:
         effects = Effects(Meter(), recent=front.recent, boards=front.boards, notices=notices)
         return StoreSink(store, follow=effects.follow)
     from persistence.stream.kafka import KafkaSink  # loads aiokafka
 
-    return KafkaSink(settings.kafka, node=settings.node.name)
+    return KafkaSink(settings.kafka, node=node)
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
@@ -339,8 +358,10 @@ def _reason(fault: Exception) -> str:
     return (getattr(fault, "reason", None) or str(fault)).replace("_", " ").lower()
 
 
-def _peers(hub: Hub) -> Callable[[Request], Connection | Refusal]:
-    """The edge's peer factory: a server that goes takes nobody in."""
+def _peers(hub: Hub, roles: Collection[str]) -> Callable[[Request], Connection | Refusal]:
+    """The edge's peer factory: a server that goes takes nobody in, nor does one that serves the API alone."""
+    if "ws" not in roles:
+        return lambda _: Refusal(404, "This server takes no WebSocket; another one does (node.roles).")
 
     def connect(request: Request) -> Connection | Refusal:
         if hub.draining:

@@ -471,6 +471,7 @@ class Connection(_OfEachFrame):
             if isinstance(answer, Resumed):
                 self._hold_on(held)
                 self._counts.resumes += 1
+                hub.took(session_id)
                 self._say(answer)
             else:
                 self._error(answer)
@@ -537,6 +538,7 @@ class Connection(_OfEachFrame):
         hub.release(session.id)  # after a conflict; the last one to ask has it
         self._hold_on(session)
         self._counts.resumes += 1
+        hub.took(session.id)
         self._say(session.resumed())
 
     # --- the session: taking it, letting it go, performing what it answers ---

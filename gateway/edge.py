@@ -166,6 +166,11 @@ class Edge:
         """The listener stays open; HTTP connections end after their next response instead of being kept alive."""
         self.draining = True
 
+    def leave(self) -> None:
+        """Take no new connections; those that are open go on. For a port that other processes share: they take them."""
+        for server in self._servers:
+            server.close()
+
     async def close(self, *, timeout_s: float) -> None:
         """Stop listening, close WebSockets with 1012, let running HTTP requests end, and cut what is left then."""
         self.draining = True

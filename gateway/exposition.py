@@ -18,7 +18,7 @@ from prometheus_client import (
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-__all__ = ["CONTENT_TYPE", "RESULT_BUCKETS", "Exposition"]
+__all__ = ["CONTENT_TYPE", "RESULT_BUCKETS", "Exposition", "Given"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Prometheus' text format."""
@@ -82,11 +82,11 @@ class Exposition:
 
     def _render(self, asked: list[Metric]) -> bytes:
         momentary = CollectorRegistry()
-        momentary.register(_Given(asked))
+        momentary.register(Given(asked))
         return generate_latest(self.registry) + generate_latest(momentary)
 
 
-class _Given(Collector):
+class Given(Collector):
     """Shows families that were made before."""
 
     def __init__(self, metrics: list[Metric]) -> None:

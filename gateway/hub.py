@@ -83,6 +83,8 @@ class Hub:
         self.wheel = Wheel(loop)
         self.submissions = Submissions(spool, self.slices, metrics, node=node, clock=self.clock)
         self.starts = Credits(rate_per_s=options.starts_per_s, burst=options.starts_burst)
+        self.took: Callable[[bytes], None] = _nobody_asks
+        """Called with a session that goes on here after a `resume`."""
         self.draining = False
         self.phase = 0
         self.connections: set[Connection] = set()
@@ -242,3 +244,7 @@ class Hub:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _nobody_asks(session: bytes) -> None:
+    """There is one process, and nobody else has a copy."""

@@ -13,7 +13,7 @@ import structlog
 from config.edge import EdgeOptions
 from config.gateway import AdminOptions
 from config.settings import Settings
-from gateway.api import admin_app
+from gateway.api import Scraped, admin_app
 from gateway.api.health import Health
 from gateway.bus import Bus, Directory, Exchange, LeasedDirectory, LocalDirectory, Node, RedisCarrier
 from gateway.connection import Connection
@@ -92,7 +92,7 @@ def listening(host: str, port: int, *, setting: str, flag: str) -> Iterator[None
 
 @asynccontextmanager
 async def admin_port(
-    options: AdminOptions, metrics: Exposition, health: Health, *, worker: bool = False
+    options: AdminOptions, metrics: Scraped, health: Health, *, worker: bool = False
 ) -> AsyncIterator[Edge]:
     """The port for the people who run it, a server or a worker, as long as the context is open."""
     port = options.worker_port if worker else options.port

@@ -69,6 +69,7 @@ async def _run(make: Callable[[], P], announce: Callable[[P], None], grace_s: fl
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped)
+    loop.add_signal_handler(signal.SIGHUP, _being_read)
     async with make() as process:
         loop.add_signal_handler(signal.SIGHUP, process.reload)
         # What is there now stays: the collector need not walk it again. A session makes no cycles, so the collector
@@ -81,6 +82,10 @@ async def _run(make: Callable[[], P], announce: Callable[[P], None], grace_s: fl
         exit_after(grace_s + CLOSING_S)
         await process.drain(hurry)
     log.info("stopped")
+
+
+def _being_read() -> None:
+    """What files may have changed is read at this moment, for the first time."""
 
 
 def allow_connections(connections: int) -> None:

@@ -30,13 +30,18 @@ class DataFolder:
 
     `open()` makes it (0700) or checks it; `async with folder:` opens it and holds its lock, so that a second server on
     the same folder is refused with the first one's process id. Commands that only read need no lock.
+
+    `held`: this is a process of a server that has the lock already, and that lent it to us.
     """
 
-    def __init__(self, path: Path, *, keys: Path | None = None, min_free_bytes: int = 64 * 2**20) -> None:
+    def __init__(
+        self, path: Path, *, keys: Path | None = None, min_free_bytes: int = 64 * 2**20, held: bool = False
+    ) -> None:
         self.path = path
         self.keys = keys or path / "keys.json"
         """JSON file of the cluster's keys, 0600."""
         self._min_free_bytes = min_free_bytes
+        self._held = held
         self._lock: FileLock | None = None
 
     @property
@@ -83,6 +88,8 @@ class DataFolder:
 
     def _take(self) -> None:
         self.open()
+        if self._held:
+            return
         path = self.path / "lock"
         try:
             self._lock = FileLock.take(path)
@@ -99,6 +106,12 @@ class DataFolder:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+    @property
+    def lock(self) -> FileLock:
+        """The lock, while it is open and not `held` by another."""
+        assert self._lock is not None
+        return self._lock
 
     async def ping(self) -> None:
         """Raise `StoreError` where the folder has gone, cannot be written, or its volume is nearly full."""

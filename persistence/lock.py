@@ -52,6 +52,10 @@ class FileLock:
             digits = ""
         return f"process {digits}" if digits.isdigit() else "another process"
 
+    def fileno(self) -> int:
+        """The open file. A child process that inherits it holds the lock too, as long as it lives."""
+        return self._descriptor
+
     def release(self, *, remove: bool = False) -> None:
         """Let go, and remove the file where asked to. Doing it twice does nothing."""
         if self._descriptor < 0:

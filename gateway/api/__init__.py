@@ -5,6 +5,7 @@ One file a resource; `public_app` and `admin_app` put them together. Never: keys
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from fastapi import FastAPI
 from fastapi.responses import Response
@@ -17,7 +18,7 @@ from gateway.api.heavy import Heavy
 from gateway.api.pages import Pages
 from gateway.api.who import Callers
 from gateway.auth import Authenticator
-from gateway.exposition import CONTENT_TYPE, Exposition
+from gateway.exposition import CONTENT_TYPE
 from gateway.limits import Credits
 from gateway.metrics import Metrics
 from gateway.offline import OfflineResults
@@ -29,7 +30,7 @@ from persistence.front import Front
 from persistence.results import ResultStore
 from session.settling import Finished
 
-__all__ = ["Parts", "admin_app", "public_app"]
+__all__ = ["Parts", "Scraped", "admin_app", "public_app"]
 
 DESCRIPTION = (
     "Tests to type, results and replays. Typing itself goes over the WebSocket at /ws. Errors are problem details "
@@ -53,10 +54,34 @@ class Parts:
     metrics: Metrics
     health: Health
     pages: Pages
+    serves_api: bool = True
+    """Whether there is anything but health to be had here."""
 
 
 def public_app(parts: Parts, *, options: HttpOptions, origins: tuple[str, ...], tls: bool) -> Guard:
     """The ASGI application of the public port."""
+    app = _api(parts, options) if parts.serves_api else _without_api()
+    app.include_router(health.router(parts.health, detailed=False))
+    if parts.serves_api:
+        app.include_router(docs.router(app))
+    return Guard(
+        app,
+        allowance=Credits(rate_per_s=options.address_per_s, burst=options.address_burst, capacity=options.tracked),
+        metrics=parts.metrics,
+        tls=tls,
+        may_read=allowing(origins),
+    )
+
+
+def _without_api() -> FastAPI:
+    """Of a process that takes WebSockets alone."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    problems.install(app)
+    return app
+
+
+def _api(parts: Parts, options: HttpOptions) -> FastAPI:
+    """Page and API."""
     app = FastAPI(
         title="Typegate", version=version(), description=DESCRIPTION, openapi_url=None, docs_url=None, redoc_url=None
     )
@@ -116,18 +141,18 @@ def public_app(parts: Parts, *, options: HttpOptions, origins: tuple[str, ...], 
             title_of=title_of,
         )
     )
-    app.include_router(health.router(parts.health, detailed=False))
-    app.include_router(docs.router(app))
-    return Guard(
-        app,
-        allowance=Credits(rate_per_s=options.address_per_s, burst=options.address_burst, capacity=options.tracked),
-        metrics=parts.metrics,
-        tls=tls,
-        may_read=allowing(origins),
-    )
+    return app
 
 
-def admin_app(metrics: Exposition, state: Health) -> FastAPI:
+class Scraped(Protocol):
+    """What Prometheus reads."""
+
+    async def scrape(self) -> bytes:
+        """All figures in Prometheus' text format."""
+        ...
+
+
+def admin_app(metrics: Scraped, state: Health) -> FastAPI:
     """The ASGI application of the admin port."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     problems.install(app)

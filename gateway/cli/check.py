@@ -254,9 +254,15 @@ def _loopback(host: str) -> bool:
 
 
 def _ports(settings: "Settings") -> Iterator[Finding]:
-    ports = [("port", settings.server.host, settings.server.port, "--port")]
+    from gateway.supervisor import share_of
+
+    count = settings.processes.count
+    several = [share_of(settings, number) for number in range(count)] if count > 1 else []
+    served = dict.fromkeys(one.server.port for one in several or [settings])
+    ports = [("port", settings.server.host, port, "--port") for port in served]
     if settings.admin.enabled:
-        ports.append(("admin port", settings.admin.host, settings.admin.port, "--admin-port"))
+        admins = dict.fromkeys(one.admin.port for one in [settings, *several])
+        ports += [("admin port", settings.admin.host, port, "--admin-port") for port in admins]
     if settings.agent.enabled:
         ports.append(("agent port", settings.agent.host, settings.agent.port, "agent.port"))
     for part, host, port, flag in ports:

@@ -233,3 +233,34 @@ def test_remarks_about_what_goes_together() -> None:
     assert "nobody hears of a personal best" in untold
     (apart,) = load(environ=kafka | {"TYPEGATE_REDIS_URL": "redis://127.0.0.1"}).notes()
     assert "mysql.content is not" in apart
+
+
+def test_several_processes_need_a_redis_and_ports_that_nobody_else_has() -> None:
+    """One is the default and needs nothing."""
+    several = {"TYPEGATE_PROCESSES_COUNT": "4"}
+    redis = {"TYPEGATE_REDIS_URL": "redis://127.0.0.1/0"}
+    own = {"TYPEGATE_PROCESSES_OWN_PORTS": "true"}
+
+    def said(**environ: str) -> list[str]:
+        return [str(fault) for fault in unservable(load(environ=environ))]
+
+    (alone,) = said(**several)
+    assert alone.startswith(
+        "processes.count and redis.url (environment TYPEGATE_PROCESSES_COUNT, default): there are 4"
+    )
+    assert said(**several, **redis) == said(**several, **redis, **own) == []
+    (agent,) = said(**several, **redis, TYPEGATE_AGENT_ENABLED="true")
+    assert "share a port" in agent
+    (over,) = said(**several, **redis, **own, TYPEGATE_SERVER_PORT="9077", TYPEGATE_ADMIN_PORT="9080")
+    assert over.startswith("server.port and admin.port")
+    (last,) = said(**several, **redis, **own, TYPEGATE_SERVER_PORT="65533")
+    assert "none above 65535" in last
+    assert said(**several, **redis, **own, TYPEGATE_SERVER_PORT="0", TYPEGATE_ADMIN_ENABLED="false") == []
+    with pytest.raises(SettingsError, match="count is 0; allowed is 1 to 256"):
+        load(environ={"TYPEGATE_PROCESSES_COUNT": "0"})
+
+
+@pytest.mark.parametrize("roles", ["", "ws,ws", "ws,pages"])
+def test_roles_are_ws_and_api_each_once(roles: str) -> None:
+    with pytest.raises(SettingsError, match=r"node\.roles"):
+        load(environ={"TYPEGATE_NODE_ROLES": roles})

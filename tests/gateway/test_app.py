@@ -3,12 +3,15 @@
 import asyncio
 import json
 import ssl
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
 
-from config.gateway import AdminOptions, TlsOptions
+from config.edge import EdgeOptions
+from config.gateway import AdminOptions, NodeOptions, StopOptions, TlsOptions
 from gateway.app import Gateway, tls_context
 from gateway.opening import CannotStart
 from tests.gateway.certificate import write_certificate
@@ -124,3 +127,48 @@ async def test_a_start_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
             pass
     async with Gateway(settings(tmp_path / "data")):
         pass
+
+
+async def test_a_shared_port_is_left_by_who_drains(tmp_path: Path) -> None:
+    """Whoever comes then comes to the other one; a test that runs goes on to its end."""
+    shared = EdgeOptions(port=0, reuse_port=True)
+    nodes = [NodeOptions(name=name, data=tmp_path / name) for name in ("a", "b")]
+    slowly = StopOptions(grace_s=120)
+    async with (
+        serving(tmp_path / "a", server=shared, node=nodes[0], stop=slowly) as (going, _),
+        client(going.url) as typist,
+    ):
+        await typist.start(mode="words", count=2)
+        await typist.keys(typist.started["text"][0])
+        port = int(going.url.rstrip("/").rpartition(":")[2])
+        async with serving(tmp_path / "b", server=replace(shared, port=port), node=nodes[1]) as (stays, _):
+            draining = asyncio.get_running_loop().create_task(going.drain(asyncio.Event()))
+            await asyncio.sleep(0)  # it begins
+            assert going.hub.draining
+            for _ in range(10):
+                async with client(stays.url) as other:
+                    assert other.seen[0]["node"] == "b"
+            await typist.keys(*typist.started["text"][1:])
+            await typist.finish()
+            await typist.receive("stored")
+            await draining
+
+
+async def test_a_server_of_websockets_alone_has_no_page(tmp_path: Path) -> None:
+    node = NodeOptions(name="a", data=tmp_path / "data", roles=("ws",))
+    async with serving(tmp_path / "data", node=node) as (gateway, http), client(gateway.url) as typist:
+        await typist.start(mode="words", count=1)
+        await typist.type_all()
+        for path in ("/", "/v1/tests", "/docs"):
+            assert (await http.get(path)).status_code == 404
+        assert (await http.get("/readyz")).json()["status"] == "ready"
+
+
+async def test_a_server_of_pages_alone_takes_no_websocket(tmp_path: Path) -> None:
+    node = NodeOptions(name="a", data=tmp_path / "data", roles=("api",))
+    async with serving(tmp_path / "data", node=node) as (gateway, http):
+        assert (await http.get("/")).status_code == 200
+        assert (await http.get("/readyz")).json()["status"] == "ready"
+        with pytest.raises(InvalidStatus, match="404"):
+            async with client(gateway.url):
+                pass
