@@ -144,7 +144,7 @@ async def test_a_shared_port_is_left_by_who_drains(tmp_path: Path) -> None:
         async with serving(tmp_path / "b", server=replace(shared, port=port), node=nodes[1]) as (stays, _):
             draining = asyncio.get_running_loop().create_task(going.drain(asyncio.Event()))
             await asyncio.sleep(0)  # it begins
-            assert going.hub.draining
+            assert going.health.draining
             for _ in range(10):
                 async with client(stays.url) as other:
                     assert other.seen[0]["node"] == "b"
