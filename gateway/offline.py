@@ -36,9 +36,17 @@ class OfflineResults:
         """What a test may be."""
         return self._hub.limits
 
+    def mistimed(self, test: OfflineTest, *, now_ms: int) -> str | None:
+        """Why its start is none for a result at this instant (epoch ms); None where it is one."""
+        return test.mistimed(epoch_ms=now_ms, limits=self._hub.limits)
+
     def refusal(self, test: OfflineTest) -> str | None:
         """Why it can have no result however often it is sent; None where it may."""
-        return test.refusal(epoch_ms=self._hub.epoch_ms(), limits=self._hub.limits)
+        return test.refusal(limits=self._hub.limits)
+
+    def epoch_ms(self) -> int:
+        """The server's clock."""
+        return self._hub.epoch_ms()
 
     def wait_ms(self, user: int) -> int:
         """How long the user must wait before another test: each counts as a start; 0: not at all."""

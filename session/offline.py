@@ -46,12 +46,16 @@ class OfflineTest:
     holds: Sequence[Any]
     """Flat: event, ms held, ...; not checked yet."""
 
-    def refusal(self, *, epoch_ms: int, limits: SessionLimits) -> str | None:
+    def mistimed(self, *, epoch_ms: int, limits: SessionLimits) -> str | None:
         """Why it comes too late, or too early, for a result; None where it does not."""
         if self.started_ms > epoch_ms + _AHEAD_MS:
             return "started_at lies in the future; it is the epoch time in ms at which the test was started"
         if epoch_ms - self.started_ms > limits.ticket_ms:
             return f"started_at is too long ago: results are taken for {limits.ticket_ms / 86_400_000:g} days"
+        return None
+
+    def refusal(self, *, limits: SessionLimits) -> str | None:
+        """Why it is too long for a result; None where it is not."""
         if len(self.events) > 2 * limits.events:
             return f"events has {len(self.events) // 2} events; at most {limits.events} are allowed"
         return None

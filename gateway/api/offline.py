@@ -99,13 +99,18 @@ def router(
     async def hand_in(request: Request, known: Annotated[Caller, Depends(caller)]) -> Response:
         """Scored by its log, as every other; marked as not seen live, so it counts for its owner and on no board.
 
-        Sent again it is the same result: 202 while it is on its way, 200 once it is stored.
+        Sent again it is the same result: 202 while it is on its way, 200 once it is stored. Where `started_at` is
+        refused, the problem's `now` says how wrong the clock is that it is of.
         """
         if known.admin:
             raise Problem(403, "the admin token reads results; it types none")
         hint = "; leave out `holds`, which are not needed"
         body = await whole_body(request, _decoder, most=most_bytes, hint=hint)
         test = _test(body, known.user, limits)
+        now_ms = offline.epoch_ms()
+        why = offline.mistimed(test, now_ms=now_ms)
+        if why is not None:
+            raise Problem(422, why, now_ms=now_ms)
         why = offline.refusal(test)
         if why is not None:
             raise Problem(422, why)

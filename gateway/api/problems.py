@@ -26,16 +26,20 @@ class ProblemDetails(BaseModel):
     status: int = Field(description="The HTTP status")
     detail: str = Field(description="What was wrong and what to do next")
     errors: list[dict[str, str]] | None = Field(None, description="Each parameter that was wrong: `at` and `detail`")
+    now: int | None = Field(None, description="The server's clock, epoch ms, where an instant was refused")
 
 
 class Problem(Exception):
     """Ends a request with this status and sentence."""
 
-    def __init__(self, status: int, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, detail: str, *, headers: Mapping[str, str] | None = None, now_ms: int | None = None
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.headers = dict(headers or {})
+        self.now_ms = now_ms
 
 
 def unavailable(fault: StoreError) -> Problem:
@@ -49,6 +53,7 @@ def problem_response(
     *,
     headers: Mapping[str, str] | None = None,
     errors: Sequence[Mapping[str, str]] | None = None,
+    now_ms: int | None = None,
 ) -> Response:
     """The answer for a problem; never kept by caches."""
     body: dict[str, Any] = {
@@ -59,6 +64,8 @@ def problem_response(
     }
     if errors:
         body["errors"] = list(errors)
+    if now_ms is not None:
+        body["now"] = now_ms
     return Response(
         orjson.dumps(body), status, media_type=MEDIA_TYPE, headers={"cache-control": "no-store", **(headers or {})}
     )
@@ -87,7 +94,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Problem)
     async def problem(_: Request, fault: Problem) -> Response:
-        return problem_response(fault.status, fault.detail, headers=fault.headers)
+        return problem_response(fault.status, fault.detail, headers=fault.headers, now_ms=fault.now_ms)
 
     @app.exception_handler(HTTPException)
     async def plain(request: Request, fault: HTTPException) -> Response:

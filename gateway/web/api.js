@@ -7,10 +7,11 @@
 import { token } from "./token.js";
 
 export class ApiError extends Error {
-  /** @param {number} status 0 without an answer @param {string} message */
-  constructor(status, message) {
+  /** @param {number} status 0 without an answer @param {string} message @param {number} [now] the server's clock, where an instant was refused */
+  constructor(status, message, now) {
     super(message);
     this.status = status;
+    this.now = now;
   }
 }
 
@@ -23,7 +24,7 @@ async function get(path, request = {}, shown = token()) {
     throw new ApiError(0, "The server cannot be reached.");
   }
   const body = await response.json().catch(() => null);
-  if (!response.ok) throw new ApiError(response.status, body?.detail ?? body?.title ?? `The server answered ${response.status}.`);
+  if (!response.ok) throw new ApiError(response.status, body?.detail ?? body?.title ?? `The server answered ${response.status}.`, body?.now);
   return body;
 }
 

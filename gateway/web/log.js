@@ -81,8 +81,7 @@ export class TestLog {
     try {
       const key = PREFIX + this.session;
       if (!this.written) {
-        const startedWallMs = performance.timeOrigin + this.startedAt;
-        localStorage.setItem(`${key}.test`, JSON.stringify({ started: this.started, options: this.options, startedWallMs }));
+        this.saveTest();
         this.written = true;
       }
       const whole = Math.floor(this.n / BLOCK);
@@ -96,6 +95,26 @@ export class TestLog {
     } catch (error) {
       if (!(error instanceof DOMException)) throw error;
     }
+  }
+
+  saveTest() {
+    const startedWallMs = performance.timeOrigin + this.startedAt;
+    localStorage.setItem(`${PREFIX}${this.session}.test`, JSON.stringify({ started: this.started, options: this.options, startedWallMs }));
+  }
+
+  /**
+   * Sets right when it was started, by the server's clock; kept before it is said, so that it is said the same ever after.
+   *
+   * @param {number} now the server's clock (epoch ms) @returns {boolean} whether it was wrong
+   */
+  setClock(now) {
+    const before = this.started.started_at;
+    // As much too late as this clock is now; if it was set since, at least not so late that the test has not ended yet.
+    const at = Math.round(Math.min(before - (Date.now() - now), now - this.lastMs));
+    if (at === before) return false;
+    this.started.started_at = at;
+    this.saveTest();
+    return true;
   }
 
   /** Forgets it: the server has it, or it was given up. */

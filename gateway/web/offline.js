@@ -5,7 +5,7 @@
  * @module
  */
 
-import { handIn } from "./api.js";
+import { ApiError, handIn } from "./api.js";
 import { clusters } from "./scoring.js";
 
 /** A result that was taken is asked for again after this long, until it is stored. */
@@ -47,11 +47,18 @@ export function startedHere({ mode, text = "", seconds, language = "en", input }
  * @param {(result: Record<string, any>) => void} accepted
  * @returns {Promise<Record<string, any>>} the result, stored; raises ApiError where it is not to be had now or at all
  */
-export async function handInWhole({ started, events, holds, finished }, shown, accepted) {
-  const { mode, text, seconds, language, input, started_at } = started;
-  const body = { mode, started_at, language, input, events: events.slice(0, 2 * Number(finished)), holds, ...(text ? { text } : {}), ...(seconds ? { seconds } : {}) };
-  for (let tries = 1; ; tries++) {
-    const result = await handIn(body, shown);
+export async function handInWhole(log, shown, accepted) {
+  const { mode, text, seconds, language, input } = log.started;
+  const body = { mode, language, input, events: log.events.slice(0, 2 * Number(log.finished)), holds: log.holds, ...(text ? { text } : {}), ...(seconds ? { seconds } : {}) };
+  for (let tries = 1, clockSet = false; ; tries++) {
+    let result;
+    try {
+      result = await handIn({ ...body, started_at: log.started.started_at }, shown);
+    } catch (error) {
+      if (clockSet || !(error instanceof ApiError) || typeof error.now !== "number" || !log.setClock(error.now)) throw error;
+      clockSet = true; // the clock here is wrong, or was: once more, by the server's
+      continue;
+    }
     accepted(result);
     if (result.state === "stored" || tries === MOST_TRIES) return result;
     await new Promise((again) => setTimeout(again, AGAIN_MS));

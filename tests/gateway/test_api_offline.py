@@ -179,3 +179,24 @@ async def test_while_the_spool_is_full(tmp_path: Path) -> None:
             while not gateway.hub.spool.accepting:  # noqa: ASYNC110  # facts come without an event
                 await asyncio.sleep(0.001)
         assert (await http.post("/v1/results", json=second, headers=bearer)).status_code in (200, 202)
+
+
+async def test_whose_clock_is_wrong_is_told_the_server_s(
+    served: tuple[Gateway, httpx.AsyncClient], bearer: dict[str, str]
+) -> None:
+    """Where the start is refused; set right it is taken, once. No start is taken that is yet to come."""
+    gateway, http = served
+    clock_ms = gateway.hub.epoch_ms
+    gateway.hub.epoch_ms = lambda: clock_ms() - 3_600_000
+    body = await told(http)
+    for started_ms in (body["started_at"], clock_ms() - 9 * 86_400_000):
+        refused = await http.post("/v1/results", json=body | {"started_at": started_ms}, headers=bearer)
+        assert refused.status_code == 422
+        now_ms = refused.json()["now"]
+        assert abs(clock_ms() - 3_600_000 - now_ms) < 60_000
+    right = body | {"started_at": now_ms - 60_000}
+    answers = [await http.post("/v1/results", json=right, headers=bearer) for _ in range(2)]
+    assert {answer.status_code for answer in answers} <= {200, 202}
+    assert {answer.json()["created_at"] for answer in answers} == {now_ms - 60_000}
+    other = await http.post("/v1/results", json=body | {"events": [1, 2.5]}, headers=bearer)
+    assert "now" not in other.json()

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,18 @@ from tests.gateway.web.conftest import Server, Visit
 TEXT = {"mode": "text", "text": "the page is kept and so is what you type"}
 TEN = {"mode": "words", "count": 10}
 """Such a test is the server's to choose."""
+
+AHEAD = """
+var ahead = 0;
+const realNow = Date.now;
+Date.now = () => realNow() + ahead;
+"""
+CREATED = """
+async () => {
+  const { ownResults } = await import("/assets/api.js");
+  return (await ownResults()).results.map(({ created_at }) => created_at);
+}
+"""
 
 KEPT = """
 async (version) => {
@@ -78,6 +91,33 @@ async def test_an_own_text_is_typed_without_a_server_and_handed_in_when_it_is_ba
     await visitor.page.click("#nav-history")
     await visitor.page.wait_for_selector(".results tbody tr")
     assert await visitor.page.locator(".results tbody tr").count() == 1
+
+
+@pytest.mark.parametrize("set_since", [False, True], ids=["still ahead", "set since"])
+async def test_a_test_of_a_clock_that_ran_ahead_is_kept_once(visit: Visit, own_server: Server, set_since: bool) -> None:
+    """The server refuses a start that is yet to come, and says what time it is; by that the page sets it right."""
+    visitor = await visit(settings=TEXT, server=own_server, may_lose_server=True, script=AHEAD)
+    page = visitor.page
+    own_server.kill()
+    await page.keyboard.press("Tab")
+    await visitor.notice("This test needs no server")
+    await visitor.ready()
+    await page.evaluate("ahead = 3_600_000")
+    await page.keyboard.press("Tab")
+    await visitor.notice("This test needs no server")
+    await visitor.ready()
+    await visitor.type(TEXT["text"], delay_ms=40)
+    await visitor.state("unsent")
+    if set_since:
+        await page.evaluate("ahead = 0")
+    await asyncio.to_thread(own_server.start)
+    await visitor.state("stored")
+    assert await visitor.logs() == []
+    created = await page.evaluate(CREATED)
+    assert len(created) == 1
+    now_ms = time.time() * 1000
+    assert now_ms - 600_000 < created[0] < now_ms
+    visitor.complaints = [text for text in visitor.complaints if "422" not in text]
 
 
 async def test_what_was_begun_without_a_server_is_scored_live_once_there_is_one(
