@@ -283,6 +283,11 @@ async def visit(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterat
         assert heard == [], visitor.url
 
 
+def whole(figure: float) -> str:
+    """A figure as the page rounds it: half up, and not to the even number as Python does."""
+    return str(int(figure + 0.5))
+
+
 def _listen(visitor: Visitor) -> None:
     page, complaints = visitor.page, visitor.complaints
 

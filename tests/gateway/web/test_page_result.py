@@ -1,6 +1,6 @@
 """What a finished test shows, and the history."""
 
-from tests.gateway.web.conftest import Visit, Visitor
+from tests.gateway.web.conftest import Visit, Visitor, whole
 
 TEXT = {"mode": "text", "text": "one two three four five six seven"}
 
@@ -128,11 +128,11 @@ async def test_history_lists_results_and_opens_an_old_one(visit: Visit) -> None:
     assert await visitor.page.locator("#history .plot .dot").count() == 2
     await rows.nth(1).locator("a").click()
     await visitor.page.wait_for_selector("#result:not([hidden]) .replay")
-    assert await visitor.figure("wpm") == f"{oldest['wpm']:.0f}"
+    assert await visitor.figure("wpm") == whole(oldest["wpm"])
     assert await visitor.page.locator(".keyboard .cap[data-heat=high]").count() > 0
     await visitor.page.reload()
     await visitor.page.wait_for_selector("#result:not([hidden]) .replay")
-    assert await visitor.figure("wpm") == f"{oldest['wpm']:.0f}"
+    assert await visitor.figure("wpm") == whole(oldest["wpm"])
 
 
 async def test_history_shows_one_kind_of_test_alone(visit: Visit) -> None:

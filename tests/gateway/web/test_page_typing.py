@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.web.conftest import Visit
+from tests.gateway.web.conftest import Visit, whole
 
 TEN = {"mode": "words", "count": 10}
 
@@ -22,7 +22,7 @@ async def test_a_whole_test_is_typed_and_saved(visit: Visit) -> None:
     assert visitor.sent("finish")[0]["n"] == len(text)
     result = visitor.got("result")[0]
     assert result["chars"] == [len(text), 0, 0, 0]
-    assert await visitor.figure("wpm") == f"{result['wpm']:.0f}"
+    assert await visitor.figure("wpm") == whole(result["wpm"])
     assert await visitor.figure("acc") == "100%"
     ways = [(frame["way"], frame["t"]) for frame in visitor.frames]
     assert ways.index(("<", "result")) < ways.index(("<", "stored"))
@@ -96,7 +96,7 @@ async def test_live_figures_are_the_servers(visit: Visit) -> None:
     await visitor.type(" ".join(words[:4]) + " ", delay_ms=40)
     await visitor.until(lambda: bool(visitor.got("tick")) and visitor.got("tick")[-1]["n"] == _sent(visitor.frames))
     tick = visitor.got("tick")[-1]
-    await visitor.page.wait_for_selector(f"#live-wpm:text-is('{round(tick['wpm'])}')")
+    await visitor.page.wait_for_selector(f"#live-wpm:text-is('{whole(tick['wpm'])}')")
     assert await visitor.page.inner_text("#live-acc") == "100"
     assert await visitor.page.inner_text("#progress") == "4/50"
 
@@ -242,7 +242,7 @@ async def test_own_text_can_be_given_up_and_is_scored_as_it_stands(visit: Visit)
     await visitor.page.keyboard.press("Shift+Enter")
     await visitor.state("stored")
     assert visitor.got("result")[0]["chars"] == [7, 0, 0, 0]
-    assert await visitor.figure("wpm") == f"{visitor.got('result')[0]['wpm']:.0f}"
+    assert await visitor.figure("wpm") == whole(visitor.got("result")[0]["wpm"])
 
 
 async def test_a_quote_by_difficulty_and_category_tells_its_title(visit: Visit) -> None:
