@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
@@ -17,11 +18,11 @@ from gateway.api.claims import ClaimRow
 from gateway.app import Gateway
 from gateway.auth import Authenticator
 from loadtest.servers.addresses import Addresses
-from persistence.results import MOST_GUESTS
+from persistence.results import MOST_GUESTS, SqliteResults
 from session.receipt import KeyRing
 from tests.gateway import plant as plants
 from tests.gateway.issuer import public_pem, token
-from tests.gateway.running import ROOT, serving, store_locked
+from tests.gateway.running import ROOT, serving
 from tests.gateway.typing_client import TypingClient, client
 
 KEY = Ed25519PrivateKey.generate()
@@ -231,15 +232,21 @@ async def test_an_account_has_so_many_guests_and_no_more(served: Served) -> None
     assert f"An account may have {MOST_GUESTS} guests" in (ROOT / "gateway/PROTOCOL.md").read_text()
 
 
-async def test_one_claim_of_an_account_at_a_time(served: Served, tmp_path: Path) -> None:
+async def test_one_claim_of_an_account_at_a_time(served: Served) -> None:
     """Many at once could have it more guests than are allowed."""
     gateway, http = served
     now_ms = time.time_ns() // 1_000_000
     tokens = [gateway.hub.authenticator.guest(now_ms=now_ms).token or "" for _ in range(2)]
-    async with asyncio.TaskGroup() as group:
-        with store_locked(tmp_path / "data"):
+    store, written = gateway.hub.store, threading.Event()
+    assert isinstance(store, SqliteResults)
+    store._writer.post(lambda _: written.wait())
+    try:
+        async with asyncio.TaskGroup() as group:
             claims = [group.create_task(claim(http, one, by=account())) for one in tokens]
             (refused,), (waiting,) = await asyncio.wait(claims, return_when=asyncio.FIRST_COMPLETED)
+            written.set()
+    finally:
+        written.set()
     assert (refused.result().status_code, refused.result().headers["retry-after"]) == (429, "1")
     assert waiting.result().status_code == 201
 
