@@ -118,7 +118,7 @@ class Meters:
     verdicts: Counter[str] = field(default_factory=Counter)
     """Final ones, as `stored` told them."""
     notes: list[str] = field(default_factory=list)
-    """The first few mismatches and refusals, in words."""
+    """The first few mismatches and refusals, in words, each once."""
     key_to_tick: Times = field(default_factory=Times)
     """From the oldest key that a tick acknowledges for the first time to the tick: the client's wait before it sends
     (230 ms at most) and the server's until the session's turn (1 s at most) included."""
@@ -137,8 +137,8 @@ class Meters:
     """From the loss of a connection to `resumed`: the client's own back-off included."""
 
     def note(self, what: str) -> None:
-        """Keep the first twenty."""
-        if len(self.notes) < 20:
+        """Keep the first twenty different ones."""
+        if len(self.notes) < 20 and what not in self.notes:
             self.notes.append(what)
 
     def add(self, other: Meters) -> None:

@@ -71,10 +71,18 @@ class Swarm:
             helper.close()
 
     def run(
-        self, *, progress: Callable[[float, str], None], restart: Callable[[], None] | None = None
+        self,
+        *,
+        progress: Callable[[float, str], None],
+        restart: Callable[[], None] | None = None,
+        over: Callable[[], bool] | None = None,
     ) -> dict[str, Any]:
-        """Ramp up, type for the time, stop, wait for the last results; the facts of it all."""
+        """Ramp up, type for the time or until it is `over`, stop, wait for the last results; the facts of it all.
+
+        One process alone can be `over` before its time.
+        """
         options, share = self.options, self._share
+        assert over is None or not self._helpers, "others would type on"
         total_ms = options.total_ms
         empty_bytes = self._memory()
         begun_ms = monotonic() * 1000 + (100 if self._helpers else 0)
@@ -94,9 +102,10 @@ class Swarm:
             now_ms = share.engine.now_ms
             if now_ms >= look_ms + _LOOK_MS:
                 look_ms = now_ms
-                typing = sum(client.typing for client in share.clients) * options.processes
-                progress((now_ms - begun_ms) / total_ms, f"{typing:,} typing")
+                progress((now_ms - begun_ms) / total_ms, f"{self.typing():,} typing")
                 memory_most = max(memory_most, self._memory())
+                if over is not None and over():
+                    break
             if now_ms >= kill_ms:
                 if restart is not None and end_ms - now_ms > _LAST_KILL_MS:
                     cpu += self._cpu() - cpu_before
@@ -114,6 +123,10 @@ class Swarm:
         outcomes = [share.outcome(), *(helper.receive(Outcome) for helper in self._helpers)]
         self._sessions = [session for outcome in outcomes for session in outcome.sessions]
         return facts | _final_facts(options, outcomes, facts["times_ms"])
+
+    def typing(self) -> int:
+        """How many are amid a test now, as far as this process's share of them tells."""
+        return sum(client.typing for client in self._share.clients) * self.options.processes
 
     def sessions(self) -> list[str]:
         """Ids of all sessions that some client saw stored, once the run is over."""

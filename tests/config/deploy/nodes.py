@@ -1,7 +1,7 @@
 """Nodes behind a balancer: programs of ours with common keys, and what a test asks of all of them."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ GRACE_S = 20.0
 class Node(Served):
     """A node of a cluster, with the agent check's port."""
 
-    def __init__(self, folder: Path, name: str, **variables: str) -> None:
+    def __init__(self, folder: Path, name: str, variables: Mapping[str, str]) -> None:
         self.agent_port = unused_port()
         super().__init__(
             folder / name / "data",
@@ -31,7 +31,6 @@ class Node(Served):
                 "TYPEGATE_AGENT_ENABLED": "true",
                 "TYPEGATE_AGENT_PORT": str(self.agent_port),
                 "TYPEGATE_SERVER_TRUSTED_PROXIES": "127.0.0.1",
-                "TYPEGATE_STOP_GRACE_S": str(GRACE_S),
                 **variables,
             },
         )
@@ -40,20 +39,25 @@ class Node(Served):
 
 
 @contextmanager
-def cluster(folder: Path, **variables: str) -> Iterator[list[Node]]:
-    """Two nodes, node-1 and node-2."""
+def cluster(
+    folder: Path, *, count: int = 2, stop_grace_s: float = GRACE_S, variables: Mapping[str, str] | None = None
+) -> Iterator[list[Node]]:
+    """Nodes, node-1 and so on."""
+    settings = {"TYPEGATE_STOP_GRACE_S": str(stop_grace_s), **(variables or {})}
     with ExitStack() as stack:
-        yield [stack.enter_context(Node(folder, f"node-{number}", **variables)) for number in (1, 2)]
+        yield [stack.enter_context(Node(folder, f"node-{number}", settings)) for number in range(1, count + 1)]
 
 
-def swarm_of(typists: int, address: Address, *, fault_after_s: float) -> Swarm:
-    """Typists of tests of five seconds, for long enough that a fault comes amid them and they come back."""
+def swarm_of(
+    typists: int, address: Address, *, fault_every_s: float, seconds: float | None = None, mix: str = "time5"
+) -> Swarm:
+    """Typists, for long enough that a fault comes amid their tests and they come back."""
     options = SwarmOptions(
         typists=typists,
-        seconds=fault_after_s + 4,
-        mix="time5",
+        seconds=fault_every_s + 4 if seconds is None else seconds,
+        mix=mix,
         rest_ms=200.0,
-        kill_every_s=fault_after_s,
+        kill_every_s=fault_every_s,
         client=ClientOptions(retry_ms=(100.0, 1_000.0)),
     )
     return Swarm(options, address, pid=lambda: None)

@@ -69,7 +69,7 @@ async def test_browsers_are_shared_out_and_each_stays(tmp_path: Path) -> None:
 
 async def test_a_killed_node_s_typists_go_on_at_the_other(tmp_path: Path) -> None:
     with cluster(tmp_path) as nodes, balanced(tmp_path, nodes) as (nginx, _, _):
-        swarm = swarm_of(40, (HOST, nginx.port), fault_after_s=2.0)
+        swarm = swarm_of(40, (HOST, nginx.port), fault_every_s=2.0)
         try:
             facts = await asyncio.to_thread(lambda: swarm.run(progress=lambda share, what: None, restart=nodes[0].kill))
         finally:
