@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
@@ -14,6 +15,8 @@ from starlette.exceptions import HTTPException
 from persistence.errors import StoreError
 
 __all__ = ["Problem", "ProblemDetails", "describe", "install", "problem_response", "unavailable"]
+
+log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -43,8 +46,9 @@ class Problem(Exception):
 
 
 def unavailable(fault: StoreError) -> Problem:
-    """The store's fault as a problem of the moment."""
-    return Problem(503, f"{fault}; try again in a moment", headers={"retry-after": "1"})
+    """The store's fault as a problem of the moment. What it says of servers and users is for operators alone."""
+    log.debug("the store could not answer a request", why=str(fault))
+    return Problem(503, "the results cannot be looked up just now; try again in a moment", headers={"retry-after": "1"})
 
 
 def problem_response(
