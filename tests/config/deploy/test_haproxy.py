@@ -85,14 +85,14 @@ class Balancer:
 
     def states(self) -> dict[str, tuple[str, int]]:
         """Each node's state in HAProxy's words, and its connections now."""
+        return {node: (fact["status"], int(fact["scur"])) for node, fact in self.facts().items()}
+
+    def facts(self) -> dict[str, dict[str, str]]:
+        """What HAProxy tells of each node, by its own names."""
         text = httpx.get(self._figures, trust_env=False, timeout=60).text
         head, *rows = (line.split(",") for line in text.removeprefix("# ").splitlines() if line)
         facts = (dict(zip(head, row, strict=False)) for row in rows)
-        return {
-            fact["svname"]: (fact["status"], int(fact["scur"]))
-            for fact in facts
-            if fact["pxname"] == "nodes" and fact["svname"] != "BACKEND"
-        }
+        return {fact["svname"]: fact for fact in facts if fact["pxname"] == "nodes" and fact["svname"] != "BACKEND"}
 
     async def until(self, holds: Callable[[dict[str, tuple[str, int]]], bool]) -> None:
         """Wait until HAProxy's view is such."""
@@ -181,6 +181,26 @@ async def test_limits_are_of_the_client_s_address_and_not_of_what_it_says(
     assert 429 in await asked("127.0.0.2", 50)
     assert set(await asked("127.0.0.3", 4)) == {200}
     assert 429 in await asked("127.0.0.2", 4, **{"X-Forwarded-For": "203.0.113.9"})
+
+
+async def test_a_node_that_is_busy_gets_less_and_not_nothing(tmp_path: Path) -> None:
+    """Its agent says 5 %: of HAProxy's own weight, 1, that is 0, and nobody would be served where all are busy."""
+
+    async def say(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"ready up 5%\n")
+        writer.close()
+
+    async with await asyncio.start_server(say, HOST, 0) as agent:
+        with cluster(tmp_path) as nodes:
+            for node in nodes:
+                node.agent_port = agent.sockets[0].getsockname()[1]
+            with balanced(tmp_path, nodes) as balancer:
+                async with asyncio.timeout(PATIENCE_S):
+                    facts = balancer.facts
+                    while {fact["weight"] for fact in facts().values()} != {"5"}:  # noqa: ASYNC110  # facts come without an event
+                        await asyncio.sleep(0.1)
+                async with typist(balancer.plain) as (_, found, _):
+                    assert found in {node.node for node in nodes}
 
 
 async def test_a_node_that_stops_gets_nobody_and_loses_nobody(tmp_path: Path) -> None:
