@@ -44,7 +44,7 @@ coverage: .venv/test  ## scoring and session: every branch, by their own tests
 	$(PY) -m pytest -q -n 2 --cov=session --cov-report=term --cov-fail-under=100 tests/session
 
 test: lint types imports coverage  ## set up what is needed and pass every check and test
-	$(PY) -m loadtest.servers run --any -- $(PY) -m pytest -n 2 --dist loadfile --ignore=tests/scoring --ignore=tests/session
+	$(PY) -m loadtest.servers run --any -- $(PY) -m pytest -n 3 --dist loadfile --ignore=tests/scoring --ignore=tests/session
 
 bench: .venv/run  ## measure this machine: table and JSON in bench-out/
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

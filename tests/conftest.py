@@ -1,10 +1,12 @@
 """What every test may lean on: the reference data's folder, and CI's rule that a skipped test is a failure."""
 
+import logging
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.clock", "tests.servers", "tests.persistence.mysql_shards"]
@@ -18,6 +20,19 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE_DATA = Path(os.environ.get("TYPEGATE_REFERENCE_DATA", ROOT.parent / "shared"))
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """A command that a test runs in this process sets up the logging of all of it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()
+    logging.getLogger("uvicorn.access").disabled = False
+    for name in ("uvicorn.error", "aiokafka"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

@@ -3,24 +3,12 @@
 import io
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 import structlog
 
 from config.gateway import LogOptions
 from config.logs import set_up
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    structlog.reset_defaults()
-    logging.getLogger("uvicorn.access").disabled = False
-    logging.getLogger("uvicorn.error").setLevel(logging.NOTSET)
 
 
 class Terminal(io.StringIO):

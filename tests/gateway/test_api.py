@@ -4,9 +4,8 @@ import asyncio
 import gzip
 import io
 import json
-import logging
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import httpx
 import orjson
 import pytest
 import pytest_asyncio
-import structlog
 from fastapi import FastAPI
 
 from config.edge import EdgeOptions
@@ -43,15 +41,6 @@ async def _served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tup
 @pytest.fixture(name="http", scope="module")
 def _http(served: tuple[Gateway, httpx.AsyncClient]) -> httpx.AsyncClient:
     return served[1]
-
-
-@pytest.fixture(name="logging_restored")
-def _logging_restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    structlog.reset_defaults()
 
 
 def problem(response: httpx.Response, status: int) -> ProblemDetails:
@@ -189,7 +178,7 @@ async def test_errors_are_problem_details(http: httpx.AsyncClient) -> None:
     assert {error["at"] for error in wrong.errors or []} == {"query.limit", "query.difficulty"}
 
 
-async def test_a_fault_of_ours_is_an_answer_and_a_line_in_the_log(logging_restored: None) -> None:
+async def test_a_fault_of_ours_is_an_answer_and_a_line_in_the_log() -> None:
     app = FastAPI()
     install(app)
 

@@ -42,16 +42,16 @@ def test_what_several_processes_measured_adds_up() -> None:
     other.answer.add(200.0)
     one.errors["busy"] += 1
     other.errors["busy"] += 2
-    for _ in range(15):
-        one.note("mine")
-        other.note("theirs")
+    for number in range(15):
+        one.note(f"mine {number}")
+        other.note(f"theirs {number}")
     before = one.answer.copy()
     one.add(other)
     assert (one.frames_out, one.accepted, one.errors["busy"]) == (7, 1, 3)
     assert (one.answer.n, one.answer.most_ms, one.answer.total_ms) == (3, 200.0, 204.0)
     assert one.answer.quantile(0.5) == pytest.approx(3.0, rel=0.02)
     assert (before.n, before.most_ms) == (2, 3.0)
-    assert one.notes == ["mine"] * 15 + ["theirs"] * 5
+    assert one.notes == [f"mine {number}" for number in range(15)] + [f"theirs {number}" for number in range(5)]
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,10 @@ def test_tables_and_json(tmp_path: Path) -> None:
 def test_a_report_names_faults_and_times() -> None:
     meters = Meters()
     meters.answer.add(2.0)
-    for _ in range(30):
-        meters.note("session [x] differs")
-    assert len(meters.notes) == 20
+    for number in range(30):
+        meters.note(f"session [x] differs, {number}")
+        meters.note("session [x] differs, 0")
+    assert len(meters.notes) == len(set(meters.notes)) == 20
     out = StringIO()
     print_report(
         Console(file=out, width=120),

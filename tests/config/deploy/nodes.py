@@ -1,7 +1,7 @@
 """Nodes behind a balancer: programs of ours with common keys, and what a test asks of all of them."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def swarm_of(
     """Typists, for long enough that a fault comes amid their tests and they come back."""
     options = SwarmOptions(
         typists=typists,
-        seconds=fault_every_s + 4 if seconds is None else seconds,
+        seconds=fault_every_s + 6 if seconds is None else seconds,
         mix=mix,
         rest_ms=200.0,
         kill_every_s=fault_every_s,
@@ -63,8 +63,28 @@ def swarm_of(
     return Swarm(options, address, pid=lambda: None)
 
 
+async def typed(swarm: Swarm, *, fault: Callable[[], None], over: Callable[[], bool] | None = None) -> dict[str, Any]:
+    """Let a swarm type, with its fault as often as it says; the facts of it."""
+    try:
+        return await asyncio.to_thread(swarm.run, progress=lambda share, what: None, restart=fault, over=over)
+    finally:
+        swarm.close()
+
+
+def once(fault: Callable[[], None]) -> Callable[[], None]:
+    """The fault, the first time that it is asked for."""
+    faults = [fault]
+
+    def do() -> None:
+        if faults:
+            faults.pop()()
+
+    return do
+
+
 def clean(facts: dict[str, Any]) -> None:
-    """Fail where a client lost a test, or got another result than it typed."""
+    """Fail where there was no fault, a client lost a test, or got another result than it typed."""
+    assert facts["kills"] > 0
     assert facts["stored"] == facts["accepted"] == facts["started"] - facts["cut_short"] > 0, facts
     assert facts["mismatched"] == facts["doubled"] == facts["unfinished"] == 0, facts
 

@@ -17,7 +17,7 @@ import pytest
 
 from loadtest.servers.haproxy import HAProxy
 from loadtest.servers.process import HOST, unused_port
-from tests.config.deploy.nodes import GRACE_S, Node, clean, cluster, stored_somewhere, swarm_of
+from tests.config.deploy.nodes import GRACE_S, Node, clean, cluster, once, stored_somewhere, swarm_of, typed
 from tests.config.deploy.test_rules import DEPLOY
 from tests.gateway.certificate import write_certificate
 from tests.gateway.typing_client import TypingClient, client
@@ -208,11 +208,7 @@ async def test_a_node_that_stops_gets_nobody_and_loses_nobody(tmp_path: Path) ->
     with cluster(tmp_path) as nodes, balanced(tmp_path, nodes, ALL_AT_ONE) as balancer:
         first, second = nodes
         swarm = swarm_of(40, (HOST, balancer.proxy.port), fault_every_s=2.0)
-        try:
-            stop = partial(first.signal, signal.SIGTERM)
-            facts = await asyncio.to_thread(lambda: swarm.run(progress=lambda share, what: None, restart=stop))
-        finally:
-            swarm.close()
+        facts = await typed(swarm, fault=once(partial(first.signal, signal.SIGTERM)))
         clean(facts)
         await asyncio.to_thread(first.ended, within_s=GRACE_S + 30)
         await balancer.until(lambda states: states["node-1"][0].startswith(("MAINT", "DOWN")))
@@ -241,11 +237,7 @@ async def test_all_of_a_node_go_on_at_the_other_amid_their_tests(tmp_path: Path)
                 amid = True
                 nodes[0].signal(signal.SIGTERM)
 
-        try:
-            run = partial(swarm.run, progress=lambda share, what: None, restart=stop_when_all_type)
-            facts = await asyncio.to_thread(run)
-        finally:
-            swarm.close()
+        facts = await typed(swarm, fault=stop_when_all_type)
         assert amid
         clean(facts)
         assert facts["started"] == facts["stored"] == TYPISTS
@@ -273,11 +265,7 @@ async def test_a_rolling_restart_loses_nobody(tmp_path: Path) -> None:
                 if waiting and all(one.done() for one in rolling):
                     rolling.append(apart.submit(restart, waiting.pop(0)))
 
-            try:
-                run = partial(swarm.run, progress=lambda share, what: None, restart=turn, over=rolled)
-                facts = await asyncio.to_thread(run)
-            finally:
-                swarm.close()
+            facts = await typed(swarm, fault=turn, over=rolled)
             for one in rolling:
                 one.result()
         assert rolled()
@@ -290,10 +278,7 @@ async def test_a_killed_node_s_typists_go_on_at_the_other(tmp_path: Path) -> Non
     with cluster(tmp_path) as nodes, balanced(tmp_path, nodes, ALL_AT_ONE) as balancer:
         first = nodes[0]
         swarm = swarm_of(40, (HOST, balancer.proxy.port), fault_every_s=2.0)
-        try:
-            facts = await asyncio.to_thread(lambda: swarm.run(progress=lambda share, what: None, restart=first.kill))
-        finally:
-            swarm.close()
+        facts = await typed(swarm, fault=once(first.kill))
         clean(facts)
         assert facts["resumed"] > 0
         await asyncio.to_thread(first.start)  # what was in its spool goes on to its store

@@ -12,7 +12,7 @@ import pytest
 
 from loadtest.servers.nginx import Nginx
 from loadtest.servers.process import HOST, unused_port
-from tests.config.deploy.nodes import Node, clean, cluster, stored_somewhere, swarm_of
+from tests.config.deploy.nodes import Node, clean, cluster, once, stored_somewhere, swarm_of, typed
 from tests.config.deploy.test_rules import DEPLOY
 from tests.gateway.certificate import write_certificate
 from tests.gateway.typing_client import client
@@ -70,10 +70,7 @@ async def test_browsers_are_shared_out_and_each_stays(tmp_path: Path) -> None:
 async def test_a_killed_node_s_typists_go_on_at_the_other(tmp_path: Path) -> None:
     with cluster(tmp_path) as nodes, balanced(tmp_path, nodes) as (nginx, _, _):
         swarm = swarm_of(40, (HOST, nginx.port), fault_every_s=2.0)
-        try:
-            facts = await asyncio.to_thread(lambda: swarm.run(progress=lambda share, what: None, restart=nodes[0].kill))
-        finally:
-            swarm.close()
+        facts = await typed(swarm, fault=once(nodes[0].kill))
         clean(facts)
         assert facts["resumed"] > 5
         await asyncio.to_thread(nodes[0].start)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from loadtest.servers.mariadb import MariaDbServer
 from persistence.mysql import MysqlError, MysqlOptions, Pool
@@ -246,11 +247,13 @@ async def test_a_closed_pool_says_so(database: Dsn) -> None:
     assert not raised.value.retriable
 
 
-async def test_a_warning_is_logged_and_no_error(pool: Pool, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_warning_is_logged_and_no_error(pool: Pool) -> None:
     """The driver would tell it as a Python warning, and nobody knows of what statement."""
     async with pool.connection(LONG_MS) as connection:
-        assert await connection.ask("SELECT CAST('7 apples' AS SIGNED)") == ((7,),)
-    assert "7 apples" in capfd.readouterr().out
+        with capture_logs() as logs:
+            assert await connection.ask("SELECT CAST('7 apples' AS SIGNED)") == ((7,),)
+    (told,) = logs
+    assert "7 apples" in told["warning"]
 
 
 async def test_a_connection_asked_for_with_tls_is_encrypted(tmp_path: Path) -> None:
