@@ -72,7 +72,10 @@ class Rescorer:
         self._options = options
         self._refresh = refresh
         self._meter = meter
-        self._refreshed_s = -_REFRESH_S
+        self._lock = asyncio.Lock()
+        """Held while the catalogue is asked: results of several batches may be of a test that is new."""
+        self._refreshed_s = self._told_s = -_REFRESH_S
+        """When it was asked the last time, and when that was over."""
         self._fault: StoreError | None = None
         """Why the catalogue could not be asked the last time, where that may pass."""
 
@@ -131,21 +134,28 @@ class Rescorer:
 
         Raises a retriable `StoreError` where it cannot be done now.
         """
-        now_s = time.monotonic()
-        if now_s - self._refreshed_s < _REFRESH_S:
-            if self._fault is not None:
-                raise self._waiting(self._fault)
-            return False
-        self._refreshed_s, self._fault = now_s, None
-        try:
-            await self._refresh()
-        except StoreError as error:
-            if error.retriable:
-                self._fault = error
-                raise self._waiting(error) from error
-            log.warning("the catalogue cannot be read again; what was read before stays", fault=str(error))
-            return False
-        return True
+        looked_s = time.monotonic()
+        async with self._lock:
+            while_waiting = self._told_s >= looked_s
+            if while_waiting or time.monotonic() - self._refreshed_s < _REFRESH_S:
+                if self._fault is not None:
+                    raise self._waiting(self._fault)
+                return while_waiting
+            self._refreshed_s, self._fault = time.monotonic(), None
+            try:
+                await self._refresh()
+            except StoreError as error:
+                self._told_s = time.monotonic()
+                if error.retriable:
+                    self._fault = error
+                    raise self._waiting(error) from error
+                log.warning("the catalogue cannot be read again; what was read before stays", fault=str(error))
+                return False
+            except BaseException:
+                self._refreshed_s = -_REFRESH_S  # given up in the middle: the next one asks by itself
+                raise
+            self._told_s = time.monotonic()
+            return True
 
     @staticmethod
     def _waiting(fault: StoreError) -> StoreError:

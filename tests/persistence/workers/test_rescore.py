@@ -161,6 +161,49 @@ async def test_a_result_of_an_unknown_test_waits_while_the_catalogue_is_away(
     assert meter.rescorings == {"unreplayable": 1, "agrees": 1}
 
 
+@pytest.mark.parametrize("end", ["read", "away", "given up"])
+async def test_results_of_several_batches_wait_for_one_look_at_the_catalogue(
+    catalogue: EmbeddedCatalogue, tmp_path: Path, end: str
+) -> None:
+    """None of them is doubted for what another one is just reading."""
+    passage = NewTest("New", "one two three", "zoo", "easy", "en", words=3, id=4242)
+    async with EmbeddedCatalogue(tmp_path / "other.db") as other:
+        await other.add([passage], created_at_ms=EPOCH_MS)
+        result = replace(typists(other).finish(mode="quote", test=4242), verdict="ok", reasons=())
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    asked = 0
+
+    async def refresh() -> None:
+        nonlocal asked
+        asked += 1
+        begun.set()
+        if asked == 1:
+            await go_on.wait()
+            if end == "away":
+                raise CatalogueError("the content database: cannot connect", retriable=True)
+        await catalogue.add([passage], created_at_ms=EPOCH_MS)
+
+    meter = Counting()
+    checker = Rescorer(Texts(catalogue, limits=SessionLimits()), refresh=refresh, meter=meter)
+    loop = asyncio.get_running_loop()
+    first = loop.create_task(checker.check(result))
+    await begun.wait()
+    others = [loop.create_task(checker.check(result)) for _ in range(3)]
+    for _ in range(20):
+        await asyncio.sleep(0)  # they have found out that its test is not known
+    if end == "given up":
+        first.cancel()
+    go_on.set()
+    told = await asyncio.gather(first, *others, return_exceptions=True)
+    if end == "away":
+        assert all(isinstance(one, StoreError) and one.retriable for one in told)
+        assert meter.rescorings == {}
+        return
+    assert told[1:] == [result] * 3
+    assert asked == (2 if end == "given up" else 1)
+    assert meter.rescorings == {"agrees": 3 if end == "given up" else 4}
+
+
 async def test_a_result_of_another_scoring_version_is_no_evidence(catalogue: EmbeddedCatalogue) -> None:
     """While nodes are upgraded both are right, each by its own rules."""
     checker, meter = rescorer(catalogue)
