@@ -39,12 +39,13 @@ class AccountGuests:
 
     async def link(self, guest: int, account: int) -> Linked:
         """Let a guest's past be an account's. Raises `StoreError` as the store does."""
-        linked = await self._store.link(guest, account)
         try:
-            await self._cache.drop(_key(account))
-        except StoreError as error:  # it is dropped when the cache answers again
-            log.warning("an account's guests are read from the store until the cache is back", why=str(error))
-        return linked
+            return await self._store.link(guest, account)
+        finally:  # also of one that failed: it may have been committed, and the answer lost
+            try:
+                await self._cache.drop(_key(account))
+            except StoreError as error:  # it is dropped when the cache answers again
+                log.warning("an account's guests are read from the store until the cache is back", why=str(error))
 
 
 def _key(user: int) -> str:

@@ -265,9 +265,8 @@ class MysqlResults:
         """Let a guest's past be an account's: first in the guest's shard, then in the account's."""
         check_link(guest, account)
         listed = await self.guests_of(account)
-        if guest in listed:
-            return Linked.SAME
-        if len(listed) >= MOST_GUESTS:
+        known = guest in listed
+        if not known and len(listed) >= MOST_GUESTS:
             return Linked.FULL
         at_ms = int(self._clock_ms())
         for _ in range(_TRIES):
@@ -275,9 +274,10 @@ class MysqlResults:
                 if await self._win(guest, account, at_ms) != account:
                     return Linked.TAKEN
                 job = partial(links.put_in_list, guest=guest, account=account, at_ms=at_ms)
+                # one that is known, too: of two shards of a bucket that moves it may have come to one alone
                 for name in self._known.routes.writers(bucket_of_user(account)):
                     await self._change(name, job)
-                return Linked.NEW
+                return Linked.SAME if known else Linked.NEW
             except Stale:
                 await self._learn()
         raise StoreError("buckets are being moved; claim again when that is over", retriable=True)

@@ -73,6 +73,24 @@ async def test_a_claim_that_was_cut_off_halfway_is_completed_by_the_next_one(
     assert await store.guests_of(ACCOUNT_B) == (GUEST_A,)
 
 
+async def test_a_claim_made_again_reaches_the_shard_that_the_first_one_did_not(
+    store: MysqlResults, mysql_shards: MysqlShards
+) -> None:
+    """The account's bucket moves, and the second of its two shards was away when the guest was listed in the first."""
+    moving = f"({bucket_of_user(ACCOUNT_B)}, 'b', 'a', 'copying', 1)"
+    for shard in ("a", "b"):
+        mysql_shards.ask(
+            shard,
+            f"INSERT INTO bucket_moves (bucket, source, target, phase, number) VALUES {moving}",
+            "UPDATE shard_state SET moved = 1",
+        )
+    assert await store.link(GUEST_A, ACCOUNT_B) is Linked.NEW
+    assert listed(mysql_shards, "a") == listed(mysql_shards, "b") == [(ACCOUNT_B, GUEST_A)]
+    mysql_shards.ask("a", "DELETE FROM account_guests")
+    assert await store.link(GUEST_A, ACCOUNT_B) is Linked.SAME
+    assert listed(mysql_shards, "a") == [(ACCOUNT_B, GUEST_A)]
+
+
 async def test_guests_are_read_from_their_index(mysql_shards: MysqlShards) -> None:
     (plan,) = mysql_shards.ask("a", "EXPLAIN SELECT guest_id FROM account_guests WHERE account_id = 7")
     assert plan[5] == "PRIMARY"
