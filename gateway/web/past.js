@@ -8,7 +8,7 @@
 import { ApiError, claim, ownResults } from "./api.js";
 import { h } from "./dom.js";
 import { keptLogs } from "./log.js";
-import { changeGuest, forgetGuest, guest } from "./token.js";
+import { changeGuest, forgetGuest, guest, spendGuest } from "./token.js";
 
 /** The guest can be no account's any more, or is another one's. */
 const HOPELESS = [409, 422];
@@ -53,7 +53,7 @@ export class Past {
 
   /** Forgets the guest, as soon as no log needs it. */
   spend() {
-    changeGuest({ spent: true });
+    spendGuest();
     forgetIfSpent();
   }
 

@@ -8,6 +8,7 @@
 
 const KEY = "typegate.token";
 const GUEST = "typegate.guest";
+const CLAIMED = "typegate.claimed";
 
 /** This page's own; another tab may have become a guest first. @type {string | null} */
 let own = null;
@@ -41,7 +42,8 @@ export function keepToken(given, user) {
   try {
     const there = localStorage.getItem(KEY);
     // Somebody may have signed in since, in another tab: then this one goes on as a guest, and the browser does not.
-    const still = there === null || there === shown || refused.has(there);
+    // And whose past is an account's this browser is no more, though a tab that was open then goes on as that guest.
+    const still = (there === null || there === shown || refused.has(there)) && localStorage.getItem(CLAIMED) !== user;
     if (still) localStorage.setItem(KEY, given);
     const kept = guest();
     if (kept?.user === user) changeGuest({ token: given });
@@ -65,6 +67,14 @@ export function guest() {
 export function changeGuest(changes) {
   const kept = guest();
   if (kept) localStorage.setItem(GUEST, JSON.stringify({ ...kept, ...changes }));
+}
+
+/** Its past is an account's: the browser is this guest no more. */
+export function spendGuest() {
+  const kept = guest();
+  if (!kept) return;
+  changeGuest({ spent: true });
+  localStorage.setItem(CLAIMED, kept.user);
 }
 
 /** A tab that goes on as a guest that was forgotten keeps the token for the log that it begins. @param {string} user */

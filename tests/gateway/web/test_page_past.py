@@ -214,3 +214,29 @@ async def test_an_account_whose_token_has_ended_is_the_guest_of_before(visit: Vi
     assert visitor.got("ready")[-1]["user"] == visitor.got("ready")[0]["user"]
     await visitor.page.click("#nav-history")
     await rows(visitor, 1)
+
+
+async def test_a_tab_that_is_still_the_guest_does_not_make_the_browser_it_again(visit: Visit, accounts: Server) -> None:
+    """Else who comes after the account has signed out would type into its history, and read what the guest typed."""
+    old = await visit(settings=TEN, server=accounts, may_lose_server=True)
+    await typed(old)
+    guest = old.got("ready")[0]["user"]
+    await old.page.evaluate("token => localStorage.setItem('typegate.token', token)", signed(18))
+    new = await visit(server=accounts, context=old.page.context, path="#/history", ready=False)
+    await new.page.click(f"{OFFER} >> text=Take them along")
+    await rows(new, 1)
+    await new.page.evaluate("localStorage.removeItem('typegate.token')")
+    await new.page.close()
+
+    before = len(old.got("ready"))
+    accounts.kill()
+    await asyncio.to_thread(accounts.start)
+    await old.until(lambda: len(old.got("ready")) > before)
+    assert old.got("ready")[-1]["user"] == guest
+    await old.page.bring_to_front()
+    await old.page.keyboard.press("Tab")
+    await old.ready()
+    await typed(old)
+    fresh = await visit(server=accounts, context=old.page.context)
+    assert fresh.got("ready")[-1]["guest"]
+    assert fresh.got("ready")[-1]["user"] != guest
