@@ -27,6 +27,8 @@ export class Bests {
   /** @param {() => string} user whose bests are asked for, "" while nobody knows */
   constructor(user) {
     this.user = user;
+    /** What is learned while nobody knows whose it is: it must not take the place of what is kept. @type {any} */
+    this.unnamed = null;
   }
 
   /** The best of a kind, as far as this browser knows. @param {string} kind @returns {Best | null} */
@@ -86,6 +88,7 @@ export class Bests {
   /** @returns {{user: string, complete: boolean, kinds: Record<string, Best>}} */
   read() {
     const nothing = { user: this.user(), complete: false, kinds: {} };
+    if (!nothing.user) return this.unnamed ?? nothing;
     try {
       const stored = JSON.parse(localStorage.getItem(KEY) ?? "null");
       return stored?.user === nothing.user && stored.kinds ? stored : nothing;
@@ -96,6 +99,10 @@ export class Bests {
 
   /** @param {ReturnType<Bests["read"]>} known */
   write(known) {
+    if (!known.user) {
+      this.unnamed = known;
+      return;
+    }
     try {
       localStorage.setItem(KEY, JSON.stringify(known));
     } catch {

@@ -240,3 +240,13 @@ async def test_a_tab_that_is_still_the_guest_does_not_make_the_browser_it_again(
     fresh = await visit(server=accounts, context=old.page.context)
     assert fresh.got("ready")[-1]["guest"]
     assert fresh.got("ready")[-1]["user"] != guest
+
+
+async def test_the_history_does_not_wait_to_hear_who_is_there(visit: Visit, accounts: Server) -> None:
+    """HTTP answers and the WebSocket does not, as where a server takes no more connections."""
+    visitor = await visit(settings=TEN, server=accounts)
+    await typed(visitor)
+    await visitor.page.context.route_web_socket("**/ws", lambda _: None)
+    again = await visit(server=accounts, context=visitor.page.context, path="#/history", ready=False)
+    await rows(again, 1)
+    assert again.frames == []
