@@ -59,17 +59,17 @@ def switch(value: object) -> bool | None:
 
 def instant_ms(what: str, value: object, zone: tzinfo) -> int:
     """Epoch ms of an instant in one of many forms. `zone` is that of dates which name none."""
+    told = value
+    for name in ("$date", "$numberLong"):  # as MongoDB exports it
+        if isinstance(told, dict) and name in told:
+            told = told[name]
     try:
-        if isinstance(value, str):
-            return _instant_of_text(value.strip(), zone)
-        if type(value) is int or type(value) is float:
-            return _since_epoch(value)
-        if isinstance(value, dict):  # as MongoDB and Firestore export it
-            if "$date" in value:
-                return instant_ms(what, value["$date"], zone)
-            if "$numberLong" in value:
-                return instant_ms(what, value["$numberLong"], zone)
-            seconds = value.get("_seconds", value.get("seconds"))
+        if isinstance(told, str):
+            return _instant_of_text(told.strip(), zone)
+        if type(told) is int or type(told) is float:
+            return _since_epoch(told)
+        if isinstance(told, dict):  # as Firestore does
+            seconds = told.get("_seconds", told.get("seconds"))
             if type(seconds) is int:
                 return _since_epoch(seconds)
     except (ValueError, TypeError, OverflowError, IndexError):  # the parser of mail's dates raises all of them

@@ -137,6 +137,8 @@ ODD_RESULTS: Final = [
     Odd("1970", _with(created_at=0), "date is 0; allowed: from 1995-01-01 to tomorrow"),
     Odd("the far future", _with(created_at="9999-12-31"), "date is '9999-12-31'"),
     Odd("beyond every calendar", _with(created_at=1e16), "date is 1e+16"),
+    Odd("a date in a thousand maps", _BARE.replace('"2024', '{"$date": ' * 1000 + '"2024')[:-1] + "}" * 1001,
+        "date is a map"),
     Odd("a date without an end", _with(created_at="2024-03-04" * 50), "date is '2024-03-04"),
     Odd("the distant past", _with(created_at="1889-01-01"), "date is '1889-01-01'"),
     Odd("deleted", _with(deleted_at="2024-05-05"), "was deleted at the old place"),
