@@ -220,7 +220,10 @@ class Importing:
             above = rows[-1].id
 
     async def _take(self, rows: Sequence[OldRow], *, done_to: int | None = None, again: bool = False) -> None:
-        """Import a chunk: what is new or has changed is written, what is bad is kept apart."""
+        """Import a chunk: what is new or has changed is written, what is bad is kept apart.
+
+        `again`: rows that there is a reason to read again, whether or not they have changed since they were read.
+        """
         known = await self._target.known([row.id for row in rows]) if rows else {}
         new: list[New] = []
         faults: list[Fault] = []
@@ -228,7 +231,7 @@ class Importing:
         counts = self.results
         for row in rows:
             before = known.get(row.id, [])
-            if len(before) == 1 and before[0].seen == row.seen:
+            if len(before) == 1 and before[0].seen == row.seen and not again:
                 continue
             try:
                 new.append(New(row.id, row.seen, self._converted(row)))
