@@ -235,7 +235,7 @@ class OldSite:
             for column, kind, _, charset in found
             if column != "id" and kind in _KINDS
         ]
-        all_of_it = ", ".join(f"COALESCE(CAST({_quoted(column)} AS BINARY), x'00')" for column in types)
+        all_of_it = ", ".join(f"COALESCE({_whole(column, _KINDS.get(kind))}, x'00')" for column, kind in types.items())
         digest = f"LEFT(MD5(CONCAT_WS('|', {text(self._salt)}, {all_of_it})), 16)"
         return OldTable(
             name,
@@ -244,6 +244,16 @@ class OldSite:
             types.get("updated_at") in ("datetime", "timestamp"),
             max(_LEAST_AT_ONCE, _BYTES_AT_ONCE // max(1, int(mean or 0))),
         )
+
+
+def _whole(column: str, kind: Kind | None) -> str:
+    """SQL of what stands in a column, for a checksum; of what is too long to be read, its digest.
+
+    A server makes no text of more than `max_allowed_packet`: it would have no checksum for such a row.
+    """
+    name = _quoted(column)
+    plain = f"CAST({name} AS BINARY)"
+    return f"IF(LENGTH({name}) > {MOST_BYTES}, MD5({name}), {plain})" if kind == "document" else plain
 
 
 def _between(above: int | None, to: int) -> str:

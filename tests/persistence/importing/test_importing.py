@@ -362,6 +362,26 @@ async def test_columns_of_their_own_and_several_documents(imports: Imports, old:
     assert (float(wpm), float(acc), extent, language) == (71.5, 96.4, 60, "fr")
 
 
+async def test_a_row_that_is_too_long_for_the_server_itself_is_a_bad_one(
+    imports: Imports, old: OldSite, shards: MysqlShards
+) -> None:
+    """A server makes no text of more than max_allowed_packet, so that such a row as a whole is NULL to it."""
+    old.fill(3)
+    ((most,),) = old.ask("SELECT @@global.max_allowed_packet")
+    assert isinstance(most, int)
+    old.ask(
+        "ALTER TABLE test_results ADD logs LONGTEXT, ADD traces LONGTEXT",
+        f"UPDATE test_results SET logs = REPEAT('x', {most * 2 // 3}), traces = logs WHERE id = 2",
+    )
+    for _ in range(2):
+        assert (await imports()).results.bad == 1
+    assert f"the row has {most * 2 // 3:,} bytes in one column" in (await imports.bad())[2]
+    assert everywhere(shards) == 2
+    old.ask("UPDATE test_results SET logs = NULL, traces = NULL")
+    await imports()
+    assert (await imports.bad(), everywhere(shards)) == ({}, 3)
+
+
 async def test_one_import_at_a_time(imports: Imports) -> None:
     async with imports.open(ImportRules()):
         with pytest.raises(StoreError, match="another process has the lock 'import old'"):
