@@ -399,6 +399,14 @@ class Target:
         )
         return total + Sums.of(row)
 
+    async def last_of(self, above: int | None, to: int, *, limit: int) -> int:
+        """The last id of a range's beginning of which every shard has at most so many rows; `to` where that is all."""
+        answers = await self._ask_all(
+            "SELECT COUNT(*), MAX(old_id) FROM (SELECT old_id FROM imported_results "
+            f"WHERE {self._of} AND {_range(above, to)} ORDER BY old_id LIMIT {limit}) AS some"
+        )
+        return min((last for ((count, last),) in answers.values() if count == limit), default=to)
+
     async def entries(self, above: int | None, to: int) -> dict[int, list[int]]:
         """The checksums that each old row of a range is known by."""
         found: dict[int, list[int]] = {}

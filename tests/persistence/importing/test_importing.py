@@ -306,6 +306,29 @@ async def test_a_verification_finds_what_is_not_as_it_was(imports: Imports, old:
     assert everywhere(shards) == 301
 
 
+async def test_what_the_old_place_has_deleted_is_looked_at_in_parts(
+    imports: Imports, old: OldSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be nearly all that was ever there: nobody has room for that."""
+    old.fill(300)
+    await imports()
+    old.ask("DELETE FROM test_results WHERE id <= 290 AND id <> 150")
+    monkeypatch.setattr("persistence.importing.importing._VERIFIED_AT_ONCE", 10)
+    sizes = []
+    entries = Target.entries
+
+    async def counted(target: Target, above: int | None, to: int) -> dict[int, list[int]]:
+        found = await entries(target, above, to)
+        sizes.append(len(found))
+        return found
+
+    monkeypatch.setattr(Target, "entries", counted)
+    assert {kind: count for kind, (count, *_) in (await imports.verified()).items()} == {
+        "no longer at the old place, and still here": 289
+    }
+    assert max(sizes) <= 2 * 20, "two shards, twenty of each"
+
+
 async def test_rows_that_were_passed_by_are_found(imports: Imports, old: OldSite, shards: MysqlShards) -> None:
     """A transaction of the old site may commit lower ids after higher ones were read."""
     old.fill(100, first=201)
