@@ -33,6 +33,8 @@ _KEPT_CHANNELS = 100_000
 """Channels whose numbers are remembered; the longest unused is forgotten, which costs its subscribers a resync."""
 _KEPT_RUNS = 1_000
 """Senders whose numbers are remembered for a channel; a process that starts anew is another sender."""
+_OWED_S = 1.0
+"""Time between two tries to tell subscribers of what was given up, while nothing is heard of a return."""
 _SLICE_S = 0.002
 _SAID_EVERY_S = 60.0
 _CLOSE_S = 1.0
@@ -63,6 +65,8 @@ class Bus:
         self._send = asyncio.Event()
         self._sent = asyncio.Event()
         self._owing = False
+        self._owed_rests = False  # what is owed was tried in vain a moment ago
+        self._under_way: list[_Saying] = []
         self._ready: deque[Subscription] = deque()
         self._deliver = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -87,7 +91,7 @@ class Bus:
         self._open = False
         try:
             async with asyncio.timeout(_CLOSE_S):
-                while self._saying:
+                while self._saying or self._under_way:
                     self._sent.clear()
                     await self._sent.wait()
         except TimeoutError:
@@ -95,7 +99,7 @@ class Bus:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for said in self._saying.values():
+        for said in (self._under_way, *self._saying.values()):
             for one in said:
                 one.became(StoreError("the bus was closed before this was sent", retriable=True))
         await self._carrier.close()
@@ -142,18 +146,26 @@ class Bus:
 
     async def _sending(self) -> None:
         """Send what is said, a round at a time."""
+        loop = asyncio.get_running_loop()
         while True:
             await self._send.wait()
             self._send.clear()
             said, self._saying = self._saying, {}
             self._saying_messages = self._saying_bytes = 0
-            owed = [channel for channel, sender in self._senders.items() if sender.owing] if self._owing else []
-            self._owing = False
+            self._under_way = [one for all_ in said.values() for one in all_]
+            owed: list[str] = []
+            if self._owing and not self._owed_rests:
+                owed = [channel for channel, sender in self._senders.items() if sender.owing]
+                self._owing = False
             batch = [(channel, some) for channel, all_ in said.items() for some in _parts(all_)]
             batch += [(channel, []) for channel in owed if channel not in said]
             for start in range(0, len(batch), _ROUND_FRAMES):
                 await self._round(batch[start : start + _ROUND_FRAMES])
+            self._under_way = []
             self._sent.set()
+            if self._owing and self._fault is not None and not self._owed_rests:
+                self._owed_rests = True
+                loop.call_later(_OWED_S, self.returned)
             await asyncio.sleep(self._options.gather_ms / 1000)
 
     async def _round(self, batch: Sequence[tuple[str, list[_Saying]]]) -> None:
@@ -282,6 +294,7 @@ class Bus:
 
     def returned(self) -> None:
         """What could not be sent may be sent again (the carrier's call)."""
+        self._owed_rests = False
         if self._owing:
             self._send.set()
 
@@ -366,13 +379,13 @@ class Subscription:
         options = self._bus._options
         self._queue.extend([(message, size) for message in messages])
         self._bytes += len(messages) * size
-        dropped = 0
+        over = False
         while len(self._queue) > options.waiting_messages or self._bytes > options.waiting_bytes:
             message, oldest_size = self._queue.popleft()
             self._bytes -= oldest_size
-            dropped += message is not _GAP
-        if dropped:
-            self._bus._facts.dropped += dropped
+            self._bus._facts.dropped += message is not _GAP
+            over = True
+        if over:  # if it was but a gap that made room, it is still to be told
             self._queue.appendleft((_GAP, 0))
         self._offer()
 

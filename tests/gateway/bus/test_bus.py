@@ -130,6 +130,20 @@ async def test_a_slow_subscriber_loses_its_oldest_and_is_told(make: MakeBus) -> 
         assert quick.messages == list(range(25))
 
 
+async def test_a_gap_is_told_though_it_was_the_oldest_that_waited(make: MakeBus) -> None:
+    async with make() as here, make(BusOptions(waiting_messages=10)) as there:
+        slow, quick = await Ear(there, "news").listening(), await Ear(there, "news").listening()
+        slow.subscription.pause()
+        there.listening("news")  # as its carrier says where something may have been missed
+        for i in range(10):
+            await here.publish("news", i)
+            await quick.until(lambda i=i: quick.messages[-1:] == [i])  # type: ignore[misc]  # bound early
+        slow.subscription.resume()
+        await slow.until(lambda: slow.messages[-1:] == [9])
+        assert slow.heard == [Ear.RESYNC, Ear.RESYNC, *range(10)]
+        assert there.facts().dropped == 0
+
+
 async def test_long_messages_count_by_their_bytes(make: MakeBus) -> None:
     options = BusOptions(message_bytes=1_024, sending_bytes=4_096, waiting_bytes=2_048)
     async with make(options) as here, make(options) as there:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Literal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.bus import BusOptions
-from gateway.bus import Bus, Exchange
+from gateway.bus import Bus, Exchange, bus
 from gateway.bus.port import Carrier, Frame, Hearer
 from persistence.errors import StoreError
 from tests.gateway.bus.nodes import Ear
@@ -73,6 +74,42 @@ async def _play(after: Sequence[Fate]) -> None:
         last, told = one, False
     if "lost" not in fates and not any(fate.startswith("refused") for fate in fates):
         assert ear.resyncs == 1, "no hole, and one was told of"
+
+
+async def test_what_was_refused_is_told_though_nobody_says_more_or_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that refuses, or has no connection free, is not away: there is no return to hear of."""
+    monkeypatch.setattr(bus, "_OWED_S", 0.01)
+    exchange = Exchange()
+    carrier = Unreliable(exchange.carrier(), ["carried", "refused", "refused", "refused"])
+    async with Bus(exchange.carrier()) as there, Bus(carrier, BusOptions(gather_ms=0)) as here:
+        ear = await Ear(there, "news").listening()
+        await here.publish("news", "hello")
+        with pytest.raises(StoreError):
+            await here.publish("news", "lost")
+        await ear.until(lambda: ear.heard == [Ear.RESYNC, "hello", Ear.RESYNC])
+
+
+async def test_who_waits_for_a_message_to_be_sent_is_told_when_the_bus_closes() -> None:
+    stuck = Stuck(Exchange().carrier())
+    async with Bus(stuck) as here:
+        saying = asyncio.get_running_loop().create_task(here.publish("news", "hello"))
+        await stuck.begun.wait()
+    with pytest.raises(StoreError, match="closed"):
+        await saying
+
+
+class Stuck:
+    """A carrier that never answers."""
+
+    def __init__(self, carrier: Carrier) -> None:
+        self.begun = asyncio.Event()
+        self.listen, self.ignore, self.ping = carrier.listen, carrier.ignore, carrier.ping
+        self.open, self.close = carrier.open, carrier.close
+
+    async def carry(self, frames: Sequence[Frame]) -> list[StoreError | None]:
+        self.begun.set()
+        await asyncio.Event().wait()
+        return []
 
 
 @settings(max_examples=60)
