@@ -11,6 +11,8 @@ import pytest
 
 from config.gateway import NodeOptions
 from gateway.app import Gateway
+from gateway.bus import Bus, Exchange
+from gateway.takeovers import Takeovers
 from persistence.redis import RedisOptions
 from tests.gateway.running import PATIENCE_S, serving
 from tests.gateway.typing_client import TypingClient, client
@@ -71,6 +73,37 @@ async def test_of_two_who_resume_at_once_one_keeps_it(two: list[Gateway]) -> Non
                 await rivals[at].send("hb", c=1)
                 await rivals[at].receive("hb")
                 assert two[at].hub.live
+
+
+@pytest.mark.parametrize("fast", ["a", "b"])
+async def test_who_takes_it_after_another_has_it_whatever_their_clocks_say(fast: str) -> None:
+    """From a to b and back, one's clock an hour ahead: each time it is the former one that gives up its copy."""
+    exchange = Exchange()
+    session = b"session"
+    async with Bus(exchange.carrier()) as one, Bus(exchange.carrier()) as other:
+        hubs = {}
+        for name, bus in (("a", one), ("b", other)):
+            hubs[name] = Released()
+            now_ms = 1_790_000_000_000 + 3_600_000 * (name == fast)
+            Takeovers(bus, hubs[name], node=name, epoch_ms=lambda now_ms=now_ms: now_ms)  # type: ignore[misc,arg-type]
+        for count, (taker, former) in enumerate([("a", "b"), ("b", "a")] * 3, 1):
+            hubs[taker].took(session)
+            await until(lambda former=former, count=count: hubs[former].count == (count + 1) // 2)  # type: ignore[misc]
+        assert {hub.count for hub in hubs.values()} == {3}
+        await one.publish("takeovers", [session, 2**64 - 1, "c"])
+        hubs["a"].took(session)
+        await until(lambda: hubs["b"].count == 4)
+
+
+class Released:
+    """As much of a hub as takeovers need: how often a session was to be given up."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.took: Callable[[bytes], None]
+
+    def release(self, _: bytes) -> None:
+        self.count += 1
 
 
 async def until(condition: Callable[[], bool]) -> None:
