@@ -6,6 +6,7 @@ Prometheus sums over it as over `instance`. A process that does not answer is mi
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
@@ -21,13 +22,14 @@ LIMIT_S = 2.0
 _LIMIT_BYTES = 16 << 20
 
 
-async def fetch(base: str, path: str) -> tuple[int, bytes]:
+async def fetch(base: str, path: str, *, limit_s: float = LIMIT_S) -> tuple[int, bytes]:
     """Status and body of a GET from a process of ours on this machine.
 
-    Raises OSError (TimeoutError is one) where it does not answer, ValueError where it answers nothing that is HTTP.
+    Raises OSError (TimeoutError is one) where it does not answer, ValueError where it answers nothing that is HTTP, or
+    breaks off: half a figure would be a smaller one.
     """
     where = urlsplit(base)
-    async with asyncio.timeout(LIMIT_S):
+    async with asyncio.timeout(limit_s):
         reader, writer = await asyncio.open_connection(where.hostname, where.port, limit=_LIMIT_BYTES)
         try:
             writer.write(f"GET {path} HTTP/1.1\r\nHost: {where.netloc}\r\nConnection: close\r\n\r\n".encode("ascii"))
@@ -38,6 +40,9 @@ async def fetch(base: str, path: str) -> tuple[int, bytes]:
     protocol, _, rest = head.partition(b" ")
     if not protocol.startswith(b"HTTP/1.") or not rest[:3].isdigit():
         raise ValueError("no HTTP")
+    length = re.search(rb"(?i)\r\ncontent-length:[ \t]*(\d+)", head)
+    if length is None or len(body) != int(length[1]):
+        raise ValueError("the answer breaks off")
     return int(rest[:3]), body
 
 
