@@ -8,9 +8,11 @@ import ssl
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import httpx
 import pytest
@@ -201,6 +203,35 @@ async def test_a_node_that_is_busy_gets_less_and_not_nothing(tmp_path: Path) -> 
                         await asyncio.sleep(0.1)
                 async with typist(balancer.plain) as (_, found, _):
                     assert found in {node.node for node in nodes}
+
+
+async def test_a_store_that_is_away_is_not_asked_for_at_every_node(tmp_path: Path) -> None:
+    """The API's 503 is passed on; after that of an upgrade another node is tried."""
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1]
+            asked.append(path)
+            status = b"200 OK" if path == b"/readyz" else b"503 Service Unavailable"
+            writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async def say(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"ready up 100%\n")
+        writer.close()
+
+    async with (
+        await asyncio.start_server(answer, HOST, 0) as server,
+        await asyncio.start_server(say, HOST, 0) as agent,
+        httpx.AsyncClient(timeout=60, trust_env=False) as http,
+    ):
+        node = SimpleNamespace(address=server.sockets[0].getsockname(), agent_port=agent.sockets[0].getsockname()[1])
+        with balanced(tmp_path, [cast(Node, node)] * 3, PATIENT) as balancer:
+            await balancer.until(lambda states: all(state.startswith("UP") for state, _ in states.values()))
+            for path, times in (("/v1/tests", 1), ("/ws", 3)):
+                assert (await http.get(balancer.plain + path)).status_code == 503
+                assert asked.count(path.encode()) == times
 
 
 async def test_a_node_that_stops_gets_nobody_and_loses_nobody(tmp_path: Path) -> None:

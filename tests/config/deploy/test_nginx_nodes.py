@@ -4,7 +4,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -15,6 +15,7 @@ from loadtest.servers.process import HOST, unused_port
 from tests.config.deploy.nodes import Node, clean, cluster, once, stored_somewhere, swarm_of, typed
 from tests.config.deploy.test_rules import DEPLOY
 from tests.gateway.certificate import write_certificate
+from tests.gateway.running import store_away
 from tests.gateway.typing_client import client
 
 CONFIGURATION = DEPLOY / "nginx-nodes.conf"
@@ -65,6 +66,21 @@ async def test_browsers_are_shared_out_and_each_stays(tmp_path: Path) -> None:
             assert (await typist.type_all())["t"] == "result"
         async with httpx.AsyncClient(timeout=60, trust_env=False, verify=trust) as http:
             assert (await http.get(f"https://{HOST}:{secure}/")).status_code == 200
+
+
+async def test_a_store_that_is_away_takes_no_node_out(tmp_path: Path) -> None:
+    """The API says 503, and whoever types is let in all the same."""
+    with cluster(tmp_path) as nodes, balanced(tmp_path, nodes) as (nginx, _, _), ExitStack() as away:
+        url = f"http://{nginx.address}"
+        async with client(url) as one, httpx.AsyncClient(timeout=60, trust_env=False) as http:
+            for node in nodes:
+                away.enter_context(store_away(node.data))
+            headers = {"authorization": f"Bearer {one.ready['token']}"}
+            for _ in range(4):
+                assert (await http.get(f"{url}/v1/users/me/results", headers=headers)).status_code == 503
+                async with client(url) as typist:
+                    await typist.start()
+                    assert (await typist.type_all())["t"] == "result"
 
 
 async def test_a_killed_node_s_typists_go_on_at_the_other(tmp_path: Path) -> None:
