@@ -49,26 +49,33 @@ class Process(Protocol):
 P = TypeVar("P", bound=Process)
 
 
-def run(process: Callable[[], P], *, announce: Callable[[P], None], grace_s: float) -> None:
-    """Run a process until SIGTERM or SIGINT. `process` makes it, `announce` is called when it has begun.
+def run(
+    process: Callable[[], P], *, announce: Callable[[P], None], grace_s: float, one_of_several: bool = False
+) -> None:
+    """Run a process until SIGTERM or SIGINT; another one of them hurries it. `process` makes it, `announce` is called
+    when it has begun.
 
-    Its drain may take `grace_s`. Raises what entering it raises.
+    Its drain may take `grace_s`. `one_of_several`: only SIGINT hurries it, for it may be told of one stop by SIGTERM
+    more than once, by its parent and by whoever stops the whole group. Raises what entering it raises.
     """
     # Threads (databases, compression) give the interpreter back after 1 ms instead of 5 where the loop wants it:
     # nothing may hold the loop for more than 3 ms.
     sys.setswitchinterval(0.001)
-    uvloop.run(_run(process, announce, grace_s))
+    uvloop.run(_run(process, announce, grace_s, one_of_several))
 
 
-async def _run(make: Callable[[], P], announce: Callable[[P], None], grace_s: float) -> None:
+async def _run(make: Callable[[], P], announce: Callable[[P], None], grace_s: float, one_of_several: bool) -> None:
     loop = asyncio.get_running_loop()
     stop, hurry = asyncio.Event(), asyncio.Event()
 
-    def stopped() -> None:
-        (hurry if stop.is_set() else stop).set()
+    def stopped(number: signal.Signals) -> None:
+        if not stop.is_set():
+            stop.set()
+        elif number == signal.SIGINT or not one_of_several:
+            hurry.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped)
+        loop.add_signal_handler(number, stopped, number)
     loop.add_signal_handler(signal.SIGHUP, _being_read)
     async with make() as process:
         loop.add_signal_handler(signal.SIGHUP, process.reload)

@@ -29,7 +29,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from config.processes import ADMIN_STEP
 from config.settings import Settings
-from gateway.api.health import Health
+from gateway.api.health import PING_S, Health
 from gateway.edge import Edge
 from gateway.joined import fetch, join
 from gateway.opening import CannotStart, admin_port, listening, url_of
@@ -38,6 +38,9 @@ from persistence.errors import StoreError
 from persistence.folder import DataFolder
 
 __all__ = ["Line", "Supervisor", "share_of"]
+
+READY_S = 0.75 * PING_S
+"""Time for a process to say whether it is ready: whoever asks us waits for PING_S."""
 
 log = structlog.get_logger(__name__)
 
@@ -135,6 +138,8 @@ class Supervisor:
                 for place in places:
                     self._keep(place)
                 await self._all_ready(places)
+            if self.failure is not None:  # just now
+                raise CannotStart(self.failure)
             self._started = True
             self.url = self._places[0].url
             self._opened = opening.pop_all()
@@ -169,8 +174,7 @@ class Supervisor:
         try:
             await asyncio.wait([gone, waiting], timeout=self.grace_s, return_when=asyncio.FIRST_COMPLETED)
             if hurry.is_set():
-                for place in self._places:
-                    place.signal(signal.SIGTERM)
+                self._hurry()
                 await asyncio.wait([gone], timeout=CLOSING_S)
         finally:
             for task in (waiting, gone):
@@ -224,7 +228,10 @@ class Supervisor:
             at_once = at_once + 1 if lived_s < options.young_s else 1
             cannot = place.fault is not None and not self._started
             log.error("a process has died", number=place.number, why=why, lived_s=round(lived_s, 1))
-            if cannot or at_once >= options.most_deaths:
+            if lived_s >= options.young_s:
+                place.untried = False
+            spared = place.untried and any(other.ready.is_set() for other in self._places)
+            if cannot or (at_once >= options.most_deaths and not spared):
                 again = "" if cannot else f" It died at once {at_once} times in a row."
                 self._give_up(f"process {place.number}: {why.rstrip('.')}.{again}")
                 return
@@ -284,6 +291,10 @@ class Supervisor:
         for place in self._places:
             place.signal(signal.SIGTERM)
 
+    def _hurry(self) -> None:
+        for place in self._places:
+            place.signal(signal.SIGINT)
+
     async def _gone(self) -> None:
         while self._keepers:
             await asyncio.wait(self._keepers)
@@ -306,6 +317,8 @@ class Supervisor:
     async def _end(self) -> None:
         """End what is left, without grace."""
         self._stop()
+        if self._started:
+            self._hurry()
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSING_S if self._started else self.grace_s):
                 await self._gone()
@@ -347,7 +360,7 @@ class Supervisor:
                 return
             deaths = place.deaths
             place.ready.clear()
-            place.leaving = True
+            place.leaving = place.untried = True
             place.signal(signal.SIGTERM)
             ended = await self._waited(place.ended.wait(), limit_s=self.grace_s + CLOSING_S)
             if not ended and place.leaving:
@@ -381,8 +394,11 @@ class Supervisor:
     # -- what is seen of them ------------------------------------------------------------------------------------
 
     async def _some_ready(self) -> None:
-        if not any(place.ready.is_set() for place in self._places):
-            raise StoreError("none serves", retriable=True)
+        """Raise `StoreError` where none serves, or all that do say that they are not ready."""
+        serving = [place for place in self._places if place.ready.is_set()]
+        said = await asyncio.gather(*(place.ping() for place in serving), return_exceptions=True)
+        if all(isinstance(fault, NotReady) for fault in said):
+            raise StoreError("none is ready" if said else "none serves", retriable=True)
 
     def _own_figures(self, answered: Collection[str]) -> Iterator[Metric]:
         up = GaugeMetricFamily("typegate_process_up", "Whether a process answers", labels=["process"])
@@ -392,6 +408,10 @@ class Supervisor:
             deaths.add_metric([str(place.number)], place.deaths)
         yield up
         yield deaths
+
+
+class NotReady(StoreError):
+    """A process says that it is not ready; one that says nothing in time may be well, and busy."""
 
 
 class _Place:
@@ -405,6 +425,8 @@ class _Place:
         self.ended = asyncio.Event()
         self.leaving = False
         """Whether its end is asked for, and the next one is to come at once."""
+        self.untried = False
+        """Whether it was started anew as asked, and has not lived long since: then its deaths stop nobody else."""
         self.deaths = 0
         self.fault: str | None = None
         self.url = ""
@@ -435,11 +457,11 @@ class _Place:
             raise StoreError("it is being started", retriable=True)
         if self.admin_url:
             try:
-                status, body = await fetch(self.admin_url, "/readyz")
+                status, body = await fetch(self.admin_url, "/readyz", limit_s=READY_S)
             except (OSError, ValueError) as fault:
                 raise StoreError(f"it does not answer: {str(fault) or 'too late'}", retriable=True) from None
             if status != 200:
-                raise StoreError(f"it is not ready: {body.decode(errors='replace')[:1000]}", retriable=True)
+                raise NotReady(f"it is not ready: {body.decode(errors='replace')[:1000]}", retriable=True)
 
 
 @contextmanager
@@ -481,6 +503,7 @@ def _kept(settings: Settings) -> dict[str, object]:
         "node.data": settings.node.data,
         "node.name": settings.node.name,
         "redis": settings.redis,
+        "stop": settings.stop,  # by it we know how long a process may take to end
     }
 
 

@@ -79,6 +79,11 @@ class Several:
         parts = (await self.admin.get("/readyz")).json()["parts"]
         return all(state == "ok" for state in parts.values()) and not former & set(self.pids().values())
 
+    async def drains(self) -> bool:
+        """Whether it is known to be stopping."""
+        state: str = (await self.admin.get("/readyz")).json()["parts"]["server"]
+        return state == "draining"
+
     async def nodes(self) -> list[Node]:
         """As the processes describe themselves, by number."""
         async with RedisServers(self._redis) as servers:
@@ -293,6 +298,79 @@ async def test_one_that_dies_again_and_again_stops_all_with_the_reason(tmp_path:
         code, errors = await server.ended()
         assert code == 1
         assert "Stopped: process 1: it was killed by SIGKILL. It died at once 2 times in a row." in errors
+
+
+@pytest.mark.parametrize("why", ["the whole group is told to stop", "one has died too often"])
+async def test_told_twice_to_stop_they_let_who_types_finish(tmp_path: Path, redis: RedisOptions, why: str) -> None:
+    """Whoever supervises us may tell all processes, and the parent tells its own; neither is in a hurry."""
+    variables = {"TYPEGATE_STOP_GRACE_S": "600", "TYPEGATE_PROCESSES_MOST_DEATHS": "1"}
+    flags = ("--workers", "2", "--own-ports")
+    async with several(tmp_path / "data", redis, *flags, **variables) as server, AsyncExitStack() as stack:
+        here, _ = await server.nodes()
+        typist = await half(here.url, stack)
+        pids = server.pids()
+        if why == "one has died too often":
+            os.kill(pids[1], signal.SIGKILL)
+        else:
+            for pid in [server.process.pid, *pids.values()]:
+                os.kill(pid, signal.SIGTERM)
+        await until(server.drains)
+        typed = len(typist.log) // 2
+        await typist.keys(typist.started["text"][typed])
+        await typist.receive("tick")
+        await typist.keys(*typist.started["text"][typed + 1 :])
+        await typist.finish()
+        await typist.receive("stored")
+        code, errors = await server.ended()
+        assert code == (1 if why == "one has died too often" else 0), errors
+
+
+async def test_a_second_signal_hurries_them(tmp_path: Path, redis: RedisOptions) -> None:
+    variables = {"TYPEGATE_STOP_GRACE_S": "600"}
+    async with several(tmp_path / "data", redis, "--workers", "2", **variables) as server, AsyncExitStack() as stack:
+        typist = await half(server.url, stack)
+        server.process.send_signal(signal.SIGTERM)
+        await until(server.drains)
+        server.process.send_signal(signal.SIGTERM)
+        assert (await typist.closed()).code in (1012, 4001)
+        assert (await server.ended())[0] == 0
+
+
+async def test_settings_with_which_none_can_start_stop_nobody(tmp_path: Path, redis: RedisOptions) -> None:
+    """Started anew the first one fails, however often; the other serves on, until the settings are mended."""
+    settings = tmp_path / "typegate.toml"
+    settings.write_text("")
+    variables = {"TYPEGATE_PROCESSES_MOST_DEATHS": "2", "TYPEGATE_PROCESSES_AGAIN_MAX_MS": "500"}
+    flags = ("--workers", "2", "--config", str(settings))
+    async with several(tmp_path / "data", redis, *flags, **variables) as server:
+        before = server.pids()
+        settings.write_text(f'[node]\nkeys_file = "{tmp_path / "nowhere" / "keys.json"}"\n')
+        server.process.send_signal(signal.SIGHUP)
+        await said(server, "a process that was started anew does not serve; the others stay as they were")
+
+        async def died_often() -> bool:
+            return (await server.metric("typegate_process_deaths_total"))[0] >= 3
+
+        await until(died_often)
+        assert server.pids()[1] == before[1]
+        settings.write_text("")
+        server.process.send_signal(signal.SIGHUP)
+        await server.all_serve(apart_from=before)
+
+
+async def test_it_is_ready_as_long_as_one_of_them_is(tmp_path: Path, redis: RedisOptions) -> None:
+    """Without their data folder none of them takes a test."""
+    async with several(tmp_path / "data", redis, "--workers", "2") as server:
+
+        async def is_not_ready() -> bool:
+            return (await server.admin.get("/readyz")).status_code == 503
+
+        (tmp_path / "data").rename(tmp_path / "elsewhere")
+        try:
+            await until(is_not_ready)
+        finally:
+            (tmp_path / "elsewhere").rename(tmp_path / "data")
+        await server.all_serve()
 
 
 async def test_one_that_cannot_start_at_all_says_why(tmp_path: Path, redis: RedisOptions) -> None:
