@@ -47,6 +47,7 @@ def catalogue_of(settings: Settings, *, serving: bool = False, make: bool = Fals
         from persistence.catalogue.mysql import MysqlCatalogue  # loads aiomysql
 
         added = forgetting(settings.redis, settings.cache) if settings.redis.enabled else None
-        return MysqlCatalogue(settings.mysql, settings.catalogue, serving=serving, added=added)
+        copy = DataFolder(settings.node.data).catalogue_copy if serving else None
+        return MysqlCatalogue(settings.mysql, settings.catalogue, serving=serving, copy=copy, added=added)
     path = DataFolder(settings.node.data).catalogue
     return EmbeddedCatalogue(path if make or path.exists() else None, settings.catalogue)

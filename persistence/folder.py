@@ -5,6 +5,7 @@ data/               0700
 ├── keys.json       0600, the cluster's keys (and keys.json.lock, held while they are made or rotated)
 ├── results.db      finished results
 ├── catalogue.db    tests and word lists that were added
+├── catalogue.copy  what was last read of those in MySQL, where they are there
 └── spool/          results on their way, one file a process
 """
 
@@ -58,6 +59,11 @@ class DataFolder:
     def catalogue(self) -> Path:
         """SQLite file of tests and word lists."""
         return self.path / "catalogue.db"
+
+    @property
+    def catalogue_copy(self) -> Path:
+        """What was last read of the content database that `mysql.content` names."""
+        return self.path / "catalogue.copy"
 
     def open(self) -> None:
         """Make the folder, or check that it is a folder that we can write. Raises `FolderError`."""

@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -22,6 +23,7 @@ import structlog
 
 from persistence.catalogue import tables
 from persistence.catalogue.builtin import built_in_tests, built_in_word_lists
+from persistence.catalogue.copy import CatalogueCopy, Contents
 from persistence.catalogue.entries import Added, NewTest, NewWordList, Test, WordList
 from persistence.catalogue.options import CatalogueOptions, shelf_within
 from persistence.catalogue.port import CatalogueError
@@ -58,9 +60,9 @@ class _Known:
 class MysqlCatalogue:
     """`Catalogue` in the database that `mysql.content` names; it must have been migrated.
 
-    `serving`: of a server. It opens also while the database is away, with what is built in alone, and each `refresh`
-    tries to read the rest; and it puts into the database what is built in and missing there. `added` is told of tests
-    that this process has added, once they are there.
+    `serving`: of a server. It opens also while the database is away, with what the file `copy` says of it, or what is
+    built in alone, and each `refresh` tries to read the rest; and it puts into the database what is built in and
+    missing there. `added` is told of tests that this process has added, once they are there.
     """
 
     def __init__(
@@ -69,11 +71,16 @@ class MysqlCatalogue:
         options: CatalogueOptions | None = None,
         *,
         serving: bool = False,
+        copy: Path | None = None,
         added: Callable[[Collection[Test]], Awaitable[None]] | None = None,
     ) -> None:
         self._mysql = mysql
         self._options = options or CatalogueOptions()
         self._serving = serving
+        self._copy_path = copy
+        self._copy: CatalogueCopy | None = None
+        self._copied = FIRST
+        """Up to which change the copy has all."""
         self._added = added
         self._pool: Pool
         self._known: _Known | None = None
@@ -99,14 +106,20 @@ class MysqlCatalogue:
         with naming_the_database():
             self._pool = Pool(self._mysql.content_dsn(), self._mysql)
         try:
-            self._known = await asyncio.to_thread(self._built, {}, {}, FIRST)
+            if self._copy_path is not None:
+                self._copy = CatalogueCopy(self._copy_path, database=self._pool.name)
+            self._known = await asyncio.to_thread(self._begun)
+            self._copied = self._known.revision
             try:
                 await self.refresh()
             except CatalogueError as fault:
                 if not (self._serving and isinstance(fault.__cause__, MysqlError)):
                     raise
                 log.error(
-                    "tests and word lists cannot be read; until they can there is what is built in", why=str(fault)
+                    "tests and word lists cannot be read; until they can there are those of the last time, if there "
+                    "was one, and what is built in",
+                    added=len(self._known.tests),
+                    why=str(fault),
                 )
         except BaseException:
             await self._pool.close()
@@ -141,6 +154,7 @@ class MysqlCatalogue:
                     await self._seed(time.time_ns() // 1_000_000)
                 except StoreError as error:
                     log.warning("what is built in was not put into the content database", why=str(error))
+            await self._keep()
             return self._known is not before
 
     async def add(
@@ -176,6 +190,13 @@ class MysqlCatalogue:
         if self._fault is not None:
             raise CatalogueError(self._fault, retriable=True)
 
+    async def _keep(self) -> None:
+        """Have a copy of what is known."""
+        known = self._known
+        if self._copy is not None and known is not None and known.revision != self._copied:
+            self._copied = known.revision
+            await asyncio.to_thread(self._copy.save, Contents(known.tests, known.word_lists, known.revision))
+
     # -- reading -------------------------------------------------------------------------------------------------
 
     async def _ask(self, statement: str) -> Sequence[tuple[Any, ...]]:
@@ -204,6 +225,16 @@ class MysqlCatalogue:
             if len(word_lists) > self._options.max_word_lists:
                 break
         return await asyncio.to_thread(self._built, tests, word_lists, last)
+
+    def _begun(self) -> _Known:
+        """What is known before the database was asked."""
+        copied = None if self._copy is None else self._copy.load()
+        if copied is not None:
+            try:
+                return self._built(copied.tests, copied.word_lists, copied.revision)
+            except CatalogueError as fault:  # of other limits; the database will say what there is
+                log.warning("the copy of tests and word lists is not used", why=str(fault))
+        return self._built({}, {}, FIRST)
 
     def _built(
         self, tests: Mapping[tuple[int, int], Test], word_lists: Mapping[tuple[str, int], WordList], revision: Revision

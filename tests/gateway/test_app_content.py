@@ -83,7 +83,8 @@ async def catalogue_is(gateway: Gateway, said: str) -> None:
 async def test_a_node_serves_while_the_content_database_is_away(tmp_path: Path, server: MariaDbServer) -> None:
     """Away at the start there is what is built in; what was read once stays, whatever becomes of the database.
 
-    A test under way at a node that is started again without it is taken up when it is back, and not given up before.
+    So it does at a node that is started again without the database. Where another is started, which has nothing of it,
+    a test under way is taken up when the database is back, and not given up before.
     """
     options = patient(content=server.dsn("content"), retry_ms=50)
     async with serving(tmp_path / "data", mysql=options) as (gateway, http), client(gateway.url) as typist:
@@ -111,6 +112,11 @@ async def test_a_node_serves_while_the_content_database_is_away(tmp_path: Path, 
         assert (await http.get("/v1/tests/17")).json()["title"] == "A zoo"
         token, log = typist.ready["token"], typist.log
 
+    async with serving(tmp_path / "data", mysql=options) as (gateway, _), client(gateway.url) as other:
+        await catalogue_is(gateway, "cannot connect")
+        assert (await other.start("quote", test="17"))["text"] == "One two."
+
+    (tmp_path / "data" / "catalogue.copy").unlink()
     async with (
         serving(tmp_path / "data", mysql=options) as (gateway, http),
         client(gateway.url, token=token) as typist,

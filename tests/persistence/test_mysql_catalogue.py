@@ -271,3 +271,39 @@ async def test_a_node_goes_on_while_the_database_is_away_and_takes_in_the_rest_w
         await asyncio.to_thread(server.start)
         assert await node.refresh() is False
         await node.ping()
+
+
+async def test_a_node_that_starts_while_the_database_is_away_has_what_it_last_read(
+    server: MariaDbServer, tmp_path: Path
+) -> None:
+    """And reads what is new once it is back; where that has another history, nothing of the copy stays."""
+    options = replace(patient(content=server.dsn("content")), retry_ms=10)
+    copy = tmp_path / "catalogue.copy"
+    await asyncio.to_thread(server.start)
+    server.ask("CREATE DATABASE content")
+    await migrate_content(options)
+    async with MysqlCatalogue(options, serving=True, copy=copy) as node, MysqlCatalogue(options) as importer:
+        await importer.add([replace(NEW, id=7)], [WORDS], created_at_ms=5)
+        await node.refresh()
+        seen = node.shelf
+        await importer.add([replace(NEW, id=8)], created_at_ms=6)
+    server.kill()
+    async with MysqlCatalogue(options, serving=True, copy=copy) as node:
+        assert node.readings == 0
+        assert sorted(node.shelf.ids()) == sorted(seen.ids())
+        assert node.shelf.test(7) == seen.test(7)
+        assert node.shelf.word_list("it") == seen.word_list("it")
+        await asyncio.to_thread(server.start)
+        assert await node.refresh() is True
+        assert node.shelf.test(8) is not None
+    server.ask("DROP DATABASE content")
+    server.ask("CREATE DATABASE content")
+    await migrate_content(options)
+    async with MysqlCatalogue(options, serving=True, copy=copy) as node:
+        assert node.shelf.test(7) is None
+    server.kill()
+    async with MysqlCatalogue(options, serving=True, copy=copy) as node:
+        assert (node.readings, node.shelf.test(7)) == (0, None)
+    with pytest.raises(CatalogueError, match="cannot connect"):
+        async with MysqlCatalogue(options, copy=copy):
+            pass
