@@ -44,6 +44,16 @@ from session.messages import (
 )
 from session.options import TestOptions
 from session.passages import Material
+from session.race_messages import (
+    RaceAgain,
+    RaceCreate,
+    RaceJoin,
+    RaceLeave,
+    RaceReady,
+    RaceStart,
+    Unwatch,
+    Watch,
+)
 from session.result import Result
 from session.state import FINAL, State
 
@@ -310,6 +320,10 @@ class Connection(_OfEachFrame):
                 self._say(HeartbeatAnswer(s=self._hub.epoch_ms(), c=parsed.c))
             case Auth():
                 self._close(CloseCode.PROTOCOL, "auth comes once")
+            case (
+                RaceCreate() | RaceJoin() | RaceReady() | RaceStart() | RaceLeave() | RaceAgain() | Watch() | Unwatch()
+            ):
+                self._error(Error("no_race", "races are not served here yet"))
             case _:
                 assert_never(parsed)
 
@@ -399,6 +413,7 @@ class Connection(_OfEachFrame):
             limits=hub.limits,
             now_ms=now_s * 1000,
             epoch_ms=epoch_ms,
+            node=hub.node,
         )
         self._hold_on(session)
         self._counts.starts += 1

@@ -66,6 +66,8 @@ class Hub:
         random_bits: Callable[[int], int],
     ) -> None:
         self.loop = loop
+        self.node = node
+        """This process's name among all."""
         self.clock = loop.time
         self.options = options
         self.limits = limits

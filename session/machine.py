@@ -45,7 +45,7 @@ from session.messages import ERRORS, CloseCode, Error, Resumed, Started
 from session.options import SessionLimits, TestOptions
 from session.outcome import Breach, Due, Gap, Outcome, Refused
 from session.passages import Material
-from session.receipt import ALL_SEEN, KeyRing, Receipt, Ticket, hash_of, seal_receipt
+from session.receipt import ALL_SEEN, KeyRing, Receipt, Seat, Ticket, hash_of, seal_receipt
 from session.result import Result
 from session.resume import Claim, Takeover
 from session.settling import FinishedTest, Settled
@@ -214,8 +214,13 @@ class TypingSession(_OfEachTick):
         limits: SessionLimits,
         now_ms: float,
         epoch_ms: int,
+        node: str = "",
+        seat: Seat | None = None,
     ) -> "TypingSession":
-        """Make the session of a new test: `session` is a minted id, `seed` what the material was made by."""
+        """Make the session of a new test: `session` is a minted id, `seed` what the material was made by.
+
+        `node` is the one it begins on; `seat` its place in a race, whose start instant may be still to come.
+        """
         ticket = Ticket(
             session=session,
             user=user,
@@ -237,6 +242,8 @@ class TypingSession(_OfEachTick):
             text_hash=hash_of(material.text.encode()),
             scoring_version=SCORING_VERSION,
             started_ms=epoch_ms,
+            node=node,
+            seat=seat,
         )
         begun = cls(
             ticket,
@@ -291,7 +298,7 @@ class TypingSession(_OfEachTick):
     def started(self, material: Material) -> Started:
         """The answer to `start`."""
         ticket = Ticket.read(self.ticket[1:-16])
-        options = ticket.options
+        options, seat = ticket.options, ticket.seat
         return Started(
             session=self.id,
             ref=self.ref,
@@ -311,6 +318,9 @@ class TypingSession(_OfEachTick):
             input=options.input,
             punctuation=options.punctuation,
             numbers=options.numbers,
+            race=None if seat is None else seat.race,
+            lane=None if seat is None else seat.lane,
+            start_ms=None if seat is None else seat.start_ms,
         )
 
     def resumed(self) -> Resumed:

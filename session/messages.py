@@ -3,155 +3,56 @@
 A message is a map with `t`. Client messages are read by `parse`, which checks every type and raises `Malformed`; server
 messages become a map by `to_wire`. Each field carries its kind and meaning, from which the tables of PROTOCOL.md are
 printed and by which messages are read: they cannot drift apart. What a value may be beyond its type (a mode that
-exists, a text that can be typed) is checked later and answered by an `Error`: a recoverable mistake.
-
-MACs, digests, tickets and receipts are bytes here; where the encoding has none they are base64url without padding.
+exists, a text that can be typed) is checked later and answered by an `Error`: a recoverable mistake. Kinds of values
+stand in `session.kinds`, what is said of races in `session.race_messages`.
 """
 
-from base64 import urlsafe_b64decode
-from binascii import Error as Base64Error
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import IntEnum
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, TypeAlias, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, get_args
 
-from session.identity import IdentityError, session_from_text, session_to_text
+from session.kinds import (
+    BOOLEAN,
+    BYTES,
+    ID,
+    INTEGER,
+    LIST,
+    MAP,
+    NUMBER,
+    SESSION,
+    STRING,
+    STRINGS,
+    Message,
+    ToClient,
+    Wire,
+)
 from session.options import OptionFaults, SessionLimits, TestOptions, choose
-
-MAX_INTEGER: Final = (1 << 53) - 1
-"""Whole numbers on the wire fit a JavaScript double."""
+from session.race_messages import (
+    RaceAgain,
+    RaceCreate,
+    RaceGhost,
+    RaceJoin,
+    RaceLeave,
+    RaceProgress,
+    RaceReady,
+    RaceStart,
+    RaceStateMessage,
+    Unwatch,
+    Watch,
+)
 
 
 class Malformed(ValueError):
     """The peer sent a map that is no message of this protocol; the message says what was wrong. Closes with 4500."""
 
 
-# --- kinds of values ---
-
-
-class Kind(NamedTuple):
-    """A kind of value on the wire."""
-
-    name: str
-    """As the documentation writes it."""
-    read: Callable[[Any], Any]
-    """From the wire; raises `ValueError` with what it should have been."""
-    write: Callable[[Any], Any] | None = None
-    """To the wire; None: as it is."""
-
-
-class Wire(NamedTuple):
-    """What a message's field is on the wire."""
-
-    kind: Kind
-    meaning: str
-
-
-def _string(value: object) -> str:
-    if type(value) is not str:
-        raise ValueError("a string")
-    return value
-
-
-def _boolean(value: object) -> bool:
-    if type(value) is not bool:
-        raise ValueError("true or false")
-    return value
-
-
-def _count(value: object) -> int:
-    if type(value) is not int or not 0 <= value <= MAX_INTEGER:
-        raise ValueError("a whole number from 0 to 2^53-1")
-    return value
-
-
-def _clock(value: object) -> float:
-    if type(value) not in (int, float) or not 0 <= value <= MAX_INTEGER:  # type: ignore[operator]  # numbers by now
-        raise ValueError("a number from 0 to 2^53-1")
-    return value  # type: ignore[return-value]  # the same
-
-
-def _bytes(value: object) -> bytes:
-    if type(value) is bytes:
-        return value
-    if type(value) is str:
-        try:
-            return urlsafe_b64decode(value.encode("ascii") + b"=" * (-len(value) % 4))
-        except (Base64Error, UnicodeEncodeError):
-            pass
-    raise ValueError("bytes, or base64url without padding")
-
-
-def _session(value: object) -> bytes:
-    try:
-        return session_from_text(_string(value))
-    except IdentityError as exc:
-        raise ValueError(str(exc)) from None
-
-
-def _decimal(value: object) -> int:
-    text = _string(value)
-    if not (text.isascii() and text.isdigit() and len(text) <= 16 and text[0] != "0" and int(text) <= MAX_INTEGER):
-        raise ValueError("a whole number from 1 to 2^53-1 as decimal digits")
-    return int(text)
-
-
-def _strings(value: object) -> tuple[str, ...]:
-    if type(value) is not list or not all(type(item) is str for item in value):
-        raise ValueError("a list of strings")
-    return tuple(value)
-
-
-def _list(value: object) -> list[Any]:
-    if type(value) is not list:
-        raise ValueError("a list")
-    return value
-
-
-def _map(value: object) -> dict[Any, Any]:
-    if type(value) is not dict:
-        raise ValueError("a map")
-    return value
-
-
-STRING = Kind("string", _string)
-BOOLEAN = Kind("boolean", _boolean)
-INTEGER = Kind("integer", _count)
-NUMBER = Kind("number", _clock)
-BYTES = Kind("bytes", _bytes)
-SESSION = Kind("UUID", _session, session_to_text)
-ID = Kind("decimal string", _decimal, str)
-STRINGS = Kind("list of strings", _strings, list)
-LIST = Kind("list", _list)
-MAP = Kind("map", _map)
-
-
 # --- from the client ---
 
 
-class _Message:
-    """What both directions share: a tag, and fields that know themselves."""
-
-    __slots__ = ()
-    T: ClassVar[str]
-    """The message's `t`."""
-
-    @classmethod
-    def wire_fields(cls) -> dict[str, tuple[Wire, bool]]:
-        """The fields by name: what each is, and whether it may be left out."""
-        hints = get_type_hints(cls, include_extras=True)
-        return {
-            field.name: (
-                next(note for note in hints[field.name].__metadata__ if isinstance(note, Wire)),
-                type(None) in get_args(get_args(hints[field.name])[0]) or field.default is False,
-            )
-            for field in fields(cls)  # type: ignore[arg-type]  # every message is a dataclass
-        }
-
-
 @dataclass(frozen=True, slots=True)
-class Auth(_Message):
+class Auth(Message):
     """The first frame, within 5 s: who is there."""
 
     T: ClassVar[str] = "auth"
@@ -161,7 +62,7 @@ class Auth(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Start(_Message):
+class Start(Message):
     """Start a test; one that runs is aborted in the same turn, or goes on untouched where `error` refuses the start."""
 
     T: ClassVar[str] = "start"
@@ -202,7 +103,7 @@ class Start(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Keys(_Message):
+class Keys(Message):
     """Keystrokes, at least every 250 ms while typing."""
 
     T: ClassVar[str] = "keys"
@@ -220,7 +121,7 @@ class Keys(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Finish(_Message):
+class Finish(Message):
     """The client says that the test is over."""
 
     T: ClassVar[str] = "finish"
@@ -229,14 +130,14 @@ class Finish(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Abort(_Message):
+class Abort(Message):
     """Give up: no result."""
 
     T: ClassVar[str] = "abort"
 
 
 @dataclass(frozen=True, slots=True)
-class Resume(_Message):
+class Resume(Message):
     """Go on with a test after the connection, the page or the server went away."""
 
     T: ClassVar[str] = "resume"
@@ -249,14 +150,30 @@ class Resume(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Heartbeat(_Message):
+class Heartbeat(Message):
     """A sign of life; any frame counts as one."""
 
     T: ClassVar[str] = "hb"
     c: Annotated[float | None, Wire(NUMBER, "the client's clock, sent back")] = None
 
 
-ClientMessage: TypeAlias = Auth | Start | Keys | Finish | Abort | Resume | Heartbeat
+ClientMessage: TypeAlias = (
+    Auth
+    | Start
+    | Keys
+    | Finish
+    | Abort
+    | Resume
+    | RaceCreate
+    | RaceJoin
+    | RaceReady
+    | RaceStart
+    | RaceLeave
+    | RaceAgain
+    | Watch
+    | Unwatch
+    | Heartbeat
+)
 CLIENT_MESSAGES: Final[tuple[type[ClientMessage], ...]] = get_args(ClientMessage)
 
 _READERS: Final = {
@@ -294,21 +211,8 @@ def parse(message: Mapping[Any, Any]) -> ClientMessage:
 # --- to the client ---
 
 
-class _ServerMessage(_Message):
-    __slots__ = ()
-
-    def to_wire(self) -> dict[str, Any]:
-        """The message as a map; fields that are None are left out."""
-        wire: dict[str, Any] = {"t": self.T}
-        for name, write in _WRITERS[self.T]:
-            value = getattr(self, name)
-            if value is not None:
-                wire[name] = value if write is None else write(value)
-        return wire
-
-
 @dataclass(frozen=True, slots=True)
-class Hello(_ServerMessage):
+class Hello(ToClient):
     """Sent at once after the upgrade."""
 
     T: ClassVar[str] = "hello"
@@ -319,7 +223,7 @@ class Hello(_ServerMessage):
 
 
 @dataclass(frozen=True, slots=True)
-class Ready(_ServerMessage):
+class Ready(ToClient):
     """The answer to `auth`."""
 
     T: ClassVar[str] = "ready"
@@ -337,8 +241,8 @@ def ready(user: int, guest: bool, token: str | None) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Started(_ServerMessage):
-    """The answer to `start`: what to type."""
+class Started(ToClient):
+    """The answer to `start`, or a race's countdown: what to type."""
 
     T: ClassVar[str] = "started"
     session: Annotated[bytes, Wire(SESSION, "the test's session, and the id of its result")]
@@ -357,6 +261,11 @@ class Started(_ServerMessage):
     title: Annotated[str | None, Wire(STRING, "the passage's title")] = None
     count: Annotated[int | None, Wire(INTEGER, "as chosen")] = None
     seconds: Annotated[int | None, Wire(INTEGER, "as chosen")] = None
+    race: Annotated[str | None, Wire(STRING, "the race that the test belongs to")] = None
+    lane: Annotated[int | None, Wire(INTEGER, "yours in it")] = None
+    start_ms: Annotated[
+        int | None, Wire(INTEGER, "the race's start instant (epoch ms, the `s` of `hb`): no key before it, time zero")
+    ] = None
     breaks: Annotated[
         list[int] | None, Wire(LIST, "code points of each grapheme cluster in order; left out where all have one")
     ] = None
@@ -366,7 +275,7 @@ class Started(_ServerMessage):
 
 
 @dataclass(frozen=True, slots=True)
-class Tick(_ServerMessage):
+class Tick(ToClient):
     """Figures and acknowledgement, at most once a second while typing and after a pause."""
 
     T: ClassVar[str] = "tick"
@@ -380,7 +289,7 @@ class Tick(_ServerMessage):
 
 
 @dataclass(frozen=True, slots=True)
-class ResultMessage(_ServerMessage):
+class ResultMessage(ToClient):
     """The test's result: it is durable on the node."""
 
     T: ClassVar[str] = "result"
@@ -400,7 +309,7 @@ class ResultMessage(_ServerMessage):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored(_ServerMessage):
+class Stored(ToClient):
     """The result is where it belongs; only now may the client drop its log. It may come more than once."""
 
     T: ClassVar[str] = "stored"
@@ -409,7 +318,7 @@ class Stored(_ServerMessage):
 
 
 @dataclass(frozen=True, slots=True)
-class Resumed(_ServerMessage):
+class Resumed(ToClient):
     """The answer to `resume`."""
 
     T: ClassVar[str] = "resumed"
@@ -419,7 +328,7 @@ class Resumed(_ServerMessage):
 
 
 @dataclass(frozen=True, slots=True)
-class Event(_ServerMessage):
+class Event(ToClient):
     """Good news of a stored result, on every connection of the user, at any time; it may come twice, or not at all."""
 
     T: ClassVar[str] = "event"
@@ -432,7 +341,7 @@ class Event(_ServerMessage):
 
 
 @dataclass(frozen=True, slots=True)
-class Reconnect(_ServerMessage):
+class Reconnect(ToClient):
     """The node goes away: come back, to whichever node answers, and resume."""
 
     T: ClassVar[str] = "reconnect"
@@ -440,7 +349,7 @@ class Reconnect(_ServerMessage):
 
 
 @dataclass(frozen=True, slots=True)
-class HeartbeatAnswer(_ServerMessage):
+class HeartbeatAnswer(ToClient):
     """The answer to `hb`, for countdowns."""
 
     T: ClassVar[str] = "hb"
@@ -467,11 +376,21 @@ ErrorCode = Literal[
     "stale",
     "conflict",
     "gone",
+    "early",
+    "name",
+    "no_race",
+    "race_full",
+    "race_running",
+    "race_over",
+    "not_racing",
+    "not_host",
+    "races_full",
+    "away",
 ]
 
 ERRORS: Final[Mapping[ErrorCode, str]] = MappingProxyType(
     {
-        "options": "what `start` chose is not allowed; the message names everything that is wrong",
+        "options": "what `start` or `race.create` chose is not allowed; the message names everything that is wrong",
         "unknown_test": "the catalogue has no such passage, or none that fits the filters",
         "unknown_language": "there is no word list for this language",
         "text": "the own text cannot be typed (empty, too long, control characters), or is not the ticket's",
@@ -489,20 +408,30 @@ ERRORS: Final[Mapping[ErrorCode, str]] = MappingProxyType(
         "stale": "the ticket is too old, or of a version that is not here; with `retry` it may be here then",
         "conflict": "the log differs from what the server saw; go on, but the result will be void",
         "gone": "the test was aborted",
+        "early": "keys before the race's start instant are dropped; once it has begun send again from `expected`",
+        "name": "nobody can be called that; the message says what is allowed",
+        "no_race": "there is no such race, or it is long over",
+        "race_full": "every lane of the race is taken",
+        "race_running": "the race has begun without you; you may `watch` it",
+        "race_over": "the race is over; `race.again` makes another",
+        "not_racing": "you are in no race, or only watch it, or it is not at that point",
+        "not_host": "only the host may do that",
+        "races_full": "there is no room for more races for the moment; again after `retry` ms",
+        "away": "what the nodes share is away, and races stand still with it; again after `retry` ms",
     }
 )
 """Every error code and what it means."""
 
 
 @dataclass(frozen=True, slots=True)
-class Error(_ServerMessage):
+class Error(ToClient):
     """A recoverable mistake; the connection goes on."""
 
     T: ClassVar[str] = "error"
     code: Annotated[ErrorCode, Wire(STRING, "one of the error codes")]
     message: Annotated[str, Wire(STRING, "what was wrong and what is allowed, for people")]
     retry: Annotated[int | None, Wire(INTEGER, "ms to wait before trying again, 0 at once, null do not")] = None
-    expected: Annotated[int | None, Wire(INTEGER, "after a gap: the event to send from")] = None
+    expected: Annotated[int | None, Wire(INTEGER, "after a gap or early keys: the event to send from")] = None
     ref: Annotated[int | None, Wire(INTEGER, "of the test that it concerns")] = None
 
     def to_wire(self) -> dict[str, Any]:
@@ -516,13 +445,22 @@ class Error(_ServerMessage):
 
 
 ServerMessage: TypeAlias = (
-    Hello | Ready | Started | Tick | ResultMessage | Stored | Event | Resumed | Reconnect | HeartbeatAnswer | Error
+    Hello
+    | Ready
+    | Started
+    | Tick
+    | ResultMessage
+    | Stored
+    | Event
+    | Resumed
+    | RaceStateMessage
+    | RaceProgress
+    | RaceGhost
+    | Reconnect
+    | HeartbeatAnswer
+    | Error
 )
 SERVER_MESSAGES: Final[tuple[type[ServerMessage], ...]] = get_args(ServerMessage)
-
-_WRITERS: Final = {
-    cls.T: tuple((name, wire.kind.write) for name, (wire, _) in cls.wire_fields().items()) for cls in SERVER_MESSAGES
-}
 
 
 # --- why a connection ends ---

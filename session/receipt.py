@@ -47,6 +47,7 @@ __all__ = [
     "KeyRing",
     "Purpose",
     "Receipt",
+    "Seat",
     "Ticket",
     "hash_of",
     "seal_receipt",
@@ -57,10 +58,11 @@ MAC_BYTES: Final = 16
 HISTORY_LAYOUT: Final = 1
 """Version of the canonical history's layout, named in each ticket."""
 
-_TICKET_LAYOUT = 1
+_PLAIN_LAYOUT, _TICKET_LAYOUT = 1, 2
 _RECEIPT_LAYOUT = 1
 _TICKET = Struct(">BB16sqBBBIQQIIHQ16s")
 _RECEIPT = Struct(">BBIQIII16s")
+_SEAT = Struct(">BQ")
 _PUNCTUATION, _NUMBERS = 1, 2
 _CONFLICT = 1
 
@@ -147,6 +149,17 @@ class KeyRing:
 
 
 @dataclass(frozen=True, slots=True)
+class Seat:
+    """Whose place in which race a test is."""
+
+    race: str
+    """The race's id, 13 characters."""
+    lane: int
+    start_ms: int
+    """The start instant, the test's time zero: epoch ms on the race's clock."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ticket:
     """Which test a session is: all that a node needs to build it anew, but for an own text."""
 
@@ -168,6 +181,10 @@ class Ticket:
     scoring_version: str
     started_ms: int
     """The server's clock (epoch ms) at `started`."""
+    node: str = ""
+    """Name of the node that it began on; empty where there was none."""
+    seat: Seat | None = None
+    """Its place in a race; None where it is no race's."""
 
     def seal(self, ring: KeyRing) -> bytes:
         """The sealed ticket."""
@@ -180,9 +197,11 @@ class Ticket:
 
     def _payload(self) -> bytes:
         options = self.options
+        # what was typed offline has no node: sent again after an upgrade it is to have the same ticket as before
+        plain = not self.node and self.seat is None
         parts = [
             _TICKET.pack(
-                _TICKET_LAYOUT,
+                _PLAIN_LAYOUT if plain else _TICKET_LAYOUT,
                 HISTORY_LAYOUT,
                 self.session,
                 self.user,
@@ -202,12 +221,18 @@ class Ticket:
         parts += map(_short, (self.scoring_version, options.language or ""))
         parts.append(bytes([len(options.tags)]))
         parts += map(_short, options.tags)
+        if not plain:
+            seat = self.seat
+            parts += map(_short, (self.node, "" if seat is None else seat.race))
+            if seat is not None:
+                parts.append(_SEAT.pack(seat.lane, seat.start_ms))
         return b"".join(parts)
 
     @classmethod
     def read(cls, payload: bytes) -> "Ticket":
         """The ticket in an opened payload. Raises `Forged` for a layout that this build does not know."""
-        if payload[:2] != bytes([_TICKET_LAYOUT, HISTORY_LAYOUT]):
+        layout = payload[0]
+        if layout not in (_PLAIN_LAYOUT, _TICKET_LAYOUT) or payload[1] != HISTORY_LAYOUT:
             raise Forged("no ticket of a layout that this version knows")
         (
             _,
@@ -229,13 +254,15 @@ class Ticket:
         strings: list[str] = []
         at = _TICKET.size
         wanted = 2
+        beyond = 0 if layout == _PLAIN_LAYOUT else 2
         while len(strings) < wanted:
             end = at + 1 + payload[at]
             strings.append(payload[at + 1 : end].decode())
             at = end
             if len(strings) == 2:
-                wanted += payload[at]
+                wanted += payload[at] + beyond
                 at += 1
+        node, race = strings[-beyond:] if beyond else ("", "")
         name = MODES[mode]
         options = TestOptions(
             mode=name,
@@ -245,7 +272,7 @@ class Ticket:
             language=strings[1],
             punctuation=bool(flags & _PUNCTUATION),
             numbers=bool(flags & _NUMBERS),
-            tags=tuple(strings[2:]),
+            tags=tuple(strings[2 : wanted - beyond]),
             input=INPUTS[kind],
         )
         return cls(
@@ -259,6 +286,8 @@ class Ticket:
             text_hash,
             strings[0],
             started_ms,
+            node,
+            Seat(race, *_SEAT.unpack_from(payload, at)) if race else None,
         )
 
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from session.identity import session_to_text
+from session.kinds import MAP
 from session.messages import (
     CLIENT_MESSAGES,
     ERRORS,
-    MAP,
     SERVER_MESSAGES,
     Abort,
     Auth,
@@ -75,7 +75,7 @@ def test_parse(wire: dict[str, Any], message: ClientMessage) -> None:
     ("wire", "fault"),
     [
         ({}, "t is 'None'; allowed are auth, start"),
-        ({"t": "race.join"}, "t is 'race.join'"),
+        ({"t": "race.jump"}, "t is 'race.jump'"),
         ({"t": ["auth"]}, "t is"),
         ({"t": "start"}, "start.mode is missing"),
         ({"t": "start", "mode": 5}, "start.mode must be a string"),
@@ -190,6 +190,12 @@ def test_vocabularies_are_closed_and_documented() -> None:
     assert set(ERRORS) == set(get_args(ErrorCode))
     optional = {name for name, (_, may_miss) in Start.wire_fields().items() if may_miss}
     assert optional == set(Start.wire_fields()) - {"mode"}
+
+
+def test_a_tag_is_one_directions() -> None:
+    """Only the heartbeat is said both ways: it is an echo."""
+    both = {cls.T for cls in CLIENT_MESSAGES} & {cls.T for cls in SERVER_MESSAGES}
+    assert both == {"hb"}
 
 
 def test_close_codes() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from session.options import INPUTS, MODES, TestOptions
-from session.receipt import Forged, KeyRing, Purpose, Receipt, Ticket, hash_of
+from session.receipt import Forged, KeyRing, Purpose, Receipt, Seat, Ticket, hash_of
 from tests.session.play import RING, session_id
 
 OTHER_RING = KeyRing([(7, bytes(range(1, 33)))])
@@ -54,10 +54,21 @@ def all_options(draw: st.DrawFn) -> TestOptions:
     st.integers(0, 2**64 - 1),
     st.integers(0, 2**32 - 1),
     st.integers(0, 2**48),
+    st.from_regex(r"[a-z0-9._-]{0,64}", fullmatch=True),
+    st.none() | st.builds(Seat, st.just("0123456789abc"), st.integers(0, 99), st.integers(0, 2**48)),
 )
-def test_a_ticket_comes_back(options: TestOptions, user: int, seed: int, version: int, started_ms: int) -> None:
+def test_a_ticket_comes_back(
+    options: TestOptions, user: int, seed: int, version: int, started_ms: int, node: str, seat: Seat | None
+) -> None:
     ticket = a_ticket(
-        options=options, user=user, seed=seed, test_version=version, list_version=version, started_ms=started_ms
+        options=options,
+        user=user,
+        seed=seed,
+        test_version=version,
+        list_version=version,
+        started_ms=started_ms,
+        node=node,
+        seat=seat,
     )
     assert Ticket.open(RING, ticket.seal(RING)) == ticket
 
@@ -74,6 +85,17 @@ def test_a_receipt_comes_back(
 ) -> None:
     receipt = Receipt(n, clock_ms, digest, *account, conflict)
     assert Receipt.open(RING, receipt.seal(RING, b"t" * 16), b"t" * 16) == receipt
+
+
+def test_golden_ticket_of_layout_2() -> None:
+    """The node, then the race with lane and start instant, where there is one."""
+    plain = a_ticket().seal(RING)[3:-16].hex()
+    of_node = a_ticket(node="n1").seal(RING)
+    assert of_node[:-16].hex() == "070201" + plain + "026e3100"
+    of_race = a_ticket(node="n1", seat=Seat("0123456789abc", 99, 1_790_000_000_000)).seal(RING)
+    assert of_race[:-16].hex() == (
+        "070201" + plain + "026e31" + "0d" "30313233343536373839616263" "63" "000001a0c4506c00"
+    )  # fmt: skip
 
 
 def test_golden_ticket() -> None:
@@ -179,7 +201,7 @@ def test_rings_that_are_none(keys: list[tuple[int, bytes]], fault: str) -> None:
 def test_layouts_of_other_versions() -> None:
     """Sealed by us, but of a layout that this build does not know: not read as something else."""
     ticket = RING.open(Purpose.TICKET, a_ticket().seal(RING))
-    for payload in (b"\x02" + ticket[1:], b"\x01\x02" + ticket[2:]):
+    for payload in (b"\x03" + ticket[1:], b"\x01\x02" + ticket[2:]):
         with pytest.raises(Forged, match="layout"):
             Ticket.open(RING, RING.seal(Purpose.TICKET, payload))
     receipt = RING.open(Purpose.RECEIPT, Receipt(1, 2, bytes(16)).seal(RING, b"t"), b"t")

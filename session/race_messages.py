@@ -1,0 +1,163 @@
+"""What is said of races and to spectators: these messages of both vocabularies; `session.messages` puts all together.
+
+Racers are named by their *lane* within the race, 0 to 99; nobody is told another's user id. Instants are epoch ms on
+the race's clock, the `s` of `hb`.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from session.kinds import BOOLEAN, ID, INTEGER, LIST, SESSION, SESSIONS, STRING, Message, ToClient, Wire
+
+__all__ = [
+    "RaceAgain",
+    "RaceCreate",
+    "RaceGhost",
+    "RaceJoin",
+    "RaceLeave",
+    "RaceProgress",
+    "RaceReady",
+    "RaceStart",
+    "RaceStateMessage",
+    "Unwatch",
+    "Watch",
+]
+
+
+# --- from the client ---
+
+
+@dataclass(frozen=True, slots=True)
+class RaceCreate(Message):
+    """Open a race and join it as its host. The answer is `race.state`."""
+
+    T: ClassVar[str] = "race.create"
+    mode: Annotated[str, Wire(STRING, "words, time or quote")]
+    count: Annotated[int | None, Wire(INTEGER, "words to type, in mode words")] = None
+    seconds: Annotated[int | None, Wire(INTEGER, "length in mode time")] = None
+    test: Annotated[int | None, Wire(ID, "a passage of the catalogue, in mode quote")] = None
+    language: Annotated[str | None, Wire(STRING, "BCP 47 tag")] = None
+    category: Annotated[str | None, Wire(STRING, "choose the quote among this category")] = None
+    difficulty: Annotated[str | None, Wire(STRING, "choose the quote among easy, medium or hard ones")] = None
+    punctuation: Annotated[bool, Wire(BOOLEAN, "words as sentences with marks, in modes words and time")] = False
+    numbers: Annotated[bool, Wire(BOOLEAN, "numbers among the words, in modes words and time")] = False
+    public: Annotated[bool, Wire(BOOLEAN, "whether strangers may join and watch; else whoever has the id")] = False
+    racers: Annotated[int | None, Wire(INTEGER, "most racers: 2 to 100, 1 too with ghosts; 5 if left out")] = None
+    name: Annotated[str | None, Wire(STRING, "what the others call you; a guest has one of its own")] = None
+    input: Annotated[str | None, Wire(STRING, "keyboard (default), touch, ime or assistive")] = None
+    ghosts: Annotated[
+        tuple[bytes, ...] | None,
+        Wire(SESSIONS, "results to race against, at most 4: public ones or your own; the text is the first one's"),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class RaceJoin(Message):
+    """Join a race, or come back to one's lane in it; without `race` one that fits is found, or made."""
+
+    T: ClassVar[str] = "race.join"
+    race: Annotated[str | None, Wire(STRING, "which one; left out: a public one of the language and your speed")] = None
+    name: Annotated[str | None, Wire(STRING, "what the others call you; a guest has one of its own")] = None
+    input: Annotated[str | None, Wire(STRING, "keyboard (default), touch, ime or assistive")] = None
+    language: Annotated[str | None, Wire(STRING, "BCP 47 tag, where `race` is left out")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class RaceReady(Message):
+    """Say that you are ready to begin, or not any more."""
+
+    T: ClassVar[str] = "race.ready"
+    ready: Annotated[bool, Wire(BOOLEAN, "true if left out")] = True
+
+
+@dataclass(frozen=True, slots=True)
+class RaceLeave(Message):
+    """Leave the race: before the countdown the lane is free again, later you did not finish."""
+
+    T: ClassVar[str] = "race.leave"
+
+
+@dataclass(frozen=True, slots=True)
+class RaceStart(Message):
+    """The host begins without waiting for those who are not ready."""
+
+    T: ClassVar[str] = "race.start"
+
+
+@dataclass(frozen=True, slots=True)
+class RaceAgain(Message):
+    """After the end: another race with the same settings, and those who ask for it."""
+
+    T: ClassVar[str] = "race.again"
+
+
+@dataclass(frozen=True, slots=True)
+class Watch(Message):
+    """Look on: at a race that is public or whose id you have, or at a test."""
+
+    T: ClassVar[str] = "watch"
+    race: Annotated[str | None, Wire(STRING, "a race's id")] = None
+    session: Annotated[bytes | None, Wire(SESSION, "a test's session")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unwatch(Message):
+    """Look away."""
+
+    T: ClassVar[str] = "unwatch"
+
+
+# --- to the client ---
+
+
+@dataclass(frozen=True, slots=True)
+class RaceStateMessage(ToClient):
+    """The whole state of the race that you are in, whenever it changed, at most ten times a second."""
+
+    T: ClassVar[str] = "race.state"
+    race: Annotated[str, Wire(STRING, "the race's id; its page is /race/{id}")]
+    version: Annotated[int, Wire(INTEGER, "grows with each change")]
+    phase: Annotated[str, Wire(STRING, "lobby, countdown, running, closing or settled")]
+    public: Annotated[bool, Wire(BOOLEAN, "whether strangers may join")]
+    most: Annotated[int, Wire(INTEGER, "room for so many racers")]
+    mode: Annotated[str, Wire(STRING, "as chosen")]
+    language: Annotated[str, Wire(STRING, "BCP 47 tag")]
+    racers: Annotated[
+        list[dict[str, Any]],
+        Wire(
+            LIST,
+            "maps, by lane: `lane`, `name`, `state` (waiting, racing, detached, finished, dnf or ghost), `ready`; "
+            "once finished `ms`, `wpm`, `acc`, `place`, `verdict`; `session` where the result may be seen",
+        ),
+    ]
+    host: Annotated[int | None, Wire(INTEGER, "the host's lane")] = None
+    lane: Annotated[int | None, Wire(INTEGER, "yours; left out where you watch")] = None
+    count: Annotated[int | None, Wire(INTEGER, "as chosen")] = None
+    seconds: Annotated[int | None, Wire(INTEGER, "as chosen")] = None
+    title: Annotated[str | None, Wire(STRING, "the passage's title, from the countdown on")] = None
+    start_ms: Annotated[int | None, Wire(INTEGER, "the start instant, from the countdown on")] = None
+    until_ms: Annotated[int | None, Wire(INTEGER, "when the present phase ends, if nothing ends it before")] = None
+    provisional: Annotated[bool | None, Wire(BOOLEAN, "whether places may still change; false only once final")] = None
+    next: Annotated[str | None, Wire(STRING, "the race that those who asked for another are in")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class RaceProgress(ToClient):
+    """How far the racers are, ten times a second: those who got on."""
+
+    T: ClassVar[str] = "race.progress"
+    race: Annotated[str, Wire(STRING, "the race's id")]
+    p: Annotated[
+        list[list[Any]], Wire(LIST, "[[lane, clusters done, wpm, wrong inserts], ...]; done: where in the text")
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class RaceGhost(ToClient):
+    """A ghost's whole course, with the countdown: play it from the start instant."""
+
+    T: ClassVar[str] = "race.ghost"
+    race: Annotated[str, Wire(STRING, "the race's id")]
+    lane: Annotated[int, Wire(INTEGER, "the ghost's")]
+    step_ms: Annotated[int, Wire(INTEGER, "length of a step")]
+    at: Annotated[list[int], Wire(LIST, "clusters done after each step")]
