@@ -9,6 +9,7 @@ import click
 from gateway.cli.check import check
 from gateway.cli.completion import completion
 from gateway.cli.dlq import dlq
+from gateway.cli.embedded import embedded
 from gateway.cli.importing import import_
 from gateway.cli.keys import keys
 from gateway.cli.leaderboards import leaderboards
@@ -42,6 +43,7 @@ def main() -> None:
 
 
 migrate.add_command(import_)
+migrate.add_command(embedded)
 for command in (
     *(serve, worker, check, tests, replay, keys, completion),
     *(topics, spool, dlq, migrate, partitions, shards, leaderboards, nodes),

@@ -1,8 +1,7 @@
 """`typegate migrate import`: an old installation's tests and results, brought over."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gateway.cli.bar import bar
 from gateway.cli.databases import mysql_settings, run
 from gateway.cli.options import Failed, examples, settings_flags
 
@@ -191,7 +191,7 @@ async def _import(
                 f"The import {rules.source!r} is of {state.address}, and not of {site.address}. Give --moved where "
                 "that is the same database at another address, and another --name where it is another installation."
             )
-        with _bar() as progress:
+        with bar() as progress:
             importing = Importing(site, target, catalogue, rules, now_ms=_now_ms(), progress=progress)
             if todo.verify_alone:
                 return None, await importing.verify(), 0
@@ -209,7 +209,7 @@ async def _try(settings: "Settings", dsn: "Dsn", rules: "ImportRules", path: Pat
         OldSite(dsn, settings.mysql, salt=str(rules)) as site,
         _catalogue(settings, make=False) as catalogue,
     ):
-        with _bar() as progress:
+        with bar() as progress:
             trial = await try_out(site, catalogue.shelf, rules, now_ms=_now_ms(), progress=progress)
 
     async def faults() -> "AsyncIterator[Fault]":
@@ -281,26 +281,6 @@ def _tell_trial(trial: "Trial") -> None:
         console.print("[yellow]Half of the tests took over an hour: are durations in ms? Then give --duration ms.[/]")
     if seconds and median(seconds) < 1:
         console.print("[yellow]Half of the tests took less than a second: are durations in seconds?[/]")
-
-
-@contextmanager
-def _bar() -> "Iterator[Callable[[str, int, int], None]]":
-    """A progress bar, as a function that is told the step, the rows done, and of how many (0: nobody knows)."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("looking", total=None)
-        steps = [""]
-
-        def told(step: str, done: int, total: int) -> None:
-            if step != steps[0]:
-                bar.reset(task, description=step)  # the time that is left is each step's own
-                steps[0] = step
-            bar.update(task, completed=done, total=total or None)
-
-        yield told
 
 
 def _catalogue(settings: "Settings", *, make: bool) -> "Catalogue":

@@ -82,6 +82,17 @@ class EmbeddedCatalogue:
         """Add all of it or nothing, in one transaction; see the port."""
         return await self._in_thread(lambda: self._add(tests, word_lists, created_at_ms))
 
+    async def origins(self) -> list[tuple[str, int]]:
+        """Where tests were imported from (`NewTest.origin`), and which they are."""
+
+        def read() -> list[tuple[str, int]]:
+            if self._file is None:
+                return []
+            with self._file.reading():
+                return self._file.origins()
+
+        return await self._in_thread(read)
+
     async def ping(self) -> None:
         """Return when the file answers; raise `CatalogueError` when not."""
         await self._in_thread(self._ping)

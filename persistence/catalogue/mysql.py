@@ -172,6 +172,27 @@ class MysqlCatalogue:
             with naming_the_database():
                 return (await self._change(planning, created_at_ms)).added
 
+    async def take(
+        self,
+        tests: Sequence[Test],
+        word_lists: Sequence[WordList],
+        origins: Sequence[tuple[str, int]],
+        *,
+        created_at_ms: int,
+    ) -> Added:
+        """Add what another catalogue has as it is there, ids and versions too; what is here already stays.
+
+        All of it or nothing. Raises as `add` does, and where another test or list has the id and version of one.
+        """
+
+        async def planning(known: _Known, ask: Ask) -> Plan:
+            there = await tables.origins(ask, {origin for origin, _ in origins})
+            return _brought(known, tests, word_lists, [one for one in origins if one[0] not in there])
+
+        async with self._lock:
+            with naming_the_database():
+                return (await self._change(planning, created_at_ms)).added
+
     async def seed(self, *, created_at_ms: int) -> Added:
         """Put what is built in into the database where it is missing. Raises as `add` does."""
         async with self._lock:
@@ -284,7 +305,7 @@ class MysqlCatalogue:
         assert self._known is not None, "the catalogue is not open"
         known = await self._caught_up(self._known, connection.ask)
         planned = await planning(known, connection.ask)
-        if not planned.tests and not planned.word_lists:
+        if not planned.tests and not planned.word_lists and not planned.origins:
             return planned, known
         revision = (known.revision[0] + 1, os.urandom(16))
         after = await asyncio.to_thread(
@@ -316,3 +337,31 @@ def _missing(known: _Known) -> Plan:
         words for words in built_in_word_lists() if (words.language, words.version) not in known.word_lists
     )
     return Plan(tests, (), word_lists, Added(new=len(tests) + len(word_lists)))
+
+
+def _brought(
+    known: _Known, tests: Sequence[Test], word_lists: Sequence[WordList], origins: Sequence[tuple[str, int]]
+) -> Plan:
+    """What is not there yet of another catalogue's rows. Raises `CatalogueError` where they cannot be beside ours."""
+    new_tests, new_lists, others = [], [], []
+    for test in tests:
+        ours = known.tests.get((test.id, test.version))
+        if ours is None:
+            new_tests.append(test)
+        elif ours != test:
+            others.append(f"test {test.id} version {test.version}")
+    for words in word_lists:
+        list_of_ours = known.word_lists.get((words.language, words.version))
+        if list_of_ours is None:
+            new_lists.append(words)
+        elif list_of_ours != words:
+            others.append(f"word list {words.language} version {words.version}")
+    if others:
+        raise CatalogueError(
+            f"{len(others)} are others here: {', '.join(others[:5])}{', ...' if len(others) > 5 else ''}; results name "
+            "them by these numbers, so they cannot be given others: bring them into a content database of its own, "
+            "before anything is imported there"
+        )
+    new = len(new_tests) + len(new_lists)
+    unchanged = len(tests) + len(word_lists) - new
+    return Plan(tuple(new_tests), tuple(origins), tuple(new_lists), Added(new=new, unchanged=unchanged))

@@ -144,6 +144,10 @@ class CatalogueFile:
         row = self._connection.execute("SELECT id FROM origins WHERE origin = ?", (origin,)).fetchone()
         return None if row is None else int(row[0])
 
+    def origins(self) -> list[tuple[str, int]]:
+        """Where tests were imported from, and which they are."""
+        return self._connection.execute("SELECT origin, id FROM origins ORDER BY origin").fetchall()
+
     def insert(
         self, tests: Iterable[Test], origins: Iterable[tuple[str, int]], word_lists: Iterable[WordList], at_ms: int
     ) -> None:

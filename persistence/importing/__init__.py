@@ -4,6 +4,7 @@
 - `converting`: fields to a result, or to what is wrong with them.
 - `target`: the shards, and what is kept there of the import: how far it is, which old row is which result, bad rows.
 - `importing`: an import from beginning to end, and its verification; `report`: bad rows as a file.
+- `embedded`: the same of an embedded server's data folder, whose results and tests are what ours are.
 
 Nothing is lost and nothing doubled, whenever it is killed and however often it is run: an old row always becomes the
 same result, under the same id, and a chunk counts as read when all of it is written.

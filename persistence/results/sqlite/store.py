@@ -9,6 +9,7 @@ replaced row can make it drift; nor can personal bests (`bests`).
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -55,6 +56,7 @@ log = structlog.get_logger(__name__)
 _INSERTED_AT_ONCE = 500  # times 12 columns stays under SQLite's 32,766 parameters
 _UNPACKED_AT_ONCE = 16  # then the interpreter lock is offered to the event loop
 _RANKED_AT_ONCE = 1_000
+_COPIED_AT_ONCE = 100
 
 _COLUMNS = "id, user_id, created_ms, mode, wpm, acc, duration_ms, verdict, conflicts, core_hash, packed, board"
 _ROW = f"INSERT OR REPLACE INTO results ({_COLUMNS}) VALUES "
@@ -340,6 +342,35 @@ class SqliteResults:
         """The guests whose past is this account's."""
         return await self._read(partial(_guests_of, account=account))
 
+    # -- all of it, for who takes it elsewhere -------------------------------------------------------------------
+
+    async def count(self) -> int:
+        """How many results there are."""
+        return await self._read(
+            lambda connection: int(connection.execute("SELECT count(*) FROM results").fetchone()[0])
+        )
+
+    async def copies(self) -> AsyncIterator[tuple[list[Result], list[bytes]]]:
+        """Every copy of every result, those that lost too, by id, in pages; and the ids of rows that cannot be read.
+
+        Written to another store they come to the same: which copy is a session's row depends on the copies alone.
+        """
+        after = b""
+        while True:
+            page = await self._read(partial(_page_of_copies, after=after))
+            if not page:
+                return
+            after = page[-1][0]
+            yield await asyncio.to_thread(_unpacked, page)
+
+    async def links(self) -> list[tuple[int, int]]:
+        """Guests and the accounts whose past theirs is, in the order in which they became that."""
+        return await self._read(
+            lambda connection: connection.execute(
+                "SELECT guest_id, account_id FROM guest_links ORDER BY claimed_ms, guest_id"
+            ).fetchall()
+        )
+
     async def _read(self, job: Callable[[sqlite3.Connection], T]) -> T:
         try:
             return await self._readers.run(job)
@@ -452,6 +483,30 @@ def _copies(connection: sqlite3.Connection, session: bytes) -> list[Copy]:
         "SELECT packed FROM result_conflicts WHERE id = ? ORDER BY place", (session,)
     ).fetchall()
     return [Copy.of(Result.unpack(blob), blob) for (blob,) in packed]
+
+
+def _page_of_copies(connection: sqlite3.Connection, *, after: bytes) -> list[tuple[bytes, bytes]]:
+    """The copies of the sessions that follow an id: id and packed, by id."""
+    rows = connection.execute(
+        "SELECT id, packed, conflicts FROM results WHERE id > ? ORDER BY id LIMIT ?", (after, _COPIED_AT_ONCE)
+    ).fetchall()
+    page: list[tuple[bytes, bytes]] = []
+    for session, packed, conflicts in rows:
+        page.append((session, packed))
+        if conflicts:
+            page += connection.execute("SELECT id, packed FROM result_conflicts WHERE id = ?", (session,)).fetchall()
+    return page
+
+
+def _unpacked(page: Sequence[tuple[bytes, bytes]]) -> tuple[list[Result], list[bytes]]:
+    found: list[Result] = []
+    damaged: list[bytes] = []
+    for session, packed in page:
+        try:
+            found.append(Result.unpack(packed))
+        except Damaged:
+            damaged.append(session)
+    return found, damaged
 
 
 def _results(connection: sqlite3.Connection, condition: str, parameters: Sequence[object]) -> list[Result]:
