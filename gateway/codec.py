@@ -49,6 +49,12 @@ class Codec:
     encode: Callable[[dict[str, Any]], bytes]
     """Map to payload."""
 
+    extend: Callable[[bytes, bytes], bytes]
+    """The payload of a map that has what the second payload's map has, too; neither is empty, no name is in both."""
+
+
+_FIXMAP, _FIXMAP_MOST, _MAP16 = 0x80, 15, 0xDE
+
 
 def _base64url(value: object) -> str:
     if isinstance(value, bytes):
@@ -68,6 +74,24 @@ def _decode_json(payload: bytes) -> dict[Any, Any]:
 
 def _encode_json(message: dict[str, Any]) -> bytes:
     return orjson.dumps(message, default=_base64url)
+
+
+def _extend_json(payload: bytes, more: bytes) -> bytes:
+    return payload[:-1] + b"," + more[1:]
+
+
+def _extend_msgpack(payload: bytes, more: bytes) -> bytes:
+    size, at = _map_head(payload)
+    more_size, more_at = _map_head(more)
+    size += more_size
+    head = bytes((_FIXMAP | size,)) if size <= _FIXMAP_MOST else bytes((_MAP16, size >> 8, size & 255))
+    return b"".join((head, payload[at:], more[more_at:]))
+
+
+def _map_head(payload: bytes) -> tuple[int, int]:
+    """How many entries a map of at most 65,535 has, and where they begin (msgpack's specification, map format)."""
+    first = payload[0]
+    return (int.from_bytes(payload[1:3], "big"), 3) if first == _MAP16 else (first & _FIXMAP_MOST, 1)
 
 
 def _decode_msgpack(payload: bytes) -> dict[Any, Any]:
@@ -91,6 +115,7 @@ JSON = Codec(
     decode=_decode_json,
     keys=msgspec.json.Decoder(KeysFrame).decode,
     encode=_encode_json,
+    extend=_extend_json,
 )
 MSGPACK = Codec(
     "typegate.v1.msgpack",
@@ -98,6 +123,7 @@ MSGPACK = Codec(
     decode=_decode_msgpack,
     keys=msgspec.msgpack.Decoder(KeysFrame).decode,
     encode=msgspec.msgpack.Encoder().encode,  # half of what msgpack's own packer takes
+    extend=_extend_msgpack,
 )
 
 CODECS: dict[str, Codec] = {codec.subprotocol: codec for codec in (MSGPACK, JSON)}

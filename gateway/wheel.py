@@ -19,8 +19,8 @@ PERIOD_S = 1.0
 TURN_S = 0.003
 """Visits hold the loop no longer than this at once; the rest goes on after the loop's other work."""
 
-_WIDTH_S = PERIOD_S / BUCKETS
-_STRIDE = 32  # visits between two looks at the clock: 32 ticks take about 0.2 ms
+STRIDE = 32
+"""Visits between two looks at the clock: 32 ticks take about 0.2 ms."""
 
 
 class Member(Protocol):
@@ -53,16 +53,32 @@ class Wheel:
         "_ringing",
         "_rings",
         "_serial",
+        "_stride",
         "_timer",
         "_turn_at",
         "_waiting",
+        "_width_s",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, clock: Callable[[], float] | None = None) -> None:
-        """`clock` is the loop's own, in seconds, unless a test brings another."""
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        clock: Callable[[], float] | None = None,
+        period_s: float = PERIOD_S,
+        buckets: int = BUCKETS,
+        stride: int = STRIDE,
+    ) -> None:
+        """`clock` is the loop's own, in seconds, unless a test brings another.
+
+        `period_s`: how often each is visited, instead of once a second; `buckets`: phases in that time; `stride`:
+        visits between two looks at the clock.
+        """
         self._loop = loop
         self._clock = clock or loop.time
-        self._buckets: list[set[Member]] = [set() for _ in range(BUCKETS)]
+        self._stride = stride
+        self._width_s = period_s / buckets
+        self._buckets: list[set[Member]] = [set() for _ in range(buckets)]
         self._joined = 0
         self._current = 0
         self._waiting: deque[Member] = deque()
@@ -74,7 +90,7 @@ class Wheel:
 
     def start(self) -> None:
         """Begin to turn."""
-        self._turn_at = self._clock() + _WIDTH_S
+        self._turn_at = self._clock() + self._width_s
         self._timer = self._loop.call_at(self._turn_at, self._turn)
 
     def stop(self) -> None:
@@ -88,7 +104,7 @@ class Wheel:
 
     def join(self, member: Member) -> None:
         """Visit `member` from now on. Members are dealt to the buckets in turn."""
-        member.phase = self._joined % BUCKETS
+        member.phase = self._joined % len(self._buckets)
         self._joined += 1
         self._buckets[member.phase].add(member)
 
@@ -110,10 +126,10 @@ class Wheel:
             self._ringing = self._loop.call_at(at_ms / 1000, self._ring_due)
 
     def _turn(self) -> None:
-        self._turn_at = max(self._turn_at + _WIDTH_S, self._clock())
+        self._turn_at = max(self._turn_at + self._width_s, self._clock())
         self._timer = self._loop.call_at(self._turn_at, self._turn)
         if not self._waiting:
-            self._current = (self._current + 1) % BUCKETS
+            self._current = (self._current + 1) % len(self._buckets)
             self._waiting.extend(self._buckets[self._current])
             self._visit()
 
@@ -124,7 +140,7 @@ class Wheel:
         now_ms = now * 1000
         try:
             while waiting:
-                for _ in range(min(_STRIDE, len(waiting))):
+                for _ in range(min(self._stride, len(waiting))):
                     member = waiting.popleft()
                     if member in buckets[member.phase]:  # it may have left since the snapshot
                         member.beat(now_ms)

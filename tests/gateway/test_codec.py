@@ -28,6 +28,18 @@ def test_round_trip(codec: Codec, message: dict[str, Any]) -> None:
     assert codec.decode(codec.encode(message)) == message
 
 
+@pytest.mark.parametrize("codec", CODECS.values(), ids=list(CODECS))
+@given(
+    message=st.dictionaries(st.text(), values, min_size=1, max_size=40),
+    more=st.dictionaries(st.text(), values, min_size=1, max_size=20),
+)
+def test_a_payload_with_more_in_it(codec: Codec, message: dict[str, Any], more: dict[str, Any]) -> None:
+    """An encoded map that is extended is what both maps together come to, whatever their sizes."""
+    more = {name: value for name, value in more.items() if name not in message} or {"\0" * 50: 1}
+    extended = codec.extend(codec.encode(message), codec.encode(more))
+    assert codec.decode(extended) == message | more
+
+
 def test_bytes_in_either_encoding() -> None:
     """A MAC is bytes in msgpack and base64url without padding in JSON."""
     assert MSGPACK.decode(MSGPACK.encode({"r": b"\xff\xfe"})) == {"r": b"\xff\xfe"}

@@ -50,6 +50,18 @@ def test_every_member_is_visited_once_a_second(clockwork: Clockwork, wheel: Whee
         assert gaps == pytest.approx([1000] * 9, abs=0.01)
 
 
+def test_another_period_is_kept_likewise(clockwork: Clockwork) -> None:
+    """Ten times a second, each at one of as many phases as were asked for."""
+    wheel = Wheel(clockwork.loop, period_s=0.1, buckets=20, stride=1)
+    wheel.start()
+    members = [Visited(clockwork) for _ in range(40)]
+    for member in members:
+        wheel.join(member)
+    clockwork.advance(1)
+    assert {len(member.beats) for member in members} == {10}
+    assert len({member.beats[0] for member in members}) == 20
+
+
 def test_visits_are_spread_over_the_second(clockwork: Clockwork, wheel: Wheel) -> None:
     """Members that joined at once are visited at as many instants as there are buckets."""
     members = [Visited(clockwork) for _ in range(2 * BUCKETS)]
