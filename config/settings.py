@@ -38,6 +38,7 @@ from config.gateway import (
 )
 from config.processes import ADMIN_STEP, ProcessesOptions
 from config.webhook import WebhookOptions
+from persistence.bans import BanOptions
 from persistence.boards import BoardsOptions
 from persistence.cache import CacheOptions
 from persistence.catalogue import CatalogueOptions
@@ -140,6 +141,8 @@ class Settings(BaseSettings):
     """Caches, in this process or in Redis."""
     boards: BoardsOptions = Field(default_factory=BoardsOptions)
     """Leaderboards."""
+    bans: BanOptions = Field(default_factory=BanOptions)
+    """Who may not come in."""
     redis: RedisOptions = Field(default_factory=RedisOptions)
     """Redis, where processes share one."""
     bus: BusOptions = Field(default_factory=BusOptions)
@@ -406,7 +409,8 @@ def _remarks(settings: Settings) -> Iterator[str]:
     if settings.kafka.enabled and not settings.mysql.content:
         yield (
             "kafka.servers is set and mysql.content is not: servers and workers have the tests and word lists of their "
-            "own data folders; a worker cannot play a result again whose test it does not have"
+            "own data folders; a worker cannot play a result again whose test it does not have, and a ban holds where "
+            "it was made"
         )
 
 

@@ -1,7 +1,7 @@
 """The composition root: opens every resource of one process in one place, and closes them in reverse.
 
-    folder ─ keys ─ authenticator ─ catalogue ─ store ─ front ─ bus ─ spool ─ hub ─ sink ─ stream ─ edge ─ agent ─ admin
-    ─ directory
+    folder ─ keys ─ authenticator ─ catalogue ─ store ─ front ─ bus ─ spool ─ hub ─ bans ─ sink ─ stream ─ edge ─ agent
+    ─ admin ─ directory
 
 Nothing else opens anything, and nothing is opened at import. Stopping: not ready → clients are told → what is spooled
 goes on to the store → connections close with 1012 → resources close. Each step is bounded; what a bound cuts short is
@@ -28,6 +28,8 @@ from gateway.api import Parts, public_app
 from gateway.api.health import Health
 from gateway.api.pages import Pages
 from gateway.auth import Authenticator
+from gateway.bans import Bans, sending_off
+from gateway.bans import families as ban_families
 from gateway.bus import Directory, Node
 from gateway.chance import Chance
 from gateway.codec import CODECS
@@ -53,7 +55,7 @@ from gateway.opening import (
     renewing,
     url_of,
 )
-from gateway.stores import catalogue_of, store_of
+from gateway.stores import bans_of, catalogue_of, store_of
 from gateway.takeovers import Takeovers
 from gateway.topics import look_at_topics, look_until_seen
 from gateway.version import version
@@ -231,6 +233,17 @@ class Gateway:
         opening.push_async_callback(hub.stop)
         bus.subscribe(CHANNEL, hearing(hub.deliver))
         Takeovers(bus, hub, node=self.name, epoch_ms=_epoch_ms)
+        bans = await enter(
+            Bans(
+                await enter(bans_of(settings)),
+                bus,
+                settings.bans,
+                told=settings.redis.enabled,
+                epoch_ms=_epoch_ms,
+                new=partial(sending_off, hub),
+            )
+        )
+        hub.ban_of = bans.user
         sink = await enter(_sink(settings, store, front, BusNotices(bus), node=self.name))
         stream = self._stream = await enter(Drain(spool, sink, hub.submissions.stored, settings.stream))
 
@@ -244,10 +257,11 @@ class Gateway:
                 "spool": spool.ping,
                 "stream": stream.ping,
                 "bus": bus.ping,
+                "bans": bans.ping,
                 "directory": self._known,
             },
             # what is taken is in the spool, and passages and lists are in memory; one can type without other processes
-            behind=("catalogue", "store", "caches", "stream", "bus", "directory"),
+            behind=("catalogue", "store", "caches", "stream", "bus", "bans", "directory"),
         )
         app = public_app(
             Parts(
@@ -261,6 +275,7 @@ class Gateway:
                 authenticator=authenticator,
                 slices=hub.slices,
                 metrics=metrics,
+                bans=bans,
                 health=self.health,
                 pages=await asyncio.to_thread(Pages, WEB),
             ),
@@ -270,7 +285,9 @@ class Gateway:
         )
         edge = self._edge = Edge(edge_options, subprotocols=tuple(CODECS))
         opening.push_async_callback(edge.close, timeout_s=CLOSE_S)
-        await listen(edge, app, _peers(hub, settings.node.roles), setting="server.port", flag="--port", ssl=self._tls)
+        await listen(
+            edge, app, _peers(hub, bans, settings.node.roles), setting="server.port", flag="--port", ssl=self._tls
+        )
 
         def spool_figures() -> SpoolFigures:
             spooled = spool.facts()
@@ -298,6 +315,7 @@ class Gateway:
             edge=lambda: edge.tally,
         )
         metrics.ask(partial(front_metrics.families, front))
+        metrics.ask(partial(ban_families, bans))
         if settings.agent.enabled:
             load = Load(lambda: edge.connections, edge.most_connections)
             self.agent_address = await enter(agent_port(settings.agent, self.health, load))
@@ -358,14 +376,19 @@ def _reason(fault: Exception) -> str:
     return (getattr(fault, "reason", None) or str(fault)).replace("_", " ").lower()
 
 
-def _peers(hub: Hub, roles: Collection[str]) -> Callable[[Request], Connection | Refusal]:
-    """The edge's peer factory: a server that goes takes nobody in, nor does one that serves the API alone."""
+def _peers(hub: Hub, bans: Bans, roles: Collection[str]) -> Callable[[Request], Connection | Refusal]:
+    """The edge's peer factory: a server that goes takes nobody in, nor does one that serves the API alone.
+
+    Banned addresses are refused here; that costs others nothing while there are none.
+    """
     if "ws" not in roles:
         return lambda _: Refusal(404, "This server takes no WebSocket; another one does (node.roles).")
 
     def connect(request: Request) -> Connection | Refusal:
         if hub.draining:
             return Refusal(503, "The server is stopping; come back in a moment.", (("Retry-After", "2"),))
+        if (ban := bans.address(request.address)) is not None:
+            return Refusal(403, f"Your address is banned {ban.told}")
         return hub.connect(request)
 
     return connect

@@ -159,6 +159,11 @@ class Connection(_OfEachFrame):
         """Whether nothing is lost by sending this client away: no test has begun, no result is awaited."""
         return not self._working and not self._awaited and (self._session is None or self._session.n == 0)
 
+    @property
+    def address(self) -> str:
+        """The client's, behind trusted proxies the one they tell; empty once it is gone."""
+        return "" if self._wire is None else self._wire.peer_address
+
     # --- what the wire calls ---
 
     def opened(self, wire: WebSocketWire) -> None:
@@ -358,7 +363,11 @@ class Connection(_OfEachFrame):
         if not identity.user:
             self._close(CloseCode.UNAUTHORISED, "this token reads results; it types none")
             return
-        self._hub.metrics.auth("guest" if identity.guest else "jwt", "ok")
+        ban = self._hub.ban_of(identity.user)
+        self._hub.metrics.auth("guest" if identity.guest else "jwt", "ok" if ban is None else "banned")
+        if ban is not None:
+            self.ban(ban.told)
+            return
         self.user = identity.user
         self._expires_ms = identity.expires_at_ms
         self._wire.ready()
@@ -580,6 +589,10 @@ class Connection(_OfEachFrame):
         if self._session is not None:
             self._let_go(self._session)
         self._close(CloseCode.SUPERSEDED, "the test goes on over another connection")
+
+    def ban(self, told: str) -> None:
+        """Who is here may not be: say until when and why, and close."""
+        self._close(CloseCode.BANNED, told)
 
     def send_away(self, *, after_ms: int) -> None:
         """The node goes: say so, with the last receipt, and close."""

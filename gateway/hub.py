@@ -33,6 +33,7 @@ from session.receipt import KeyRing
 
 if TYPE_CHECKING:
     from gateway.heads import Request
+    from persistence.bans import Ban
 
 KEPT_ABORTED = 10_000
 """Aborted sessions remembered, so that a late `resume` is told `gone`; the oldest is forgotten first."""
@@ -87,6 +88,8 @@ class Hub:
         self.starts = Credits(rate_per_s=options.starts_per_s, burst=options.starts_burst)
         self.took: Callable[[bytes], None] = _nobody_asks
         """Called with a session that goes on here after a `resume`."""
+        self.ban_of: Callable[[int], Ban | None] = _nobody_is_banned
+        """Asked whether a user who has shown who it is may not come in."""
         self.draining = False
         self.phase = 0
         self.connections: set[Connection] = set()
@@ -199,10 +202,14 @@ class Hub:
         else:
             self._users[connection.user] = {others, connection}
 
+    def of(self, user: int) -> tuple[Connection, ...]:
+        """All connections of a user that are here."""
+        found = self._users.get(user)
+        return tuple(found) if isinstance(found, set) else () if found is None else (found,)
+
     def deliver(self, user: int, event: dict[str, Any]) -> None:
         """Send a message to all connections of a user that are here; who is slow or not here misses it."""
-        found = self._users.get(user)
-        for connection in tuple(found) if isinstance(found, set) else () if found is None else (found,):
+        for connection in self.of(user):
             connection.notify(event)
 
     def left(self, connection: Connection) -> None:
@@ -246,6 +253,10 @@ class Hub:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _nobody_is_banned(user: int) -> None:
+    """There are no bans here."""
 
 
 def _nobody_asks(session: bytes) -> None:

@@ -1,10 +1,11 @@
-"""Which result store and catalogue the settings name: MySQL's databases, or files of the data folder."""
+"""Which result store, catalogue and bans the settings name: MySQL's databases, or files of the data folder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from persistence.bans import BanStore, SqliteBans
 from persistence.catalogue import Catalogue, EmbeddedCatalogue
 from persistence.folder import DataFolder
 from persistence.results import ResultStore, SqliteResults
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from persistence.catalogue.texts import Texts
 
-__all__ = ["catalogue_of", "missing_store", "store_of"]
+__all__ = ["bans_of", "catalogue_of", "missing_store", "store_of"]
 
 
 def store_of(
@@ -34,6 +35,15 @@ def missing_store(settings: Settings) -> str | None:
     if settings.mysql.enabled or results.exists():
         return None
     return f"There is no store at {results}; name the server's folder with --data."
+
+
+def bans_of(settings: Settings) -> BanStore:
+    """Where bans are kept, to be opened: in the content database where there is one."""
+    if settings.mysql.content:
+        from persistence.bans.mysql import MysqlBans  # loads aiomysql
+
+        return MysqlBans(settings.mysql, settings.bans)
+    return SqliteBans(DataFolder(settings.node.data).bans, settings.bans)
 
 
 def catalogue_of(settings: Settings, *, serving: bool = False, make: bool = False) -> Catalogue:

@@ -6,6 +6,9 @@ data/               0700
 ├── results.db      finished results
 ├── catalogue.db    tests and word lists that were added
 ├── catalogue.copy  what was last read of those in MySQL, where they are there
+
+    @property
+├── bans.db         who may not come in
 └── spool/          results on their way, one file a process
 """
 
@@ -64,6 +67,11 @@ class DataFolder:
     def catalogue_copy(self) -> Path:
         """What was last read of the content database that `mysql.content` names."""
         return self.path / "catalogue.copy"
+
+    @property
+    def bans(self) -> Path:
+        """SQLite file of the bans."""
+        return self.path / "bans.db"
 
     def open(self) -> None:
         """Make the folder, or check that it is a folder that we can write. Raises `FolderError`."""

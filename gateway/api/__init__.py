@@ -18,6 +18,7 @@ from gateway.api.heavy import Heavy
 from gateway.api.pages import Pages
 from gateway.api.who import Callers
 from gateway.auth import Authenticator
+from gateway.bans import Bans
 from gateway.exposition import CONTENT_TYPE
 from gateway.limits import Credits
 from gateway.metrics import Metrics
@@ -52,6 +53,7 @@ class Parts:
     authenticator: Authenticator
     slices: Slices
     metrics: Metrics
+    bans: Bans
     health: Health
     pages: Pages
     serves_api: bool = True
@@ -68,6 +70,7 @@ def public_app(parts: Parts, *, options: HttpOptions, origins: tuple[str, ...], 
         app,
         allowance=Credits(rate_per_s=options.address_per_s, burst=options.address_burst, capacity=options.tracked),
         metrics=parts.metrics,
+        ban_of=parts.bans.address,
         tls=tls,
         may_read=allowing(origins),
     )
@@ -95,6 +98,7 @@ def _api(parts: Parts, options: HttpOptions) -> FastAPI:
         parts.authenticator,
         Credits(rate_per_s=options.user_per_s, burst=options.user_burst, capacity=options.tracked),
         parts.metrics,
+        parts.bans.user,
     )
     app.include_router(pages.router(parts.pages))
     assert parts.front.contents is not None, "the front of a server has tests"

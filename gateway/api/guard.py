@@ -1,4 +1,4 @@
-"""Around every HTTP request: a limit per address, security headers, a count, and an answer even to our own faults.
+"""Around every HTTP request: bans, a limit per address, security headers, a count, an answer even to our own faults.
 
 A plain ASGI callable (the framework's own middleware costs a task a request).
 """
@@ -12,6 +12,7 @@ import structlog
 from gateway.api.problems import problem_response
 from gateway.limits import Credits, network
 from gateway.metrics import Metrics
+from persistence.bans import Ban
 
 __all__ = ["Guard", "allowing", "security_headers"]
 
@@ -65,12 +66,14 @@ class Guard:
         *,
         allowance: Credits,
         metrics: Metrics,
+        ban_of: Callable[[str], Ban | None],
         tls: bool,
         may_read: Callable[[str], bool],
     ) -> None:
         self._app = app
         self._allowance = allowance
         self._metrics = metrics
+        self._ban_of = ban_of
         self._headers = security_headers(tls=tls)
         self._may_read = may_read
 
@@ -93,7 +96,9 @@ class Guard:
             await send(message)
 
         try:
-            if (wait_ms := self._over_limit(scope)) > 0:
+            if (ban := self._ban(scope)) is not None:
+                await problem_response(403, f"your address is banned {ban.told}")(scope, receive, answer)
+            elif (wait_ms := self._over_limit(scope)) > 0:
                 seconds = -(-wait_ms // 1000)
                 await problem_response(
                     429, f"too many requests; wait {seconds} s", headers={"retry-after": str(seconds)}
@@ -119,6 +124,11 @@ class Guard:
         if client is None or not scope["path"].startswith("/v1/"):
             return 0
         return self._allowance.take(network(client[0]), now_ms=time.monotonic() * 1000)
+
+    def _ban(self, scope: Scope) -> Ban | None:
+        """The ban of this address. The page comes all the same: it says why nobody can type here."""
+        client = scope.get("client")
+        return None if client is None or not scope["path"].startswith("/v1/") else self._ban_of(client[0])
 
     def _allow_origin(self, scope: Scope) -> list[tuple[bytes, bytes]]:
         """Lets the pages that may open our WebSocket read the API too (Fetch standard, CORS protocol)."""

@@ -77,7 +77,7 @@ def router(
             status: {"model": ProblemDetails, "description": description}
             for status, description in (
                 (401, "No token, or none that is accepted"),
-                (403, "The admin token types nothing"),
+                (403, "The user or address is banned: keep the log; or the admin token, which types nothing"),
                 (413, "The body is too long"),
                 (422, "It can have no result: the answer says why"),
                 (429, "Too many requests, or tests; Retry-After says when"),

@@ -1,6 +1,7 @@
 """Who asks: the bearer of the request's token, and whether what they ask for is theirs."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -9,6 +10,7 @@ from gateway.api.problems import Problem
 from gateway.auth import Authenticator, Unauthorised
 from gateway.limits import Credits
 from gateway.metrics import Metrics
+from persistence.bans import Ban
 from session.identity import IdentityError, user_from_text
 
 __all__ = ["Caller", "Callers"]
@@ -32,13 +34,20 @@ class Caller:
 class Callers:
     """Identifies requests, and limits each user's."""
 
-    def __init__(self, authenticator: Authenticator, credits_: Credits, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        credits_: Credits,
+        metrics: Metrics,
+        ban_of: Callable[[int], Ban | None],
+    ) -> None:
         self._authenticator = authenticator
+        self._ban_of = ban_of
         self._credits = credits_
         self._metrics = metrics
 
     async def of(self, request: Request) -> Caller:
-        """The bearer of the token. Raises Problem 401 with the reason, or 429."""
+        """The bearer of the token. Raises Problem 401 or 403 with the reason, or 429."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
@@ -54,6 +63,9 @@ class Callers:
         except Unauthorised as fault:
             self._metrics.auth(kind, fault.code)
             raise Problem(401, fault.message, headers=CHALLENGE) from None
+        if (ban := self._ban_of(identity.user)) is not None:
+            self._metrics.auth(kind, "banned")
+            raise Problem(403, f"you are banned {ban.told}")
         self._metrics.auth(kind, "ok")
         wait_ms = self._credits.take(identity.user, now_ms=time.monotonic() * 1000)
         if wait_ms:

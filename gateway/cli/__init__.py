@@ -6,6 +6,7 @@ cannot do what was asked says why and what to do next, and ends with 1; one that
 
 import click
 
+from gateway.cli.ban import ban
 from gateway.cli.check import check
 from gateway.cli.completion import completion
 from gateway.cli.dlq import dlq
@@ -46,6 +47,6 @@ migrate.add_command(import_)
 migrate.add_command(embedded)
 for command in (
     *(serve, worker, check, tests, replay, keys, completion),
-    *(topics, spool, dlq, migrate, partitions, shards, leaderboards, nodes),
+    *(topics, spool, dlq, migrate, partitions, shards, leaderboards, nodes, ban),
 ):
     main.add_command(command)

@@ -389,6 +389,22 @@ def _content(settings: "Settings") -> Iterator[Finding]:
         yield _tried("content database", lambda: asyncio.run(_catalogue(settings)))
 
 
+def _bans(settings: "Settings") -> Iterator[Finding]:
+    """Whether the bans can be read, and how many there are."""
+    from gateway.stores import bans_of
+    from persistence.folder import DataFolder
+
+    if not settings.mysql.content and not DataFolder(settings.node.data).bans.exists():
+        return
+
+    async def look() -> str:
+        async with bans_of(settings) as store:
+            bans = await store.read(now_ms=time.time_ns() // 1_000_000)
+        return f"{len(bans)} of at most {settings.bans.most}"
+
+    yield _tried("bans", lambda: asyncio.run(look()))
+
+
 def _webhook(settings: "Settings") -> Iterator[Finding]:
     """Whether its secret can be read; nothing is posted."""
     if not settings.webhook.enabled:
@@ -408,6 +424,7 @@ PROBES: tuple[Callable[["Settings"], Iterator[Finding]], ...] = (
     _kafka,
     _mysql,
     _content,
+    _bans,
     _redis,
     _webhook,
     _ports,

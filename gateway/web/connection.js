@@ -92,7 +92,7 @@ export class Connection {
       this.listener.opened();
     };
     socket.onmessage = (event) => this.received(socket, event.data);
-    socket.onclose = (event) => this.dropped(socket, event.code);
+    socket.onclose = (event) => this.dropped(socket, event.code, event.reason);
   }
 
   /** Closes for good. */
@@ -167,8 +167,8 @@ export class Connection {
     }
   }
 
-  /** @param {WebSocket} socket @param {number} code */
-  dropped(socket, code) {
+  /** @param {WebSocket} socket @param {number} code @param {string} [reason] as the server gave it */
+  dropped(socket, code, reason = "") {
     if (socket !== this.socket) return;
     this.forget(code === 1006 ? 1000 : code);
     if (this.closed) return;
@@ -176,7 +176,7 @@ export class Connection {
       // An old token: come back with another one, in the end as a new guest.
       this.refuseToken(this.shown);
     } else if (FINAL_CLOSES.has(code)) {
-      this.refuse(code);
+      this.refuse(code, code === 4505 ? reason : "");
       return;
     }
     const wait = backOff(this.attempt++);
@@ -184,10 +184,10 @@ export class Connection {
     this.listener.lost(wait);
   }
 
-  /** @param {number} code */
-  refuse(code) {
+  /** @param {number} code @param {string} [reason] told as it stands */
+  refuse(code, reason = "") {
     this.close();
-    this.listener.refused(code, FINAL_CLOSES.get(code) ?? "");
+    this.listener.refused(code, [FINAL_CLOSES.get(code) ?? "", reason].filter(Boolean).join(" "));
   }
 
   /** Lets go of the socket and its timers. @param {number} code */

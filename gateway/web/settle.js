@@ -65,7 +65,7 @@ async function settleTypedHere(log, { shown, result, stored, refused }) {
     }
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    if (![403, 413, 422].includes(error.status)) return; // another time
+    if (![413, 422].includes(error.status)) return; // another time; a ban (403) ends, too
     forgetLog(session);
     refused(session, error.message);
   }

@@ -187,7 +187,14 @@ async def test_a_fault_of_ours_is_an_answer_and_a_line_in_the_log() -> None:
         raise RuntimeError("lost")
 
     metrics = Metrics(node="a")
-    guard = Guard(app, allowance=Credits(rate_per_s=1, burst=9), metrics=metrics, tls=False, may_read=allowing(()))
+    guard = Guard(
+        app,
+        allowance=Credits(rate_per_s=1, burst=9),
+        metrics=metrics,
+        ban_of=lambda _: None,
+        tls=False,
+        may_read=allowing(()),
+    )
     set_up(LogOptions(format="json"), (written := io.StringIO()))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://test") as http:
         response = await http.get("/v1/broken")

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from tests.gateway.running import command
 from tests.gateway.web.conftest import Server, Visit, Visitor
 
 TEXT = {"mode": "text", "text": "what you typed is never lost, and that is a promise"}
@@ -203,6 +204,17 @@ async def test_an_unknown_token_is_replaced_by_a_new_guest(visit: Visit) -> None
     assert visitor.got("ready")[0]["guest"]
     token = await visitor.page.evaluate("localStorage.getItem('typegate.token')")
     assert token == visitor.got("ready")[0]["token"]
+
+
+async def test_who_is_banned_is_told_until_when_and_why(visit: Visit, own_server: Server) -> None:
+    """And the page does not come back by itself."""
+    visitor = await visit(settings=TEXT, server=own_server, may_lose_server=True)
+    user = visitor.got("ready")[0]["user"]
+    code, _, errors = await command(
+        "ban", "add", user, "--reason", "a bot", "--data", str(own_server.data), folder=own_server.data
+    )
+    assert code == 0, errors
+    await visitor.notice("The server refuses this connection. banned: for good: a bot")
 
 
 async def test_back_off_has_full_jitter_up_to_twenty_seconds(visit: Visit) -> None:

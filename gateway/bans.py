@@ -1,0 +1,198 @@
+"""Bans as one process holds to them: known from the store, looked up at the door, and those who are here sent off.
+
+All bans are in memory (`bans.most` of them at the most), so a look-up asks nobody. A process reads them anew when it is
+told so over the bus, when it may have missed that, and now and then. So a change is seen by all within a second:
+over Redis at once, without one by looking every `bans.look_ms`. While the store is away what was read before holds;
+a process that starts then lets everybody in until it can be read, and says so.
+
+The connections of whoever is banned are closed with 4505. What they were typing becomes no result: it is held as after
+any lost connection, and its client, which has ticket and log, may go on where the ban ends before the ticket does.
+Results that were there before go their way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from gateway.bus import Bus
+from gateway.hub import Hub
+from persistence.bans import Ban, BanIndex, BanOptions, BanStore
+from persistence.errors import StoreError
+
+__all__ = ["CHANNEL", "BanFacts", "Bans", "families", "sending_off"]
+
+CHANNEL = "bans"
+TOLD_TIMES = 10
+"""So much more rarely is it looked where changes are told over the bus."""
+_AT_ONCE = 100
+"""Connections whose address is looked up in one step: 0.1 ms."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class BanFacts:
+    """What bans came to in this process; counts only."""
+
+    refused_address: int = 0
+    """WebSockets and requests of banned addresses."""
+    refused_user: int = 0
+    """WebSockets and requests of banned users."""
+    readings: int = 0
+    """Times that the bans were read."""
+
+
+class Bans:
+    """One for a process. An async context manager: entering reads the bans, if they can be read.
+
+    `told`: whether changes are told over the bus by whoever makes them. `new` is called with bans that were not there
+    before.
+    """
+
+    def __init__(
+        self,
+        store: BanStore,
+        bus: Bus,
+        options: BanOptions,
+        *,
+        told: bool,
+        epoch_ms: Callable[[], int],
+        new: Callable[[BanIndex], None],
+    ) -> None:
+        self.facts = BanFacts()
+        self._store = store
+        self._bus = bus
+        self._every_s = options.look_ms / 1000 * (TOLD_TIMES if told else 1)
+        self._epoch_ms = epoch_ms
+        self._new = new
+        self._index = BanIndex()
+        self._mark: bytes | None = None
+        self._fault: str | None = None
+        self._look = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._tried()
+        self._subscription = self._bus.subscribe(CHANNEL, self._told, resync=self._look.set)
+        self._task = asyncio.get_running_loop().create_task(self._looking(), name="bans")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._subscription.close()
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    async def ping(self) -> None:
+        """Raise `StoreError` where the bans could not be read when it was last tried."""
+        if self._fault is not None:
+            raise StoreError(self._fault, retriable=True)
+
+    def user(self, user: int) -> Ban | None:
+        """The ban of a user who is at the door, which is counted."""
+        ban = self._index.user(user, now_ms=self._epoch_ms())
+        if ban is not None:
+            self.facts.refused_user += 1
+        return ban
+
+    def address(self, address: str) -> Ban | None:
+        """The ban of an address that is at the door, which is counted."""
+        if not self._index.of_addresses:
+            return None
+        ban = self._index.address(address, now_ms=self._epoch_ms())
+        if ban is not None:
+            self.facts.refused_address += 1
+        return ban
+
+    def _told(self, message: Any) -> None:
+        """Somebody changed the bans; what it says is no more than a reason to look."""
+        self._look.set()
+
+    async def _looking(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._every_s):
+                    await self._look.wait()
+            except TimeoutError:
+                pass
+            self._look.clear()
+            await self._tried()
+
+    async def _tried(self) -> None:
+        """Read the bans where there was a change; what is wrong is logged, once."""
+        try:
+            mark = await self._store.mark()
+            if mark != self._mark:
+                await self._take(await self._store.read(now_ms=self._epoch_ms()))
+                self._mark = mark  # read before them: a change meanwhile is seen the next time
+        except StoreError as fault:
+            if self._fault is None:
+                log.error("the bans cannot be read; those that were read before hold", why=str(fault))
+            self._fault = str(fault)
+        except Exception:
+            self._fault = "the bans cannot be understood; the log says why"
+            log.exception("the bans cannot be understood; those that were read before hold")
+        else:
+            if self._fault is not None:
+                log.info("the bans can be read again")
+            self._fault = None
+
+    async def _take(self, bans: Iterable[Ban]) -> None:
+        before = frozenset(self._index.bans)
+        self._index, new = await asyncio.to_thread(_indexes, tuple(bans), before)
+        self.facts.readings += 1
+        if len(new):
+            self._new(new)
+
+
+def _indexes(bans: tuple[Ban, ...], before: frozenset[Ban]) -> tuple[BanIndex, BanIndex]:
+    """All of them, and those that were not there before. Takes a moment: not for the event loop."""
+    return BanIndex(bans), BanIndex(ban for ban in bans if ban not in before)
+
+
+def sending_off(hub: Hub, new: BanIndex) -> None:
+    """Close the connections of whoever is banned, a few at a time. Whoever comes meanwhile is refused at the door."""
+    now_ms = hub.epoch_ms()
+    for ban in new.bans:
+        if isinstance(ban.who, int) and not ban.over(now_ms):
+            for connection in hub.of(ban.who):
+                connection.ban(ban.told)
+    if new.of_addresses:
+        hub.slices.run(_by_address(hub, new, now_ms), _done, partial(log.error, "banned addresses were not sent off"))
+
+
+def _by_address(hub: Hub, new: BanIndex, now_ms: int) -> Generator[None, None, None]:
+    for number, connection in enumerate(tuple(hub.connections)):
+        if number % _AT_ONCE == _AT_ONCE - 1:
+            yield
+        ban = new.address(connection.address, now_ms=now_ms)
+        if ban is not None:
+            connection.ban(ban.told)
+
+
+def _done(_: None) -> None:
+    """Nobody waits for it."""
+
+
+def families(bans: Bans) -> Iterable[Metric]:
+    """What operators see of bans."""
+    facts = bans.facts
+    yield GaugeMetricFamily("typegate_bans", "Bans that this process knows", value=len(bans))
+    refused = CounterMetricFamily("typegate_bans_refused", "WebSockets and requests refused by a ban", labels=["of"])
+    refused.add_metric(["address"], facts.refused_address)
+    refused.add_metric(["user"], facts.refused_user)
+    yield refused
+    yield CounterMetricFamily("typegate_bans_readings", "Times that the bans were read", value=facts.readings)

@@ -1,0 +1,94 @@
+"""Bans in the content database, which all nodes share (`mysql.content`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final, Self
+
+from persistence.bans.entries import Ban, Who, read_who, who_text
+from persistence.bans.port import BanOptions, Mark, full
+from persistence.errors import StoreError
+from persistence.mysql.literals import blob, instant, text
+from persistence.mysql.options import MysqlOptions
+from persistence.mysql.pool import Connection, Pool
+
+__all__ = ["MysqlBans"]
+
+_AT_ONCE: Final = 500
+"""Rows read between two turns of the loop."""
+
+
+def _epoch_ms(column: str) -> str:
+    return f"TIMESTAMPDIFF(MICROSECOND, '1970-01-01', {column}) DIV 1000"
+
+
+class MysqlBans:
+    """`BanStore` in the content database; it must have been migrated. Opening needs no database that answers."""
+
+    def __init__(self, mysql: MysqlOptions, options: BanOptions | None = None) -> None:
+        self._mysql = mysql
+        self._options = options or BanOptions()
+        self._pool: Pool
+
+    async def __aenter__(self) -> Self:
+        """Raises `StoreError` where the password cannot be read."""
+        self._pool = Pool(self._mysql.content_dsn(), self._mysql)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._pool.close()
+
+    async def mark(self) -> Mark:
+        """What tells whether there was a change."""
+        async with self._pool.connection(self._mysql.read_ms) as connection:
+            rows = await connection.ask("SELECT mark FROM ban_mark WHERE one = 1")
+        if not rows:
+            raise StoreError("the content database lacks ban_mark's row; restore it", retriable=True)
+        return bytes(rows[0][0])
+
+    async def read(self, *, now_ms: int) -> Sequence[Ban]:
+        """All that are not over."""
+        found: list[Ban] = []
+        after = ""
+        async with self._pool.connection(self._mysql.read_ms) as connection:
+            while True:
+                rows = await connection.ask(
+                    f"SELECT who, reason, made_by, {_epoch_ms('since')}, {_epoch_ms('until')} FROM bans "
+                    f"WHERE who > {text(after)} AND (until IS NULL OR until > {instant(now_ms)}) "
+                    f"ORDER BY who LIMIT {_AT_ONCE}"
+                )
+                found += [Ban(read_who(who), *rest) for who, *rest in rows]
+                if len(rows) < _AT_ONCE:
+                    return found
+                after = rows[-1][0]
+
+    async def add(self, ban: Ban) -> None:
+        """Add one, in the place of an earlier one of the same."""
+        until = "NULL" if ban.until_ms is None else instant(ban.until_ms)
+        async with self._pool.transaction(self._mysql.write_ms) as connection:
+            await _change(connection)
+            await connection.run(f"DELETE FROM bans WHERE until <= {instant(ban.since_ms)}")
+            await connection.run(
+                "INSERT INTO bans (who, reason, made_by, since, until) VALUES "
+                f"({text(who_text(ban.who))}, {text(ban.reason)}, {text(ban.by)}, {instant(ban.since_ms)}, {until}) "
+                "ON DUPLICATE KEY UPDATE reason = VALUES(reason), made_by = VALUES(made_by), since = VALUES(since), "
+                "until = VALUES(until)"
+            )
+            ((count,),) = await connection.ask("SELECT COUNT(*) FROM bans")
+            if count > self._options.most:
+                raise StoreError(full(self._options.most), retriable=False)
+
+    async def remove(self, who: Who) -> bool:
+        """End a ban; False where there was none."""
+        async with self._pool.transaction(self._mysql.write_ms) as connection:
+            await _change(connection)
+            return bool(await connection.run(f"DELETE FROM bans WHERE who = {text(who_text(who))}"))
+
+
+async def _change(connection: Connection) -> None:
+    """Begin a change: no other one begins before this has ended."""
+    await connection.run(f"UPDATE ban_mark SET mark = {blob(os.urandom(16))} WHERE one = 1")

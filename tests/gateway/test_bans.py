@@ -1,0 +1,223 @@
+"""Bans, as those who are banned and those who are not meet them: on one server, and on two."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from config.edge import EdgeOptions
+from config.gateway import NodeOptions
+from gateway.app import Gateway
+from persistence.bans import Ban, BanOptions, BanStore, SqliteBans, read_who
+from persistence.redis import RedisOptions
+from persistence.sqlite import open_file
+from tests.gateway.running import PATIENCE_S, command, serving
+from tests.gateway.typing_client import client
+from tests.persistence.mysql_shards import patient
+
+QUICK = BanOptions(look_ms=50)
+BEHIND = EdgeOptions(port=0, trusted_proxies=("127.0.0.1",))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110  # facts come without an event
+            await asyncio.sleep(0.005)
+
+
+def ban(who: str, **fields: Any) -> Ban:
+    return Ban(read_who(who), fields.pop("reason", "a bot"), "ops", 1, **fields)
+
+
+@pytest.fixture(name="store")
+async def _store(tmp_path: Path) -> AsyncIterator[BanStore]:
+    """As a command has it that works on the data of a server."""
+    (tmp_path / "data").mkdir(mode=0o700)
+    async with SqliteBans(tmp_path / "data" / "bans.db") as store:
+        yield store
+
+
+def forwarded(address: str) -> dict[str, Any]:
+    return {"additional_headers": {"X-Forwarded-For": address}}
+
+
+async def test_a_banned_user_is_sent_off_refused_and_lets_in_again(tmp_path: Path, store: BanStore) -> None:
+    """With 4505 and the reason; the test goes on after the ban, nothing typed is lost, and nobody else notices."""
+    async with (
+        serving(tmp_path / "data", bans=QUICK) as (gateway, http),
+        client(gateway.url) as other,
+        client(gateway.url) as typist,
+    ):
+        await other.start()
+        started = await typist.start()
+        await typist.keys("x")
+        await typist.receive("tick")
+        user, token = typist.ready["user"], typist.ready["token"]
+        await store.add(ban(user))
+        end = await typist.closed()
+        assert (end.code, end.reason) == (4505, "banned: for good: a bot")
+        async with client(gateway.url, auth=False) as again:
+            await again.send("auth", token=token)
+            assert (await again.closed()).code == 4505
+        response = await http.get("/v1/users/me/results", headers={"authorization": f"Bearer {token}"})
+        assert response.status_code == 403
+        assert response.headers["content-type"] == "application/problem+json"
+        assert response.json()["detail"] == "you are banned for good: a bot"
+        assert (await other.type_all())["acc"] == 100
+        await store.remove(read_who(user))
+        await until(lambda: gateway.hub.ban_of(int(user)) is None)
+        async with client(gateway.url, token=token) as back:
+            await back.send("resume", session=started["session"], ticket=started["ticket"], n=1)
+            assert (await back.receive("resumed"))["n"] == 1
+
+
+async def test_a_banned_address_is_sent_off_and_refused(tmp_path: Path, store: BanStore) -> None:
+    """At the handshake and by the API, with 403; who was there before `auth` too. The page still comes."""
+    async with serving(tmp_path / "data", bans=QUICK) as (gateway, http), client(gateway.url, auth=False) as early:
+        async with client(gateway.url) as typist:
+            await store.add(ban("127.0.0.0/8", until_ms=253_000_000_000_000))
+            for one in (early, typist):
+                end = await one.closed()
+                assert (end.code, end.reason) == (4505, "banned: until 9987-04-02 17:46 UTC: a bot")
+        with pytest.raises(InvalidStatus) as caught:
+            async with client(gateway.url):
+                pass
+        assert caught.value.response.status_code == 403
+        assert caught.value.response.body == b"Your address is banned until 9987-04-02 17:46 UTC: a bot\n"
+        response = await http.get("/v1/languages")
+        assert (response.status_code, "your address is banned" in response.json()["detail"]) == (403, True)
+        assert (await http.get("/")).status_code == 200
+        assert (await http.get("/healthz")).status_code == 200
+        await store.remove(read_who("127.0.0.0/8"))
+        await until(lambda: not gateway.hub.connections)
+        async with asyncio.timeout(PATIENCE_S):
+            while (await http.get("/v1/languages")).status_code == 403:  # noqa: ASYNC110  # it is looked now and then
+                await asyncio.sleep(0.01)
+        async with client(gateway.url):
+            pass
+
+
+async def test_behind_a_trusted_proxy_the_clients_address_counts(tmp_path: Path, store: BanStore) -> None:
+    """One of its clients is shut out, the others and the proxy are not."""
+    await store.add(ban("192.0.2.7"))
+    await store.add(ban("127.0.0.1"))
+    async with serving(tmp_path / "data", bans=QUICK, server=BEHIND) as (gateway, http):
+        with pytest.raises(InvalidStatus):
+            async with client(gateway.url, **forwarded("192.0.2.7")):
+                pass
+        assert (await http.get("/v1/languages", headers={"X-Forwarded-For": "192.0.2.7"})).status_code == 403
+        assert (await http.get("/v1/languages", headers={"X-Forwarded-For": "192.0.2.8"})).status_code == 200
+        async with client(gateway.url, **forwarded("192.0.2.8")) as neighbour:
+            await store.add(ban("192.0.2.0/28"))
+            assert (await neighbour.closed()).code == 4505
+
+
+async def test_of_many_those_of_the_network_are_sent_off(tmp_path: Path, store: BanStore) -> None:
+    """However many are looked at in one step."""
+    async with serving(tmp_path / "data", bans=QUICK, server=BEHIND) as (gateway, _), AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(client(gateway.url, auth=False, **forwarded(f"192.0.2.{number}")))
+            for number in range(250)
+        ]
+        await store.add(ban("192.0.2.128/25"))
+        for one in clients[128:]:
+            assert (await one.closed()).code == 4505
+        assert len(gateway.hub.connections) == 128
+
+
+async def test_bans_that_cannot_be_read_leave_those_that_were(tmp_path: Path, store: BanStore) -> None:
+    """It is told where operators look, and mends itself."""
+    await store.add(ban("17"))
+    async with serving(tmp_path / "data", bans=QUICK) as (gateway, http):
+        with closing(open_file(tmp_path / "data" / "bans.db")) as operator:
+            operator.execute("ALTER TABLE mark RENAME TO away")
+            await _part(http, "fault")
+            assert gateway.hub.ban_of(17) is not None
+            operator.execute("ALTER TABLE away RENAME TO mark")
+            await _part(http, "ok")
+        metrics = (await http.get(f"{gateway.admin_url}metrics")).text
+        assert "typegate_bans 1.0" in metrics
+        assert 'typegate_bans_refused_total{of="user"} 1.0' in metrics
+
+
+async def _part(http: httpx.AsyncClient, state: str) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            response = await http.get("/readyz")
+            assert response.status_code == 200
+            if response.json()["parts"]["bans"] == state:
+                return
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture(name="cluster")
+async def _cluster(
+    tmp_path: Path, redis_single: RedisOptions, content_database: str
+) -> AsyncIterator[tuple[list[Gateway], dict[str, str]]]:
+    """Two servers with one Redis and one content database, and the environment of a command beside them.
+
+    They look by themselves once in ten minutes: what they see sooner they were told.
+    """
+    redis = replace(redis_single, prefix=f"{uuid.uuid4().hex}:")
+    mysql, bans = patient(content=content_database), BanOptions(look_ms=60_000)
+    async with AsyncExitStack() as stack:
+        gateways = []
+        for name in ("a", "b"):
+            node = NodeOptions(name=name, data=tmp_path / name, keys_file=tmp_path / "keys.json")
+            gateway, _ = await stack.enter_async_context(
+                serving(tmp_path / name, redis=redis, node=node, mysql=mysql, bans=bans)
+            )
+            gateways.append(gateway)
+        async with asyncio.timeout(PATIENCE_S):
+            for gateway in gateways:
+                while (await gateway.health.parts())["bus"] != "ok":  # noqa: ASYNC110  # facts come without an event
+                    await asyncio.sleep(0.01)
+        yield (
+            gateways,
+            {
+                "TYPEGATE_REDIS_URL": redis.url,
+                "TYPEGATE_REDIS_PREFIX": redis.prefix,
+                "TYPEGATE_REDIS_CALL_MS": str(redis.call_ms),
+                "TYPEGATE_MYSQL_CONTENT": content_database,
+            },
+        )
+
+
+async def test_a_command_shuts_out_on_all_servers(
+    cluster: tuple[list[Gateway], dict[str, str]], tmp_path: Path
+) -> None:
+    """Whoever is there is sent off, wherever; and comes in again everywhere where it is taken back."""
+    gateways, environment = cluster
+    async with client(gateways[0].url) as here, client(gateways[1].url, token=here.ready["token"]) as there:
+        user = here.ready["user"]
+        code, output, errors = await command(
+            "ban", "add", user, "--for", "7d", "--reason", "a bot", folder=tmp_path, **environment
+        )
+        assert (code, errors) == (0, "")
+        assert output.startswith(f"{user} is banned until 20")
+        for one in (here, there):
+            assert (await one.closed()).code == 4505
+    assert (await command("ban", "remove", user, folder=tmp_path, **environment))[0] == 0
+    for gateway in gateways:
+        await until(lambda hub=gateway.hub: hub.ban_of(int(user)) is None)  # type: ignore[misc]  # mypy sees no default
+
+
+async def test_servers_that_may_have_missed_it_look(
+    cluster: tuple[list[Gateway], dict[str, str]], tmp_path: Path
+) -> None:
+    """Redis cannot be reached by the command: it says so. The next thing that is said brings both to all."""
+    gateways, environment = cluster
+    nowhere = environment | {"TYPEGATE_REDIS_URL": "redis://127.0.0.1:1/0", "TYPEGATE_REDIS_CALL_MS": "500"}
+    code, _, errors = await command("ban", "add", "17", "--reason", "x", folder=tmp_path, **nowhere)
+    assert (code, "they see it within" in errors) == (0, True)
+    assert gateways[0].hub.ban_of(17) is None
+    assert (await command("ban", "add", "18", "--reason", "x", folder=tmp_path, **environment))[0] == 0
+    for gateway in gateways:
+        await until(lambda hub=gateway.hub: hub.ban_of(17) is not None and hub.ban_of(18) is not None)  # type: ignore[misc]  # the same

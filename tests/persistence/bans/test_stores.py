@@ -1,0 +1,107 @@
+"""What every store of bans promises."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from persistence.bans import Ban, BanOptions, BanStore, SqliteBans, read_who
+from persistence.bans.mysql import MysqlBans
+from persistence.errors import StoreError
+from persistence.mysql import MysqlOptions
+from tests.persistence.mysql_shards import patient
+
+Opener = Callable[..., BanStore]
+DAY_MS = 86_400_000
+T0_MS = 1_767_225_600_000
+USER = Ban(17, "a bot \U0001f916", "ops", T0_MS, T0_MS + DAY_MS)
+NETWORK = Ban(read_who("2001:db8::/32"), "a flood", "ops", T0_MS + 1)
+
+
+@pytest.fixture(name="opened", params=["sqlite", "mysql"])
+def _opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
+    """Opens stores of the same data, which is empty."""
+    if request.param == "sqlite":
+        return lambda **options: SqliteBans(tmp_path / "bans.db", BanOptions(**options))
+    database = request.getfixturevalue("content_database")
+    return lambda **options: MysqlBans(patient(content=database), BanOptions(**options))
+
+
+async def test_bans_are_kept_as_they_were_made(opened: Opener) -> None:
+    """Every field, for another process too."""
+    async with opened() as store:
+        assert list(await store.read(now_ms=T0_MS)) == []
+        for ban in (USER, NETWORK):
+            await store.add(ban)
+    async with opened() as other:
+        assert set(await other.read(now_ms=T0_MS)) == {USER, NETWORK}
+        assert set(await other.read(now_ms=T0_MS + DAY_MS)) == {NETWORK}
+
+
+async def test_of_one_there_is_one_ban_the_last(opened: Opener) -> None:
+    """Adding is changing."""
+    async with opened() as store:
+        await store.add(USER)
+        changed = replace(USER, reason="appeal", until_ms=None)
+        await store.add(changed)
+        assert list(await store.read(now_ms=T0_MS)) == [changed]
+
+
+async def test_a_change_has_another_mark_for_everybody(opened: Opener) -> None:
+    """And nothing but a change has."""
+    async with opened() as one, opened() as other:
+        marks = [await other.mark()]
+        assert await other.mark() == marks[0]
+        await one.add(USER)
+        marks.append(await other.mark())
+        assert await one.remove(USER.who)
+        marks.append(await other.mark())
+        assert len(set(marks)) == 3
+        assert not await one.remove(USER.who)
+        assert list(await other.read(now_ms=T0_MS)) == []
+
+
+async def test_there_is_a_most_and_what_is_over_does_not_count(opened: Opener) -> None:
+    """The one too many is not kept; a ban may be changed all the same, and time makes room."""
+    async with opened(most=2) as store:
+        await store.add(USER)
+        await store.add(NETWORK)
+        before = await store.mark()
+        with pytest.raises(StoreError, match=r"there are 2 bans, .*bans\.most") as caught:
+            await store.add(Ban(18, "x", "ops", T0_MS))
+        assert not caught.value.retriable
+        assert await store.mark() == before
+        await store.add(replace(NETWORK, reason="still"))
+        await store.add(Ban(18, "x", "ops", T0_MS + DAY_MS))
+        assert {ban.who for ban in await store.read(now_ms=T0_MS)} == {NETWORK.who, 18}
+
+
+async def test_changes_at_once_are_all_there(opened: Opener) -> None:
+    """From several processes; more of them than are read at once."""
+    async with opened() as one, opened() as other:
+        bans = [Ban(number, "x", "ops", T0_MS) for number in range(1, 41)]
+        await asyncio.gather(*((one, other)[ban.since_ms % 2 ^ hash(ban.who) % 2].add(ban) for ban in bans))
+        assert set(await one.read(now_ms=T0_MS)) == set(bans)
+
+
+async def test_many_are_read_in_parts(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them, each once."""
+    monkeypatch.setattr("persistence.bans.mysql._AT_ONCE", 3)
+    async with opened() as store:
+        bans = [Ban(number, "x", "ops", T0_MS) for number in range(1, 10)]
+        for ban in bans:
+            await store.add(ban)
+        assert sorted((ban.who for ban in await store.read(now_ms=T0_MS)), key=str) == list(range(1, 10))
+
+
+async def test_a_store_that_cannot_be_is_a_fault(tmp_path: Path) -> None:
+    """A database that is away fails when it is asked, a file that is none when it is opened."""
+    (tmp_path / "bans.db").write_text("no database at all, but long enough to have been one")
+    with pytest.raises(StoreError, match=r"bans\.db"):
+        await SqliteBans(tmp_path / "bans.db").__aenter__()
+    async with MysqlBans(MysqlOptions(content="mysql://u@127.0.0.1:1/content")) as store:
+        with pytest.raises(StoreError, match="cannot connect") as caught:
+            await store.mark()
+        assert caught.value.retriable
