@@ -6,6 +6,9 @@ from config.gateway import between
 
 __all__ = ["ADMIN_STEP", "ProcessesOptions"]
 
+LEAST_HUNG_S = 5.0
+"""A process says that it is alive every second."""
+
 ADMIN_STEP = 100
 """So far from admin.port is the first process's own; between them are those of workers and of other servers."""
 
@@ -27,9 +30,14 @@ class ProcessesOptions:
     again_max_ms: int = 30_000
     """Longest such wait."""
 
+    hung_s: float = 30.0
+    """One of which nothing is heard for so long hangs: it is killed, and started again. 0 waits for ever."""
+
     def __post_init__(self) -> None:
         between("count", self.count, 1, 256)
         between("young_s", self.young_s, 0, 3600)
         between("most_deaths", self.most_deaths, 1, 1_000_000)
         between("again_min_ms", self.again_min_ms, 1, 600_000)
         between("again_max_ms", self.again_max_ms, self.again_min_ms, 3_600_000)
+        if self.hung_s:
+            between("hung_s", self.hung_s, LEAST_HUNG_S, 3600)

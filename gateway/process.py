@@ -14,8 +14,10 @@ from typing import Protocol, Self, TypeVar
 import structlog
 import uvloop
 
-__all__ = ["RESERVED_FILES", "Process", "allow_connections", "exit_after", "raise_file_limit", "run"]
+__all__ = ["ALIVE_S", "RESERVED_FILES", "Process", "allow_connections", "exit_after", "raise_file_limit", "run"]
 
+ALIVE_S = 1.0
+"""So often a process says that it is alive."""
 CLOSING_S = 15.0
 """Time for all resources to close after the grace; a server's is 20 s by default, so 35 s in all, in fact a few ms."""
 RESERVED_FILES = 256
@@ -50,22 +52,41 @@ P = TypeVar("P", bound=Process)
 
 
 def run(
-    process: Callable[[], P], *, announce: Callable[[P], None], grace_s: float, one_of_several: bool = False
+    process: Callable[[], P],
+    *,
+    announce: Callable[[P], None],
+    grace_s: float,
+    one_of_several: bool = False,
+    alive: Callable[[], None] | None = None,
 ) -> None:
     """Run a process until SIGTERM or SIGINT; another one of them hurries it. `process` makes it, `announce` is called
     when it has begun.
 
     Its drain may take `grace_s`. `one_of_several`: only SIGINT hurries it, for it may be told of one stop by SIGTERM
-    more than once, by its parent and by whoever stops the whole group. Raises what entering it raises.
+    more than once, by its parent and by whoever stops the whole group. `alive` is called every `ALIVE_S` as long as the
+    loop goes round, from before it begins until after it has ended. Raises what entering it raises.
     """
     # Threads (databases, compression) give the interpreter back after 1 ms instead of 5 where the loop wants it:
     # nothing may hold the loop for more than 3 ms.
     sys.setswitchinterval(0.001)
-    uvloop.run(_run(process, announce, grace_s, one_of_several))
+    uvloop.run(_run(process, announce, grace_s, one_of_several, alive))
 
 
-async def _run(make: Callable[[], P], announce: Callable[[P], None], grace_s: float, one_of_several: bool) -> None:
+async def _run(
+    make: Callable[[], P],
+    announce: Callable[[P], None],
+    grace_s: float,
+    one_of_several: bool,
+    alive: Callable[[], None] | None,
+) -> None:
     loop = asyncio.get_running_loop()
+
+    def beat(say: Callable[[], None]) -> None:
+        say()
+        loop.call_later(ALIVE_S, beat, say)
+
+    if alive is not None:
+        beat(alive)
     stop, hurry = asyncio.Event(), asyncio.Event()
 
     def stopped(number: signal.Signals) -> None:

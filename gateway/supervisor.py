@@ -3,7 +3,8 @@
 Each is `typegate serve` once more, with a number. The first is started alone: it makes what is missing in the data
 folder (keys, tables), and if it cannot start none can. The folder's lock is taken here and lent to all, so that it is
 free when the last of them has ended. Each process has a line to its parent: it says when it is ready or why it cannot
-start, and when the line breaks, since the parent is dead, it drains and ends.
+start, and every second that it is alive: one that falls silent hangs, and is killed, so that its typists go on at
+another. When the line breaks, since the parent is dead, the process drains and ends.
 
 SIGHUP starts them anew one after the other, each drained before, with settings, certificates and code as they are then.
 """
@@ -42,6 +43,9 @@ __all__ = ["Line", "Supervisor", "share_of"]
 READY_S = 0.75 * PING_S
 """Time for a process to say whether it is ready: whoever asks us waits for PING_S."""
 
+_ALIVE = b"\n"
+_LOOKS = 4
+
 log = structlog.get_logger(__name__)
 
 
@@ -77,6 +81,11 @@ class Line:
     def cannot_start(self, why: str) -> None:
         """Say why we do not."""
         self._say({"fault": why})
+
+    def alive(self) -> None:
+        """Say that the loop goes round; a parent that does not listen just now is not waited for."""
+        with suppress(OSError):
+            self._socket.send(_ALIVE, socket.MSG_DONTWAIT)
 
     def _say(self, words: dict[str, Any]) -> None:
         with suppress(OSError):  # the parent is dead, and we shall hear of it
@@ -263,8 +272,12 @@ class Supervisor:
         place.fault = None
         ready_at: float | None = None
         reader, writer = await asyncio.open_connection(sock=ours)
+        watch = self._own(self._watching(place))
         try:
             while line := await reader.readline():
+                place.heard = True
+                if line == _ALIVE:
+                    continue
                 said = json.loads(line)
                 place.fault = said.get("fault")
                 if place.fault is None:
@@ -274,9 +287,30 @@ class Supervisor:
                         log.info("a process serves", number=place.number, pid=place.process.pid)
             code = await place.process.wait()
         finally:
+            watch.cancel()
             writer.transport.abort()
             place.lost()
-        return place.fault or _how(code), 0.0 if ready_at is None else loop.time() - ready_at
+        if place.hung:
+            return f"it hung: nothing was heard of it for {self._options.hung_s:g} s", _served(ready_at)
+        return place.fault or _how(code), _served(ready_at)
+
+    async def _watching(self, place: _Place) -> None:
+        """Kill a process of which nothing is heard for so long.
+
+        It is looked several times, and not once after the whole time: after the machine itself has slept, or we were
+        not let run, what the process said meanwhile is still to be read.
+        """
+        place.hung = False
+        silent = 0
+        while self._options.hung_s:
+            place.heard = False
+            await asyncio.sleep(self._options.hung_s / _LOOKS)
+            silent = 0 if place.heard else silent + 1
+            if silent == _LOOKS:
+                place.hung = True
+                log.error("a process hangs and is killed", number=place.number, silent_s=self._options.hung_s)
+                place.signal(signal.SIGKILL)
+                return
 
     def _give_up(self, why: str) -> None:
         if self.failure is None:
@@ -428,6 +462,10 @@ class _Place:
         self.untried = False
         """Whether it was started anew as asked, and has not lived long since: then its deaths stop nobody else."""
         self.deaths = 0
+        self.heard = False
+        """Whether it has said anything since this was last looked at."""
+        self.hung = False
+        """Whether it was killed since it said nothing."""
         self.fault: str | None = None
         self.url = ""
         self.admin_url = ""
@@ -505,6 +543,10 @@ def _kept(settings: Settings) -> dict[str, object]:
         "redis": settings.redis,
         "stop": settings.stop,  # by it we know how long a process may take to end
     }
+
+
+def _served(ready_at: float | None) -> float:
+    return 0.0 if ready_at is None else asyncio.get_running_loop().time() - ready_at
 
 
 def _how(code: int) -> str:

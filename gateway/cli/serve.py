@@ -171,6 +171,7 @@ def _as_one_of_several(settings: "Settings", process: str) -> None:
             announce=lambda gateway: line.ready(url=gateway.url, admin_url=gateway.admin_url),
             grace_s=mine.stop.grace_s + mine.stop.flush_s,
             one_of_several=True,
+            alive=line.alive,
         )
     except CannotStart as fault:
         line.cannot_start(str(fault))

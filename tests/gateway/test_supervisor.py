@@ -300,6 +300,23 @@ async def test_one_that_dies_again_and_again_stops_all_with_the_reason(tmp_path:
         assert "Stopped: process 1: it was killed by SIGKILL. It died at once 2 times in a row." in errors
 
 
+async def test_one_that_hangs_is_killed_and_its_typists_go_on_at_another(tmp_path: Path, redis: RedisOptions) -> None:
+    """Its connections are open and nobody answers: without a watch they would stay so until their clients gave up."""
+    variables = {"TYPEGATE_PROCESSES_HUNG_S": "5"}
+    flags = ("--workers", "2", "--own-ports")
+    async with several(tmp_path / "data", redis, *flags, **variables) as server, AsyncExitStack() as stack:
+        here, there = await server.nodes()
+        typist = await half(here.url, stack)
+        before = server.pids()
+        os.kill(before[0], signal.SIGSTOP)
+        await said(server, "a process hangs and is killed")
+        result = await finish(there.url, typist, stack)
+        assert await stored(there.url, typist) == [result["session"]]
+        await server.all_serve(apart_from={0: before[0]})
+        assert server.pids()[1] == before[1], "the other one said that it is alive"
+        assert await server.metric("typegate_process_deaths_total") == {0: 1.0, 1: 0.0}
+
+
 @pytest.mark.parametrize("why", ["the whole group is told to stop", "one has died too often"])
 async def test_told_twice_to_stop_they_let_who_types_finish(tmp_path: Path, redis: RedisOptions, why: str) -> None:
     """Whoever supervises us may tell all processes, and the parent tells its own; neither is in a hurry."""
