@@ -5,31 +5,31 @@ python -m tests.gateway.web.pictures
 
 import random
 import tempfile
+import time
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
+from loadtest.checking import words_of
+from loadtest.crowd import Person
+from loadtest.typist import Typed, Typist
 from tests.gateway.web.conftest import ARGUMENTS, CHROMIUM, Server
 
 FOLDER = Path(__file__).with_name("pictures")
 SEED = 2026
+WPM = 78
 TYPED_SHARE = 0.55
 """How far the test has gone when it is pictured."""
 
 
-def _type(page: Page, keys: str, chance: random.Random) -> None:
-    """Type as people do: uneven gaps, and now and then a wrong key that is taken back."""
-    for key in keys:
-        if key != " " and chance.random() < 0.04:
-            page.keyboard.type(chance.choice("etaoinshrdlu"))
-            page.wait_for_timeout(chance.lognormvariate(5.3, 0.2))
-            if chance.random() < 0.75:
-                page.keyboard.press("Backspace")
-                page.wait_for_timeout(chance.lognormvariate(5.0, 0.2))
-            else:
-                continue
-        page.keyboard.type(key)
-        page.wait_for_timeout(chance.lognormvariate(4.55, 0.35))
+def _type(page: Page, typed: Typed, events: range, began_s: float) -> None:
+    """Type these events, each at its time since the first."""
+    for i in events:
+        wait_ms = sum(typed.gaps[1 : i + 1]) - (time.monotonic() - began_s) * 1000
+        if wait_ms > 0:
+            page.wait_for_timeout(wait_ms)
+        key = typed.keys[i]
+        page.keyboard.press("Backspace") if key == "\b" else page.keyboard.type(key)
 
 
 def _picture(page: Page, name: str) -> None:
@@ -45,7 +45,6 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         try:
             for scheme in ("light", "dark"):
-                chance = random.Random(SEED)
                 context = browser.new_context(
                     viewport={"width": 1280, "height": 800},
                     color_scheme="dark" if scheme == "dark" else "light",
@@ -56,11 +55,15 @@ def main() -> None:
                 page.wait_for_selector("#typing:not(.waiting) .text .w")
                 page.wait_for_selector("#field:focus")
                 text = page.evaluate("document.getElementById('passage').textContent")
-                part = round(len(text) * TYPED_SHARE)
-                _type(page, text[:part], chance)
+                typist = Typist(SEED)
+                typist.wpm = WPM
+                typed = Person(typist).type(words_of({"text": text}), chance=random.Random(SEED))
+                count, part = len(typed.keys), round(len(typed.keys) * TYPED_SHARE)
+                began_s = time.monotonic()
+                _type(page, typed, range(part), began_s)
                 if scheme == "light":
                     _picture(page, "typing")
-                _type(page, text[part:], chance)
+                _type(page, typed, range(part, count), began_s)
                 if page.locator("#result[hidden]").count():
                     page.keyboard.type(" ")  # a wrong last letter: the space ends the test
                 page.wait_for_selector("#result:not([hidden]) .state[data-state=stored]")
