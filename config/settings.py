@@ -45,6 +45,7 @@ from persistence.catalogue import CatalogueOptions
 from persistence.kafka.options import KafkaOptions
 from persistence.kafka.topics import TopicOptions
 from persistence.mysql import MysqlOptions
+from persistence.races import RacesOptions
 from persistence.redis import RedisOptions
 from persistence.results import BestRules, SqliteResultsOptions
 from persistence.stream import SpoolOptions, StreamOptions
@@ -52,6 +53,7 @@ from persistence.workers.feed import FeedOptions
 from persistence.workers.rescore import RescoreOptions
 from persistence.workers.worker import WorkerOptions
 from session.options import SessionLimits
+from session.race_options import RaceRules
 
 __all__ = ["Fault", "Flag", "Settings", "SettingsError", "load", "unservable"]
 
@@ -121,6 +123,10 @@ class Settings(BaseSettings):
     """What a connection may cost."""
     session: SessionLimits = Field(default_factory=SessionLimits)
     """What one test may be."""
+    race: RaceRules = Field(default_factory=RaceRules)
+    """The rules of races."""
+    races: RacesOptions = Field(default_factory=RacesOptions)
+    """How many races there may be."""
     http: HttpOptions = Field(default_factory=HttpOptions)
     """The HTTP API's limits."""
     spool: SpoolOptions = Field(default_factory=SpoolOptions)

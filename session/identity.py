@@ -16,12 +16,15 @@ __all__ = [
     "BUCKETS",
     "MAX_EPOCH_MS",
     "MAX_USER",
+    "RACE_BITS",
     "RANDOM_BITS",
     "IdentityError",
     "bucket_of",
     "bucket_of_user",
     "created_at_ms",
+    "is_race",
     "mint_guest",
+    "mint_race",
     "mint_session",
     "session_from_text",
     "session_to_text",
@@ -37,6 +40,11 @@ MAX_EPOCH_MS = (1 << 48) - 1
 RANDOM_BITS = 62
 """Random bits that `mint_session` takes."""
 
+RACE_BITS = 65
+"""Random bits of a race's id: who has the link to a private race has its key."""
+
+_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"  # base32 without i, l, o and u: read out or written down without doubt
+_CROCKFORD_SET = frozenset(_CROCKFORD)
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -102,3 +110,15 @@ def user_from_text(text: str) -> int:
         if abs(user) <= MAX_USER:
             return user
     raise IdentityError("a user's id is a whole number as decimal digits, 1 to 2^53-1, a guest's with a minus sign")
+
+
+def mint_race(random_bits: int) -> str:
+    """Make a race's id (13 characters of Crockford's base32, lower case) from 65 random bits."""
+    if not 0 <= random_bits < 1 << RACE_BITS:
+        raise ValueError(f"random_bits has more than {RACE_BITS} bits")
+    return "".join(_CROCKFORD[random_bits >> shift & 31] for shift in range(60, -1, -5))
+
+
+def is_race(text: str) -> bool:
+    """Whether a text has the form of a race's id."""
+    return len(text) == 13 and _CROCKFORD_SET.issuperset(text)
