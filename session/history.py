@@ -18,6 +18,7 @@ __all__ = [
     "columns_of",
     "encode",
     "events_of",
+    "keys_of",
     "offset_after",
     "too_fast",
     "varint",
@@ -136,6 +137,24 @@ def events_of(history: bytes | bytearray, end: int | None = None) -> Generator[N
             until += 2 * _SLICE
             yield
     return events
+
+
+def keys_of(history: bytes | bytearray, start: int, end: int, *, most: int) -> tuple[list[str], int]:
+    """The keys of a history from byte `start` on, up to byte `end` or so many; and the byte after the last of them."""
+    keys: list[str] = []
+    at = start
+    while at < end and len(keys) < most:
+        while history[at] > 127:
+            at += 1
+        at += 1
+        code = history[at]
+        at += 1
+        if code < 128:
+            keys.append(chr(code))
+        else:
+            keys.append(history[at : at + code - 128].decode())
+            at += code - 128
+    return keys, at
 
 
 def columns_of(history: bytes | bytearray, n: int) -> Generator[None, None, tuple[list[int], Sequence[str]]]:

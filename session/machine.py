@@ -40,7 +40,7 @@ from scoring import SCORING_VERSION
 from scoring.drift import Drift
 from scoring.scorer import Scorer
 from scoring.summary import Summary
-from session.history import CODES, MAX_DT_MS, SHORT_GAPS, encode, events_of, offset_after, too_fast
+from session.history import CODES, MAX_DT_MS, SHORT_GAPS, encode, events_of, keys_of, offset_after, too_fast
 from session.messages import ERRORS, CloseCode, Error, Resumed, Started
 from session.options import SessionLimits, TestOptions
 from session.outcome import Breach, Due, Gap, Outcome, Refused
@@ -135,6 +135,7 @@ class TypingSession(_OfEachTick):
         "id",
         "ticket",
         "user",
+        "watch",
     )
 
     def __init__(
@@ -154,6 +155,8 @@ class TypingSession(_OfEachTick):
         self.id = ticket.session
         """16 bytes."""
         self.user = ticket.user
+        self.watch = options.watch
+        """Whether whoever has its id may look on."""
         self.ref = ref
         """The client's number for the test; the connection drops `keys` of an older one."""
         self.state = State.CREATED
@@ -234,6 +237,7 @@ class TypingSession(_OfEachTick):
                 numbers=options.numbers,
                 tags=options.tags,
                 input=options.input,
+                watch=options.watch,
             ),
             seed=seed,
             test_version=material.test_version,
@@ -368,6 +372,31 @@ class TypingSession(_OfEachTick):
         digest.update(history[self._digested :])
         self._digested = len(history)
         return digest.digest()
+
+    # --- what those see who look on ---
+
+    def shows(self, *, own: bool) -> bool:
+        """Whether one may look on: its own user always, others where they are let; nobody at an own text."""
+        return self._mode != "text" and (own or self.watch)
+
+    def typed_since(self, mark: int, *, most: int) -> tuple[list[str], int]:
+        """Keys that count, from byte `mark` of the history on, so many at most; and the byte after the last of them."""
+        return keys_of(self._history, mark, len(self._history) if self._scored is None else self._scored[1], most=most)
+
+    def figures(self) -> tuple[float, float, float, int, int, int]:
+        """(wpm, raw, acc, word, cluster, err) after the last event: those of a tick."""
+        return self._scorer.figures()
+
+    def running_ms(self, *, now_ms: float) -> int:
+        """The test's time so far, as far as can be told from here; once it is over, how long it took."""
+        if self._summary is not None:
+            return round(self._summary.duration_ms)
+        return max(0, round(now_ms - self._seen_ms + self._scorer.elapsed_ms)) if self.n else 0
+
+    @property
+    def summary(self) -> Summary | None:
+        """Its figures, once it is over."""
+        return self._summary
 
     # --- keystrokes ---
 

@@ -41,6 +41,10 @@ from session.race_messages import (
     RaceStateMessage,
     Unwatch,
     Watch,
+    Watched,
+    WatchEnd,
+    WatchKeys,
+    WatchState,
 )
 
 
@@ -79,6 +83,7 @@ class Start(Message):
     tags: Annotated[tuple[str, ...] | None, Wire(STRINGS, "experiment variants, for analysis only")] = None
     input: Annotated[str | None, Wire(STRING, "keyboard (default), touch, ime or assistive")] = None
     text: Annotated[str | None, Wire(STRING, "the own text, in mode text")] = None
+    watch: Annotated[bool, Wire(BOOLEAN, "let whoever has the session's id `watch`; not in mode text")] = False
 
     def choose(self, limits: SessionLimits) -> "TestOptions | Error":
         """The options, or the error that says everything that is wrong with them."""
@@ -97,6 +102,7 @@ class Start(Message):
                 tags=self.tags or (),
                 input="keyboard" if self.input is None else self.input,
                 text=self.text,
+                watch=self.watch,
             )
         except OptionFaults as exc:
             return Error("options", str(exc), ref=self.ref)
@@ -385,6 +391,8 @@ ErrorCode = Literal[
     "not_racing",
     "not_host",
     "races_full",
+    "unwatchable",
+    "watch_full",
     "away",
 ]
 
@@ -417,7 +425,9 @@ ERRORS: Final[Mapping[ErrorCode, str]] = MappingProxyType(
         "not_racing": "you are in no race, or only watch it, or it is not at that point",
         "not_host": "only the host may do that",
         "races_full": "there is no room for more races for the moment; again after `retry` ms",
-        "away": "what the nodes share is away, and races stand still with it; again after `retry` ms",
+        "unwatchable": "no such test, or it is over, or it is not for you to `watch`: one answer to all of these",
+        "watch_full": "so many look on that there is no room for one more; again after `retry` ms",
+        "away": "what the nodes share is away, and races and looking on stand still with it; again after `retry` ms",
     }
 )
 """Every error code and what it means."""
@@ -456,6 +466,10 @@ ServerMessage: TypeAlias = (
     | RaceStateMessage
     | RaceProgress
     | RaceGhost
+    | Watched
+    | WatchKeys
+    | WatchState
+    | WatchEnd
     | Reconnect
     | HeartbeatAnswer
     | Error

@@ -123,6 +123,8 @@ class TestOptions:
     input: Input = "keyboard"
     text: str | None = None
     """The own text in mode `text`."""
+    watch: bool = False
+    """Whether whoever has the session's id may look on."""
 
     @property
     def limit_ms(self) -> int | None:
@@ -153,6 +155,7 @@ def choose(
     tags: Sequence[str] = (),
     input: str = "keyboard",  # noqa: A002  # the protocol's own name for it
     text: str | None = None,
+    watch: bool = False,
 ) -> TestOptions:
     """Check a choice of the right types. Raises `OptionFaults` with all that is not allowed at once.
 
@@ -187,6 +190,8 @@ def choose(
     only("count", count is not None, "words")
     only("seconds", seconds is not None, "time", "text")
     only("text", text is not None, "text")
+    if watch and mode == "text":
+        faults.append("watch is not for mode text: nobody looks on at an own text")
     only("test", test is not None, "quote")
     only("category", category is not None, "quote")
     only("difficulty", difficulty is not None, "quote")
@@ -219,4 +224,5 @@ def choose(
         tags=tuple(tags),
         input=cast(Input, input),
         text=text,
+        watch=watch,
     )

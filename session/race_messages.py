@@ -7,7 +7,21 @@ the race's clock, the `s` of `hb`.
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from session.kinds import BOOLEAN, ID, INTEGER, LIST, SESSION, SESSIONS, STRING, Message, ToClient, Wire
+from session.kinds import (
+    BOOLEAN,
+    ID,
+    INTEGER,
+    LIST,
+    MAP,
+    NUMBER,
+    SESSION,
+    SESSIONS,
+    STRING,
+    STRINGS,
+    Message,
+    ToClient,
+    Wire,
+)
 
 __all__ = [
     "RaceAgain",
@@ -21,6 +35,10 @@ __all__ = [
     "RaceStateMessage",
     "Unwatch",
     "Watch",
+    "WatchEnd",
+    "WatchKeys",
+    "WatchState",
+    "Watched",
 ]
 
 
@@ -93,7 +111,11 @@ class RaceAgain(Message):
 
 @dataclass(frozen=True, slots=True)
 class Watch(Message):
-    """Look on: at a race that is public or whose id you have, or at a test."""
+    """Look on: at a race that is public or whose id you have, or at a test whose typist lets others, or is you.
+
+    Of a test's typist you see one test after the other, until you look away; a second `watch` takes the first one's
+    place.
+    """
 
     T: ClassVar[str] = "watch"
     race: Annotated[str | None, Wire(STRING, "a race's id")] = None
@@ -161,3 +183,75 @@ class RaceGhost(ToClient):
     lane: Annotated[int, Wire(INTEGER, "the ghost's")]
     step_ms: Annotated[int, Wire(INTEGER, "length of a step")]
     at: Annotated[list[int], Wire(LIST, "clusters done after each step")]
+
+
+@dataclass(frozen=True, slots=True)
+class Watched(ToClient):
+    """The answer to `watch`: what is typed; `watch.keys` bring what has been typed of it so far, and what comes.
+
+    It comes again whenever another test begins, or what was shown has to be shown anew.
+    """
+
+    T: ClassVar[str] = "watched"
+    session: Annotated[bytes, Wire(SESSION, "the test's session")]
+    mode: Annotated[str, Wire(STRING, "as `started` has it, like all of these")]
+    text: Annotated[str, Wire(STRING, "what is to be typed; empty in zen")]
+    language: Annotated[str, Wire(STRING, "BCP 47 tag")]
+    direction: Annotated[str, Wire(STRING, "ltr or rtl")]
+    cyclic: Annotated[bool, Wire(BOOLEAN, "whether the text starts again after its last word")]
+    punctuation: Annotated[bool, Wire(BOOLEAN, "as the typist chose")]
+    numbers: Annotated[bool, Wire(BOOLEAN, "as the typist chose")]
+    own: Annotated[bool, Wire(BOOLEAN, "whether it is your own test")]
+    name: Annotated[str | None, Wire(STRING, "what a guest is called; an account is not named")] = None
+    title: Annotated[str | None, Wire(STRING, "the passage's title")] = None
+    count: Annotated[int | None, Wire(INTEGER, "words to type, in mode words")] = None
+    seconds: Annotated[int | None, Wire(INTEGER, "length in mode time")] = None
+    breaks: Annotated[list[int] | None, Wire(LIST, "code points of each grapheme cluster, as in `started`")] = None
+    word_lengths: Annotated[list[int] | None, Wire(LIST, "clusters of each word, as in `started`")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class WatchKeys(ToClient):
+    """What was typed, ten times a second at most, and the figures after it. When exactly is the typist's own matter."""
+
+    T: ClassVar[str] = "watch.keys"
+    n: Annotated[int, Wire(INTEGER, "number of the first of these keys; those that you have already, pass over")]
+    k: Annotated[list[str], Wire(STRINGS, 'keys in order: typed graphemes, "\\b" or "\\u0017"')]
+    ms: Annotated[int, Wire(INTEGER, "the test's time so far")]
+    wpm: Annotated[float, Wire(NUMBER, "as in `tick`")]
+    raw: Annotated[float, Wire(NUMBER, "as in `tick`")]
+    acc: Annotated[float, Wire(NUMBER, "as in `tick`")]
+    err: Annotated[int, Wire(INTEGER, "as in `tick`")]
+
+
+@dataclass(frozen=True, slots=True)
+class WatchState(ToClient):
+    """How it stands with the one who is watched, when that changes."""
+
+    T: ClassVar[str] = "watch.state"
+    session: Annotated[bytes, Wire(SESSION, "as you asked for it in `watch`")]
+    state: Annotated[
+        str,
+        Wire(
+            STRING,
+            "typing; away: the connection is lost, the test may go on; waiting: no test that you may see just now, the "
+            "next one shows by itself; gone: nothing more comes, and you look on no longer",
+        ),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEnd(ToClient):
+    """The test that is watched is over. It comes again where the verdict follows."""
+
+    T: ClassVar[str] = "watch.end"
+    session: Annotated[bytes, Wire(SESSION, "the test's session")]
+    how: Annotated[str, Wire(STRING, "finished: the figures are there; aborted: no result")]
+    wpm: Annotated[float | None, Wire(NUMBER, "as in `result`, like all of these")] = None
+    raw: Annotated[float | None, Wire(NUMBER, "words a minute of all characters")] = None
+    acc: Annotated[float | None, Wire(NUMBER, "correct inserts in per cent")] = None
+    consistency: Annotated[float | None, Wire(NUMBER, "evenness of the speed, 0 to 100")] = None
+    chars: Annotated[list[int] | None, Wire(LIST, "[correct, incorrect, extra, missed] characters")] = None
+    duration_ms: Annotated[float | None, Wire(NUMBER, "length of the test")] = None
+    series: Annotated[dict[str, list[int]] | None, Wire(MAP, "wpm, raw, burst and err by second")] = None
+    verdict: Annotated[str | None, Wire(STRING, "the final one, once the result is stored")] = None

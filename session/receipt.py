@@ -14,7 +14,8 @@ Ticket payload, layout 1, bound to nothing:
     | extent (4) | seed (8) | test id (8) | test version (4) | word list version (4) | generator (2) | started (8)
     | text hash (16) | scoring version, language, each: length (1), UTF-8 | number of tags (1) | tags likewise
 
-`mode` and `input` index `MODES` and `INPUTS`; flags: 1 punctuation, 2 numbers; `extent` is `count` in `words`,
+`mode` and `input` index `MODES` and `INPUTS`; flags: 1 punctuation, 2 numbers, 4 others
+may look on; `extent` is `count` in `words`,
 `seconds` in `time` and timed `text`, else 0; test id and versions are 0 where there is none; `started` is the server's
 clock in epoch ms; the text's hash is BLAKE2b-128 of its UTF-8.
 
@@ -63,7 +64,7 @@ _RECEIPT_LAYOUT = 1
 _TICKET = Struct(">BB16sqBBBIQQIIHQ16s")
 _RECEIPT = Struct(">BBIQIII16s")
 _SEAT = Struct(">BQ")
-_PUNCTUATION, _NUMBERS = 1, 2
+_PUNCTUATION, _NUMBERS, _WATCH = 1, 2, 4
 _CONFLICT = 1
 
 ALL_SEEN: Final = (0, 0, 0, False)
@@ -207,7 +208,7 @@ class Ticket:
                 self.user,
                 MODES.index(options.mode),
                 INPUTS.index(options.input),
-                _PUNCTUATION * options.punctuation | _NUMBERS * options.numbers,
+                _PUNCTUATION * options.punctuation | _NUMBERS * options.numbers | _WATCH * options.watch,
                 options.count or options.seconds or 0,
                 self.seed,
                 options.test or 0,
@@ -274,6 +275,7 @@ class Ticket:
             numbers=bool(flags & _NUMBERS),
             tags=tuple(strings[2 : wanted - beyond]),
             input=INPUTS[kind],
+            watch=bool(flags & _WATCH),
         )
         return cls(
             session,

@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from session import history as module
-from session.history import CODES, MAX_DT_MS, code_of, columns_of, encode, events_of, offset_after, too_fast, varint
+from session.history import (
+    CODES,
+    MAX_DT_MS,
+    code_of,
+    columns_of,
+    encode,
+    events_of,
+    keys_of,
+    offset_after,
+    too_fast,
+    varint,
+)
 from tests.session.play import run
 
 KEYS = st.sampled_from(["a", " ", "Z", "\b", "\x17", "é", "e\u0301", "한", "👩‍👩‍👧‍👦", "\u0301"])
@@ -50,6 +61,21 @@ def test_batching_does_not_matter(log: list[tuple[int, str]], data: st.DataObjec
 def test_long_logs_are_read_in_slices() -> None:
     steps = events_of(encoded([5, "a"] * 5000))
     assert sum(1 for _ in steps) == 4
+
+
+@given(LOGS, st.integers(0, 60), st.integers(1, 20))
+def test_keys_alone_are_read_from_anywhere_in_pieces(log: list[tuple[int, str]], first: int, most: int) -> None:
+    """From event `first` on, so many at a time: each key once, in order, and nothing beyond the end."""
+    history = encoded(flat(log))
+    at, end = offset_after(history, min(first, len(log))), len(history)
+    history += b"\0?"
+    keys: list[str] = []
+    while at < end:
+        some, at = keys_of(history, at, end, most=most)
+        assert 1 <= len(some) <= most
+        keys += some
+    assert keys == [key for _, key in log[first:]]
+    assert keys_of(history, end, end, most=most) == ([], end)
 
 
 @given(LOGS)

@@ -20,7 +20,7 @@ LIMITS = SessionLimits()
         ({"mode": "quote", "category": "code", "difficulty": "hard", "language": "en"}, None),
         ({"mode": "text", "text": "abc"}, None),
         ({"mode": "text", "text": "abc", "seconds": 15}, 15_000),
-        ({"mode": "zen", "tags": ["caret=line", "v2"]}, None),
+        ({"mode": "zen", "tags": ["caret=line", "v2"], "watch": True}, None),
     ],
 )
 def test_good_choices(chosen: dict[str, Any], limit_ms: int | None) -> None:
@@ -54,6 +54,7 @@ def test_switches_that_say_nothing_are_off() -> None:
         ({"mode": "time", "seconds": 5, "test": 1}, "test belongs to mode quote"),
         ({"mode": "zen", "category": "code"}, "category belongs to mode quote"),
         ({"mode": "zen", "difficulty": "easy"}, "difficulty belongs to mode quote"),
+        ({"mode": "text", "text": "a", "watch": True}, "nobody looks on at an own text"),
         ({"mode": "quote", "test": 1, "category": "code"}, "test names one passage"),
         ({"mode": "quote", "language": "e"}, "BCP 47"),
         ({"mode": "quote", "category": "Code!"}, "lower-case word"),

@@ -18,6 +18,10 @@ from session.race_messages import (
     RaceStateMessage,
     Unwatch,
     Watch,
+    Watched,
+    WatchEnd,
+    WatchKeys,
+    WatchState,
 )
 from tests.session.play import session_id
 
@@ -84,8 +88,25 @@ def test_malformed(wire: dict[str, Any], fault: str) -> None:
             RaceGhost(RACE, 2, 100, [0, 1]),
             {"t": "race.ghost", "race": RACE, "lane": 2, "step_ms": 100, "at": [0, 1]},
         ),
+        (
+            Watched(ID, "words", "to be", "en", "ltr", False, True, False, False, name="Guest 1234", count=2),
+            {
+                "t": "watched", "session": NAME, "mode": "words", "text": "to be", "language": "en",
+                "direction": "ltr", "cyclic": False, "punctuation": True, "numbers": False, "own": False,
+                "name": "Guest 1234", "count": 2,
+            },
+        ),
+        (
+            WatchKeys(3, ["t", "\b"], 812, 51.5, 60.0, 75.0, 1),
+            {"t": "watch.keys", "n": 3, "k": ["t", "\b"], "ms": 812, "wpm": 51.5, "raw": 60.0, "acc": 75.0, "err": 1},
+        ),
+        (WatchState(ID, "away"), {"t": "watch.state", "session": NAME, "state": "away"}),
+        (
+            WatchEnd(ID, "finished", wpm=51.5, chars=[5, 0, 0, 0], verdict="ok"),
+            {"t": "watch.end", "session": NAME, "how": "finished", "wpm": 51.5, "chars": [5, 0, 0, 0], "verdict": "ok"},
+        ),
     ],
-    ids=["state", "progress", "ghost"],
+    ids=["state", "progress", "ghost", "watched", "keys", "watch state", "end"],
 )  # fmt: skip
 def test_to_wire(message: Any, wire: dict[str, Any]) -> None:
     assert message.to_wire() == wire

@@ -45,6 +45,7 @@ def all_options(draw: st.DrawFn) -> TestOptions:
         numbers=draw(st.booleans()),
         tags=tuple(draw(st.lists(st.from_regex(r"[a-z=]{1,32}", fullmatch=True), max_size=8))),
         input=draw(st.sampled_from(INPUTS)),
+        watch=draw(st.booleans()),
     )
 
 
