@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -88,8 +88,8 @@ class Kafka:
 
     `addresses()`: `bootstrap`, a list of `host:port`. `properties` are added to every broker's own; `listeners` are
     ports on which clients may come otherwise, by security protocol, where there is one broker; `scram` are users and
-    passwords of SCRAM-SHA-512. `ways` are ports of proxies by names in capitals, where there is one broker: clients
-    that come over a proxy must be told to come over it again, so it has to lead to a port of its own, `behind[name]`.
+    passwords of SCRAM-SHA-512. `ways` are ports of proxies by names in capitals, one for each broker: clients that come
+    over a proxy must be told to come over it again, so it has to lead to a port of its own, in `behind[name]`.
     `quick`: a broker that says nothing for three seconds is taken for dead; one that was killed comes back as soon.
     """
 
@@ -101,13 +101,13 @@ class Kafka:
         properties: Mapping[str, object] | None = None,
         listeners: Mapping[str, int] | None = None,
         scram: Mapping[str, str] | None = None,
-        ways: Mapping[str, int] | None = None,
+        ways: Mapping[str, Sequence[int]] | None = None,
         quick: bool = False,
     ) -> None:
         self.folder = folder
         self._quick = quick
         self._ways = dict(ways or {})
-        self.behind = {name: unused_port() for name in self._ways}
+        self.behind = {name: [unused_port() for _ in ports] for name, ports in self._ways.items()}
         self._listeners = dict(listeners or {})
         self._scram = [f"SCRAM-SHA-512=[name={name},password={word}]" for name, word in (scram or {}).items()]
         count = brokers or (3 if _free_mib() > 4 * _BROKER_MIB else 1)
@@ -187,7 +187,9 @@ class Kafka:
         node = self.brokers.index(broker) + 1
         copies = min(3, len(self.brokers))
         clients = {"PLAINTEXT": broker.port, **self._listeners}
-        listeners = {**clients, **self.behind, "CONTROLLER": self._controllers[node - 1]}
+        behind = {name: ports[node - 1] for name, ports in self.behind.items()}
+        ways = {name: ports[node - 1] for name, ports in self._ways.items()}
+        listeners = {**clients, **behind, "CONTROLLER": self._controllers[node - 1]}
         protocols = {name: name for name in clients} | dict.fromkeys((*self._ways, "CONTROLLER"), "PLAINTEXT")
         voters = ",".join(f"{i}@{HOST}:{port}" for i, port in enumerate(self._controllers, 1))
         return {
@@ -196,7 +198,7 @@ class Kafka:
             "controller.quorum.voters": voters,
             "controller.listener.names": "CONTROLLER",
             "listeners": _addresses(listeners),
-            "advertised.listeners": _addresses(clients | self._ways),
+            "advertised.listeners": _addresses(clients | ways),
             "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
             "inter.broker.listener.name": "PLAINTEXT",
             "log.dirs": broker.folder / "data",

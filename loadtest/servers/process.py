@@ -93,6 +93,11 @@ def _spawner() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, thread_name_prefix="servers")
 
 
+def _environment() -> dict[str, str]:
+    """This process's own, without the settings of Typegate that somebody made for himself."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("TYPEGATE_")}
+
+
 class ServerProcess:
     """A server program. `start` returns when it is ready; whatever else is called, it may be started again after.
 
@@ -121,6 +126,8 @@ class ServerProcess:
         self._stop_signal = stop_signal
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0  # where in the log the present run begins
+        self.paused = False
+        """Whether `pause` was the last that was done to it."""
 
     @property
     def address(self) -> str:
@@ -144,6 +151,7 @@ class ServerProcess:
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._log_start = log.tell()
+            self.paused = False
             self._process = (
                 _spawner()
                 .submit(
@@ -153,7 +161,7 @@ class ServerProcess:
                     stdout=log,
                     stderr=log,
                     cwd=self.folder,
-                    env=os.environ | self._variables,
+                    env=_environment() | self._variables,
                     start_new_session=True,
                 )
                 .result()
@@ -194,11 +202,13 @@ class ServerProcess:
 
     def pause(self) -> None:
         """SIGSTOP: connections stay open, and nothing answers."""
+        self.paused = True
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """SIGCONT."""
         self._signal(signal.SIGCONT)
+        self.paused = False
 
     def _signal(self, number: signal.Signals) -> None:
         if self.alive:  # the id of one that ended may belong to somebody else by now

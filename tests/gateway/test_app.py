@@ -14,7 +14,7 @@ from config.edge import EdgeOptions
 from config.gateway import AdminOptions, NodeOptions, StopOptions, TlsOptions
 from gateway.app import Gateway, tls_context
 from gateway.opening import CannotStart
-from tests.gateway.certificate import write_certificate
+from loadtest.servers.certificate import write_certificate
 from tests.gateway.running import command, serving, settings
 from tests.gateway.typing_client import client
 

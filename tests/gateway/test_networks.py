@@ -77,7 +77,7 @@ def _network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
         pytest.skip(f"{missing}; loadtest/servers/install installs it")
     folder = tmp_path_factory.mktemp("servers")
     ports = {part.upper(): unused_port() for part in PARTS}
-    kafka = Kafka(folder / "kafka", brokers=1, ways=ports, quick=True)
+    kafka = Kafka(folder / "kafka", brokers=1, ways={name: [port] for name, port in ports.items()}, quick=True)
     shards = [MariaDbServer(folder / name, name=name, number=i) for i, name in enumerate(("a", "b"), 1)]
     redis = RedisServer(folder / "redis")
     proxy = Toxiproxy(folder / "toxiproxy")
@@ -88,7 +88,7 @@ def _network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
         ways = {}
         for part in PARTS:
             name = part.upper()
-            ways[part, "kafka"] = proxy.way(f"{part}-kafka", kafka.behind[name], port=ports[name])
+            ways[part, "kafka"] = proxy.way(f"{part}-kafka", kafka.behind[name][0], port=ports[name])
             for server in (*shards, redis):
                 ways[part, server.name] = proxy.way(f"{part}-{server.name}", server.port)
         yield Network(kafka, shards, redis, ways)

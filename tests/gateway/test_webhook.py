@@ -21,6 +21,7 @@ import pytest
 from config.webhook import WebhookOptions
 from gateway.posting import Target, Undelivered, signature
 from gateway.webhook import Webhook, read_secret
+from loadtest.servers.certificate import write_certificate
 from persistence.errors import StoreError
 from persistence.notices import notice_of
 from persistence.results import Outcome, Written
@@ -29,7 +30,6 @@ from persistence.workers.analytics import event_of
 from persistence.workers.backoff import BackOff
 from session.identity import session_to_text
 from session.result import Result
-from tests.gateway.certificate import write_certificate
 from tests.persistence.samples import sample
 from tests.persistence.workers.memory import MemoryFeed, MemoryLog
 from tests.persistence.workers.rig import Graves

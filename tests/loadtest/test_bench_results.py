@@ -7,10 +7,11 @@ import pytest
 
 from gateway.exposition import Exposition
 from loadtest.bench.results.__main__ import WORKERS, backlog
-from loadtest.bench.results.live import figures, quantiles
+from loadtest.bench.results.live import quantiles
 from loadtest.bench.results.reads import reads
 from loadtest.bench.results.shares import Shares
 from loadtest.bench.rounds import Part
+from loadtest.cluster.scraping import figures
 from loadtest.servers.nginx import Nginx
 from scoring.text import prepare
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from loadtest.bench.results.plant import Plant
 from loadtest.client import ClientOptions, TypingClient
+from loadtest.cluster.scraping import figures
 from loadtest.crowd import Crowd
 from loadtest.engine import Engine
 from loadtest.line import Address
@@ -20,7 +21,7 @@ from loadtest.mixes import MixPlan
 from loadtest.served import Child, Served
 from loadtest.servers.process import unused_port
 
-__all__ = ["Facts", "figures", "live", "quantiles"]
+__all__ = ["Facts", "live", "quantiles"]
 
 Facts = dict[str, float | int | None]
 """Readings and quantiles of a time, in ms."""
@@ -121,12 +122,6 @@ def _until_stored(port: int, results: int) -> None:
 def _scrape(port: int) -> Mapping[str, float]:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         return figures(answer.read().decode())
-
-
-def figures(scraped: str) -> dict[str, float]:
-    """The values of what a process shows to Prometheus, by series."""
-    lines = (line.rpartition(" ") for line in scraped.splitlines() if not line.startswith("#"))
-    return {series: float(value) for series, _, value in lines}
 
 
 def quantiles(scraped: Mapping[str, float], name: str) -> Facts:

@@ -17,11 +17,11 @@ from typing import cast
 import httpx
 import pytest
 
+from loadtest.servers.certificate import write_certificate
 from loadtest.servers.haproxy import HAProxy
 from loadtest.servers.process import HOST, unused_port
 from tests.config.deploy.nodes import GRACE_S, Node, clean, cluster, once, stored_somewhere, swarm_of, typed
 from tests.config.deploy.test_rules import DEPLOY
-from tests.gateway.certificate import write_certificate
 from tests.gateway.typing_client import TypingClient, client
 
 CONFIGURATION = DEPLOY / "haproxy.cfg"

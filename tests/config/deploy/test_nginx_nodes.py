@@ -10,11 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from loadtest.servers.certificate import write_certificate
 from loadtest.servers.nginx import Nginx
 from loadtest.servers.process import HOST, unused_port
 from tests.config.deploy.nodes import Node, clean, cluster, once, stored_somewhere, swarm_of, typed
 from tests.config.deploy.test_rules import DEPLOY
-from tests.gateway.certificate import write_certificate
 from tests.gateway.running import store_away
 from tests.gateway.typing_client import client
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from loadtest.servers.certificate import write_certificate
 from persistence.errors import StoreError
 from persistence.kafka.options import KafkaOptions
-from tests.gateway.certificate import write_certificate
 
 SASL: dict[str, Any] = {"security": "SASL_SSL", "user": "gateway", "password_file": Path("secret")}
 

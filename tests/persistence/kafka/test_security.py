@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from aiokafka.admin import NewTopic
 
+from loadtest.servers.certificate import write_certificate
 from loadtest.servers.kafka import Kafka
 from loadtest.servers.process import HOST, unused_port
 from persistence.errors import StoreError
@@ -17,7 +18,6 @@ from persistence.kafka.lot import Lot
 from persistence.kafka.options import KafkaOptions
 from persistence.kafka.producer import Producer
 from persistence.kafka.topics import TopicOptions
-from tests.gateway.certificate import write_certificate
 from tests.persistence.kafka.brokers import admin
 from tests.persistence.kafka.producing import WITHIN_S, brought, record
 from tests.servers import skip_without

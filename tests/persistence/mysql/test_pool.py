@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from loadtest.servers.certificate import write_certificate
 from loadtest.servers.mariadb import MariaDbServer
 from persistence.mysql import MysqlError, MysqlOptions, Pool
 from persistence.mysql.dsn import Dsn
-from tests.gateway.certificate import write_certificate
 from tests.persistence.mysql_shards import ask, make_database
 from tests.servers import skip_without
 

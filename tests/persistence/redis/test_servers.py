@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.servers.certificate import write_certificate
 from loadtest.servers.process import unused_port
 from loadtest.servers.redis import RedisServer
 from persistence.boards import RedisBoards
@@ -15,7 +16,6 @@ from persistence.cache import RecentResults, RedisCache
 from persistence.errors import StoreError
 from persistence.redis import Answer, Call, RedisOptions, RedisServers, Script
 from persistence.results import Board, Period, Span, SqliteResults
-from tests.gateway.certificate import write_certificate
 from tests.persistence.samples import ranked
 from tests.servers import PATIENT_MS, skip_without
 
