@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scoring.scorer import Scorer
+from scoring.summary import Summary
 from scoring.text import Word
 
-__all__ = ["differences", "expected", "words_of"]
+__all__ = ["differences", "expected", "figures_of", "words_of"]
 
 
 def words_of(started: Mapping[str, Any]) -> tuple[Word, ...]:
@@ -69,10 +70,14 @@ def expected(started: Mapping[str, Any], words: Sequence[Word], events: Sequence
         exact_duration=mode == "text",
     )
     scorer.feed(events)
-    summary = scorer.summary(gave_up=limit_ms is None and not scorer.ended)
+    return figures_of(started["session"], scorer.summary(gave_up=limit_ms is None and not scorer.ended))
+
+
+def figures_of(session: str, summary: Summary) -> dict[str, Any]:
+    """A summary's figures as `result` brings them."""
     chars, series = summary.chars, summary.series
     return {
-        "session": started["session"],
+        "session": session,
         "wpm": summary.wpm,
         "raw": summary.raw,
         "acc": summary.acc,

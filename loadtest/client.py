@@ -77,6 +77,12 @@ class ClientOptions:
     """First and longest back-off (full jitter, doubled with each try)."""
     tries: int = 60
     """Attempts to connect in a row before a client gives up."""
+    silent_s: int = 25
+    """Seconds without a sign of life (the server pings every 10 s) after which a connection counts as lost."""
+    greeting_s: int = 10
+    """The same until `ready`."""
+    keep: bool = False
+    """Whether the figures of results that were checked are kept beside their sessions until the end of the run."""
 
     def __post_init__(self) -> None:
         if self.flush_ms < 1 or min(self.check_every, self.probe_every) < 0 or self.tries < 1:
@@ -107,6 +113,7 @@ class TypingClient(Line):
         "_chance",
         "_connected_ms",
         "_end_ms",
+        "_expected",
         "_finished_ms",
         "_first_ms",
         "_frame",
@@ -127,6 +134,7 @@ class TypingClient(Line):
         "_test",
         "_ticked_ms",
         "_words",
+        "live_ms",
         "phase",
         "sessions",
         "token",
@@ -135,8 +143,11 @@ class TypingClient(Line):
     def __init__(self, engine: Engine, number: int, plan: Plan, *, options: ClientOptions, meters: Meters) -> None:
         super().__init__(engine, number)
         self.phase = Phase.AWAY
-        self.sessions: list[str] = []
-        """Ids of the sessions that were `stored`."""
+        self.sessions: dict[str, bytes | None] = {}
+        """Ids of the sessions that were `stored`, and their figures by the client's own scoring (as of `expected`, in
+        JSON) where they are kept."""
+        self.live_ms = inf
+        """When the server last said that the test under way goes on: by `started`, `resumed` or a `tick`."""
         self.token: str | None = None
         """What it is known by, from its first `ready` on."""
         self._plan = plan
@@ -159,6 +170,7 @@ class TypingClient(Line):
         self._frames = _NOTHING
         self._receipt: bytes | str | None = None
         self._result: dict[str, Any] | None = None
+        self._expected: bytes | None = None
         self._frame = 0  # the number of frames that are typed
         self._ready_frames: list[bytes] = []  # those that come next, the last one first
         self._sent = self._acknowledged = 0
@@ -175,6 +187,11 @@ class TypingClient(Line):
     def typing(self) -> bool:
         """Whether a test is under way."""
         return self.phase is Phase.TYPING
+
+    @property
+    def underway(self) -> bool:
+        """Whether it has a test without a result, with or without a connection."""
+        return self._started is not None and self._result is None
 
     # --- what a run calls ---
 
@@ -194,6 +211,15 @@ class TypingClient(Line):
         if self._socket is not None:
             self.hang_up()
             self.lost(1006, "dropped")
+
+    def look(self) -> None:
+        """Called once a second: leave a connection that is dead without knowing it, and come back."""
+        if self._socket is None:
+            return
+        self.unheard += 1
+        if self.unheard > (self._options.greeting_s if self.phase is Phase.GREETING else self._options.silent_s):
+            self.hang_up()
+            self.lost(1006 if self.phase is not Phase.GREETING else 0, "silent")
 
     def abandon(self) -> None:
         """Stop at once, whatever is under way."""
@@ -334,6 +360,8 @@ class TypingClient(Line):
         if code in NOT_RESUMABLE or self._attempt > self._options.tries:
             meters.note(f"client {self._number} gave up: {code} {reason}")
             meters.errors["gave up"] += 1
+            if self._started is not None:
+                meters.given_up[f"closed {code}"] += 1
             self._leave()
             return
         if self._stopping and self._start is None:
@@ -418,6 +446,7 @@ class TypingClient(Line):
         now_ms = monotonic() * 1000
         meters.to_started.add(now_ms - self._started_ms)
         self._started = message
+        self.live_ms = now_ms
         seconds = message.get("seconds")
         limit_ms = None if seconds is None else seconds * 1000
         self._words = words_of(message) if message["text"] else ()
@@ -426,6 +455,7 @@ class TypingClient(Line):
         self.phase = Phase.TYPING
         if not len(typed):
             self._say({"t": "abort"})
+            meters.given_up["nothing typed"] += 1
             self._test += 1
             self._rest()
             return
@@ -449,6 +479,7 @@ class TypingClient(Line):
         self._resend(n)
         self._acknowledged = at  # how long these keys waited says nothing of the server
         self._ticked_ms = inf
+        self.live_ms = monotonic() * 1000
         self.phase = Phase.TYPING
         self._type(self._engine.now_ms)
 
@@ -464,7 +495,7 @@ class TypingClient(Line):
             meters.key_to_tick.add(now_ms - self._first_ms - self._frames.times[self._acknowledged])
             self._acknowledged = n
         since_ms = now_ms - self._ticked_ms
-        self._ticked_ms = now_ms
+        self._ticked_ms = self.live_ms = now_ms
         if 500 < since_ms < 1500:  # longer: a second without a key was left out
             meters.tick_late.add(max(0.0, since_ms - 1000))
         if n > self._sent:
@@ -491,9 +522,10 @@ class TypingClient(Line):
         every = self._options.check_every
         if every and meters.accepted % every == 0:
             meters.checked += 1
-            wrong = differences(
-                message, expected(started, self._words, self._frames.typed.events(0, self._typed_events()))
-            )
+            wanted = expected(started, self._words, self._frames.typed.events(0, self._typed_events()))
+            if self._options.keep:
+                self._expected = orjson.dumps(wanted)
+            wrong = differences(message, wanted)
             if wrong:
                 meters.mismatched += 1
                 meters.note(f"{started['session']} ({started['mode']}): {'; '.join(wrong)}")
@@ -509,7 +541,7 @@ class TypingClient(Line):
             meters.to_stored.add(monotonic() * 1000 - self._finished_ms)
         if self._result is None:
             meters.errors["stored without a result"] += 1
-        self.sessions.append(session)
+        self.sessions[session] = self._expected
         self._test += 1
         self._rest()
 
@@ -524,14 +556,18 @@ class TypingClient(Line):
             self._resend(message["expected"])
             if self.phase is Phase.FINISHED:
                 self._say({"t": "finish", "n": self._sent})
-        elif code in _HOPELESS:
+        elif code in _HOPELESS and message.get("retry") is None:
             meters.note(f"{code}: {message['message']}")
+            if self._started is not None:
+                meters.given_up[code] += 1
             self._test += 1
             self._rest()
         elif message.get("retry") is not None:
             if self._started is None:  # busy or full: start again then
                 self.phase = Phase.RESTING
                 self.wake_at(self._engine.now_ms + message["retry"] + 1)
+            elif self.phase is Phase.STARTING:
+                self.drop()  # `resume` again then
             else:
                 self.phase = Phase.TYPING  # `finish` again then
                 self._end_ms = self._engine.now_ms + message["retry"] + 1

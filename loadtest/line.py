@@ -75,7 +75,7 @@ def client_frame(first: int, payload: bytes, number: int = 0) -> bytes:
 class Line:
     """One connection that may be opened again and again. A subclass has `opened`, `message`, `lost` and `wake`."""
 
-    __slots__ = ("_engine", "_fd", "_number", "_socket", "_unread", "_unsent", "_upgraded", "due_ms")
+    __slots__ = ("_engine", "_fd", "_number", "_socket", "_unread", "_unsent", "_upgraded", "due_ms", "unheard")
 
     def __init__(self, engine: Engine, number: int) -> None:
         self._engine = engine
@@ -86,6 +86,8 @@ class Line:
         self._unsent = b""
         self._upgraded = False
         self.due_ms = inf
+        self.unheard = 0
+        """How often somebody looked since anything was heard; who looks adds one."""
 
     @property
     def connected(self) -> bool:
@@ -138,6 +140,7 @@ class Line:
         opening.setsockopt(socket.SOL_IP, _BIND_ADDRESS_NO_PORT, 1)
         opening.bind((f"127.0.0.{2 + self._number // _PER_SOURCE % 250}", 0))
         self._socket = opening
+        self.unheard = 0
         self._fd = opening.fileno()
         self._engine.watch(self._fd, self)
         failed = opening.connect_ex(address)
@@ -218,6 +221,7 @@ class Line:
             return 0
         if not count:
             self._over(1006 if self._upgraded else 0, "")
+        self.unheard = 0
         return count
 
     def _take(self, data: memoryview | bytes) -> None:

@@ -115,6 +115,8 @@ class Meters:
     """Events sent again after a resume."""
     errors: Counter[str] = field(default_factory=Counter)
     """`error` messages by code, lost connections by close code, refused handshakes."""
+    given_up: Counter[str] = field(default_factory=Counter)
+    """Tests that were started and came to no result, by why."""
     verdicts: Counter[str] = field(default_factory=Counter)
     """Final ones, as `stored` told them."""
     notes: list[str] = field(default_factory=list)

@@ -139,6 +139,7 @@ class Share:
         self._drop_every_ms = 1000 * options.processes / options.drop_per_s if options.drop_per_s else 0.0
         self._drop_ms = 0.0
         self._before = (0.0, 0, 0, 0, 0.0)
+        self._look_ms = 0.0
 
     def begin(self, begun_ms: float) -> None:
         """Come one after the other, from this instant on."""
@@ -154,9 +155,17 @@ class Share:
         shown_ms = engine.now_ms
         while engine.now_ms < until_ms:
             engine.turn()
+            self._look()
             if progress is not None and engine.now_ms - shown_ms > 200:
                 shown_ms = engine.now_ms
                 progress(shown_ms)
+
+    def _look(self) -> None:
+        """Once a second, let every client see whether it still has a connection."""
+        if self.engine.now_ms >= self._look_ms:
+            self._look_ms = self.engine.now_ms + 1_000
+            for client in self.clients:
+                client.look()
 
     def steady(self) -> None:
         """Begin to count for the window: the ramp is over."""
@@ -193,11 +202,13 @@ class Share:
             lateness=self.engine.lateness.copy(),
         )
 
-    def settle(self) -> None:
+    def settle(self, within_s: float = SETTLE_S, *, given_up: Callable[[], bool] = lambda: False) -> None:
         """Start no further test, and wait for the last results."""
         for client in self.clients:
             client.stop()
-        self.engine.run(lambda: all(client.done for client in self.clients), limit_s=SETTLE_S)
+        until_ms = self.engine.now_ms + 1_000 * within_s
+        while self.engine.now_ms < until_ms and not (all(client.done for client in self.clients) or given_up()):
+            self.turn(min(until_ms, self.engine.now_ms + 50))
 
     def outcome(self) -> Outcome:
         """What was done in all."""
