@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 ARGS ?=
 
-.PHONY: help run test setup services lint types imports coverage bench bench-results load protocol pictures clean
+.PHONY: help run test setup services lint types imports coverage bench bench-results load chaos protocol pictures clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -56,6 +56,9 @@ bench-results: .venv/test  ## the way of a result through Kafka, a worker and My
 load: .venv/run  ## locust's typists (ARGS="--host ws://127.0.0.1:8080 --headless -u 200 -r 20 -t 2m --shape ramp")
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[load]'
 	$(PY) -m locust -f loadtest/locustfile.py $(ARGS)
+
+chaos: .venv/test  ## everything dies while people type (ARGS="--seed 7 --minutes 5 --typists 300")
+	$(PY) -m loadtest.chaos $(ARGS)
 
 protocol: .venv/run  ## print the tables of PROTOCOL.md from the code
 	$(PY) -m gateway.protocol
