@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, field
+from typing import Literal
 
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(\*\.)?[^*/?#\s,]+")
 
@@ -67,7 +68,11 @@ class EdgeOptions:
     page and is let through."""
 
     trusted_proxies: tuple[str, ...] = ()
-    """Addresses or networks (`10.0.0.0/8`) of proxies whose X-Forwarded-For is believed."""
+    """Addresses or networks (`10.0.0.0/8`) of proxies whose X-Forwarded-For and PROXY headers are believed."""
+
+    proxy_protocol: Literal["off", "optional", "required"] = "off"
+    """Whether connections begin with a PROXY header (HAProxy's `send-proxy-v2`), before TLS where there is TLS.
+    optional: those of trusted proxies may; required: nobody else is let in. Off, it is not looked for."""
 
     connections: int = 50_000
     """Most open connections, HTTP and WebSocket together; one more is answered 503. The process's limit of open files
@@ -107,6 +112,11 @@ class EdgeOptions:
                 ipaddress.ip_network(proxy)
             except ValueError as error:
                 raise ValueError(f"trusted_proxies holds {proxy!r}, which is no address or network: {error}") from None
+        if self.proxy_protocol != "off" and not self.trusted_proxies:
+            raise ValueError(
+                f"proxy_protocol is {self.proxy_protocol} and trusted_proxies is empty; name the proxies whose headers "
+                "are believed"
+            )
         for name in ("backlog", "connections", "pending_per_address"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")

@@ -390,6 +390,11 @@ def _across(settings: Settings) -> list[Fault]:
         host_name("host", server.host)  # an empty one would be taken for all addresses, and is seldom meant so
     except ValueError as error:
         fault("server.host", f"{error}.")
+    if server.proxy_protocol == "optional" and settings.tls.enabled:
+        fault(
+            "server.proxy_protocol and tls.cert",
+            "a header that may be there or not cannot be told from TLS without reading into it: set it to required.",
+        )
     taken = {server.port: "server.port"}
     for name, port in (("admin", settings.admin), ("agent", settings.agent)):
         if port.enabled and port.port:

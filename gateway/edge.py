@@ -12,7 +12,7 @@ import asyncio
 import logging
 import resource
 import ssl as tls
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from email.utils import formatdate
 from types import TracebackType
@@ -29,6 +29,7 @@ from gateway.handshake import Handshake, Refusal
 from gateway.heads import Heads, Request
 from gateway.http import HttpConnection
 from gateway.limits import Door
+from gateway.proxied import ProxiedConnection
 from gateway.wire import BufferedWire, Peer, WebSocketWire, Wires
 
 __all__ = ["Edge", "PeerFactory", "Tally"]
@@ -58,6 +59,12 @@ class Tally:
     """Connections refused since too many of their address were not ready yet."""
     heads_overdue: int = 0
     """Requests that did not arrive in time."""
+    proxy_untrusted: int = 0
+    """Connections of peers that are no trusted proxies, where a PROXY header is required."""
+    proxy_malformed: int = 0
+    """Connections of trusted proxies that began with no PROXY header, where one is required, or with a broken one."""
+    proxy_late: int = 0
+    """PROXY headers that did not arrive in time."""
 
 
 class Edge:
@@ -76,7 +83,8 @@ class Edge:
         self.handshake = Handshake(origins=options.origins, subprotocols=subprotocols)
         self.door = Door(limit=options.pending_per_address)
         self.uvicorn_state = ServerState()
-        self.opening: set[FirstRequest] = set()
+        self.opening: set[FirstRequest | ProxiedConnection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
         self.http: set[HttpConnection] = set()
         self.most_connections = min(options.connections, _open_files())
         self.target = options.path.encode()
@@ -134,15 +142,19 @@ class Edge:
             timeout_keep_alive=options.keep_alive_s,  # type: ignore[arg-type]  # it goes to call_later, fractions and all
         )
         self.uvicorn.load()
+        # with PROXY headers it begins after these
+        own_tls, told_tls = (ssl, None) if options.proxy_protocol == "off" else (None, ssl)
         self._servers.append(
             await loop.create_server(
-                lambda: FirstRequest(self),
+                (lambda: FirstRequest(self))
+                if options.proxy_protocol == "off"
+                else (lambda: ProxiedConnection(self, told_tls)),
                 options.host,
                 options.port,
                 backlog=options.backlog,
                 reuse_port=options.reuse_port,
-                ssl=ssl,
-                ssl_handshake_timeout=options.head_limit_s if ssl is not None else None,
+                ssl=own_tls,
+                ssl_handshake_timeout=options.head_limit_s if own_tls is not None else None,
             )
         )
         self._sweep()
@@ -189,7 +201,7 @@ class Edge:
         aborts = [connection.abort for group in (self.opening, self.http, self.wires.open) for connection in group]
         for abort in aborts:
             abort()
-        tasks = list(self.uvicorn_state.tasks)
+        tasks = [*self.uvicorn_state.tasks, *self.tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -244,6 +256,16 @@ class Edge:
         self.tally.refused_handshakes += 1
         return answer
 
+    def first_request(self, told: tuple[str, int] | None) -> FirstRequest:
+        """What a connection is after a PROXY header; `told`: the client that it tells of, if it does."""
+        return FirstRequest(self, told)
+
+    def own(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run what a connection waits for; the edge owns the task until it ends."""
+        task = self.loop.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
     def crowded(self) -> Refusal:
         """The answer to one connection too many of one address."""
         self.tally.refused_address += 1
@@ -278,12 +300,13 @@ class Edge:
 
 
 class FirstRequest(asyncio.Protocol):
-    """A new connection until the head of its first request is here."""
+    """A new connection until the head of its first request is here; `told`: whose it is, as a balancer said."""
 
-    __slots__ = ("_address", "_edge", "_head", "_key", "_transport")
+    __slots__ = ("_address", "_edge", "_head", "_key", "_told", "_transport")
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: Edge, told: tuple[str, int] | None = None) -> None:
         self._edge = edge
+        self._told = told
         self._head = b""
         self._address = ""
         self._key: str | None = None
@@ -295,7 +318,7 @@ class FirstRequest(asyncio.Protocol):
         self._transport = transport
         edge.opening.add(self)
         edge.tally.accepted += 1
-        address = transport.get_extra_info("peername")
+        address = self._told or transport.get_extra_info("peername")
         self._address = address[0] if address else ""
         if edge.connections > edge.most_connections:
             edge.tally.refused_full += 1
@@ -337,6 +360,8 @@ class FirstRequest(asyncio.Protocol):
         http = HttpConnection(edge)
         transport.set_protocol(http)
         http.connection_made(transport)
+        if self._told is not None:
+            http.client = self._told
         self._leave()
         http.data_received(data)
 

@@ -96,6 +96,9 @@ class EdgeFigures(Protocol):
     refused_full: int
     refused_address: int
     heads_overdue: int
+    proxy_untrusted: int
+    proxy_malformed: int
+    proxy_late: int
 
 
 class Metrics(Exposition):
@@ -269,11 +272,15 @@ def _edge(figures: EdgeFigures) -> list[Metric]:
     handshakes.add_metric(["accepted"], figures.websockets)
     handshakes.add_metric(["refused"], figures.refused_handshakes)
     refused = CounterMetricFamily(
-        "typegate_connections_refused", "Connections refused: server full, address busy, head too late", labels=["why"]
+        "typegate_connections_refused",
+        "Connections refused: full, address busy, late head, PROXY header",
+        labels=["why"],
     )
     refused.add_metric(["full"], figures.refused_full)
     refused.add_metric(["address"], figures.refused_address)
     refused.add_metric(["late"], figures.heads_overdue)
+    for why in ("untrusted", "malformed", "late"):
+        refused.add_metric([f"proxy_{why}"], getattr(figures, f"proxy_{why}"))
     accepted = CounterMetricFamily("typegate_connections", "Connections taken, HTTP and WebSocket")
     accepted.add_metric([], figures.accepted)
     return [accepted, handshakes, refused]

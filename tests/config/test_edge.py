@@ -18,6 +18,7 @@ from config.edge import EdgeOptions, WireOptions
         ({"origins": ("https://a.*.example",)}, ("origins", "*.")),
         ({"trusted_proxies": ("10.0.0.1/8",)}, ("trusted_proxies", "10.0.0.1/8", "host bits")),
         ({"trusted_proxies": ("proxy",)}, ("trusted_proxies", "'proxy'")),
+        ({"proxy_protocol": "required"}, ("proxy_protocol", "trusted_proxies is empty")),
         ({"connections": 0}, ("connections", "0", "at least 1")),
         ({"pending_per_address": 0}, ("pending_per_address",)),
         ({"backlog": -1}, ("backlog", "-1")),

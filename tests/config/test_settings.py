@@ -212,6 +212,19 @@ def test_what_only_one_machine_can_check_is_left_to_check(in_folder: Path) -> No
     assert load(environ=environ).tls.enabled
 
 
+def test_an_optional_proxy_header_does_not_go_with_tls(in_folder: Path) -> None:
+    """What is read to look for it would be missing from the handshake."""
+    environ = {
+        "TYPEGATE_TLS_CERT": "a.pem",
+        "TYPEGATE_TLS_KEY": "b.pem",
+        "TYPEGATE_SERVER_PROXY_PROTOCOL": "optional",
+        "TYPEGATE_SERVER_TRUSTED_PROXIES": "10.0.0.1",
+    }
+    (fault,) = faults(environ=environ)
+    assert "set it to required" in str(fault)
+    assert load(environ=environ | {"TYPEGATE_SERVER_PROXY_PROTOCOL": "required"}).server.proxy_protocol == "required"
+
+
 def test_what_keeps_a_server_from_being_of_use() -> None:
     """A Kafka without databases for the workers, and a webhook without workers; commands for one part need not mind."""
     kafka = load(environ={"TYPEGATE_KAFKA_SERVERS": "127.0.0.1:9092"})

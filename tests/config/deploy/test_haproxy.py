@@ -12,16 +12,21 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
 
+from config.edge import EdgeOptions
+from config.gateway import TlsOptions
 from loadtest.servers.certificate import write_certificate
 from loadtest.servers.haproxy import HAProxy
 from loadtest.servers.process import HOST, unused_port
+from persistence.bans import Ban, SqliteBans, read_who
 from tests.config.deploy.nodes import GRACE_S, Node, clean, cluster, once, stored_somewhere, swarm_of, typed
 from tests.config.deploy.test_rules import DEPLOY
+from tests.gateway.running import command, serving
 from tests.gateway.typing_client import TypingClient, client
 
 CONFIGURATION = DEPLOY / "haproxy.cfg"
@@ -42,6 +47,19 @@ frontend plain
 """
 """The same backend without TLS, for the load's typists."""
 
+TUNNEL = """
+defaults
+    mode tcp
+    timeout connect 60s
+    timeout client 60s
+    timeout server 60s
+
+listen tunnel
+    bind 127.0.0.1:{port}
+    server node {node} send-proxy
+"""
+"""Nothing but bytes, with the header of version 1."""
+
 
 @pytest.fixture(autouse=True)
 def _there() -> None:
@@ -50,7 +68,9 @@ def _there() -> None:
 
 
 @contextmanager
-def balanced(folder: Path, nodes: list[Node], changed: Mapping[str, str] = NOTHING) -> Iterator["Balancer"]:
+def balanced(
+    folder: Path, nodes: list[Node], changed: Mapping[str, str] = NOTHING, *, added: str = PLAIN
+) -> Iterator["Balancer"]:
     """HAProxy before these nodes, with some lines changed."""
     certificate, key = write_certificate(folder)
     both = folder / "typegate.pem"
@@ -70,7 +90,7 @@ def balanced(folder: Path, nodes: list[Node], changed: Mapping[str, str] = NOTHI
                 "\n", f" agent-port {node.agent_port}\n"
             )
     replaced |= changed
-    with HAProxy(CONFIGURATION, folder / "haproxy", replaced, added=PLAIN) as proxy:
+    with HAProxy(CONFIGURATION, folder / "haproxy", replaced, added=added) as proxy:
         yield Balancer(proxy, ports, certificate)
 
 
@@ -183,6 +203,54 @@ async def test_limits_are_of_the_client_s_address_and_not_of_what_it_says(
     assert 429 in await asked("127.0.0.2", 50)
     assert set(await asked("127.0.0.3", 4)) == {200}
     assert 429 in await asked("127.0.0.2", 4, **{"X-Forwarded-For": "203.0.113.9"})
+
+
+async def _refused(url: str, **options: Any) -> int:
+    """Try to come in from another address of this machine until that is refused; the status."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            try:
+                async with typist(url, local_addr=("127.0.0.9", 0), **options):
+                    await asyncio.sleep(0.05)
+            except InvalidStatus as refused:
+                return refused.response.status_code
+
+
+async def test_the_client_s_address_arrives_by_proxy_headers(tmp_path: Path) -> None:
+    """As the configuration says to write it instead of X-Forwarded-For; the checks bear the header too."""
+    changed = PATIENT | {"default-server weight": "default-server send-proxy-v2 weight", "    option forwardfor\n": ""}
+    plain = PLAIN.replace("    option forwardfor\n", "")
+    required = {"TYPEGATE_SERVER_PROXY_PROTOCOL": "required"}
+    with (
+        cluster(tmp_path, count=1, variables=required) as nodes,
+        balanced(tmp_path, nodes, changed, added=plain) as balancer,
+    ):
+        await balancer.until(lambda states: all(state.startswith("UP") for state, _ in states.values()))
+        data = ("--data", str(nodes[0].data))
+        done = await command("ban", "add", "127.0.0.9", "--reason", "x", *data, folder=tmp_path)
+        assert done[0] == 0, done
+        assert await _refused(balancer.plain) == 403
+        async with typist(balancer.plain, local_addr=("127.0.0.8", 0)) as (one, _, _):
+            await one.start()
+            assert (await one.type_all())["t"] == "result"
+
+
+async def test_the_client_s_address_arrives_before_tls_of_the_node(tmp_path: Path) -> None:
+    """Where HAProxy passes bytes on and the node has the certificate."""
+    certificate, key = write_certificate(tmp_path)
+    trust = ssl.create_default_context(cafile=str(certificate))
+    edge = EdgeOptions(port=0, proxy_protocol="required", trusted_proxies=("127.0.0.1",))
+    async with serving(tmp_path / "data", server=edge, tls=TlsOptions(cert=certificate, key=key)) as (gateway, _):
+        tunnel = tmp_path / "tunnel.cfg"
+        tunnel.write_text(TUNNEL.replace("{node}", gateway.url.removeprefix("https://").rstrip("/")))
+        with HAProxy(tunnel, tmp_path / "haproxy", {}) as proxy:
+            url = f"https://{proxy.address}"
+            async with typist(url, ssl=trust, local_addr=("127.0.0.8", 0)) as (neighbour, _, _):
+                await neighbour.start()
+                async with SqliteBans(tmp_path / "data" / "bans.db") as store:
+                    await store.add(Ban(read_who("127.0.0.9"), "x", "ops", 1))
+                assert await _refused(url, ssl=trust) == 403
+                assert (await neighbour.type_all())["t"] == "result"
 
 
 async def test_a_node_that_is_busy_gets_less_and_not_nothing(tmp_path: Path) -> None:

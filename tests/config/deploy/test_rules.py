@@ -94,6 +94,7 @@ async def test_rules_are_about_figures_that_there_are() -> None:
 
 class Edge:
     accepted = websockets = refused_handshakes = refused_full = refused_address = heads_overdue = 0
+    proxy_untrusted = proxy_malformed = proxy_late = 0
 
 
 EDGE = Edge()
