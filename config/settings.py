@@ -37,6 +37,7 @@ from config.gateway import (
     host_name,
 )
 from config.processes import ADMIN_STEP, ProcessesOptions
+from config.rooms import RoomOptions
 from config.webhook import WebhookOptions
 from persistence.bans import BanOptions
 from persistence.boards import BoardsOptions
@@ -127,6 +128,8 @@ class Settings(BaseSettings):
     """The rules of races."""
     races: RacesOptions = Field(default_factory=RacesOptions)
     """How many races there may be."""
+    rooms: RoomOptions = Field(default_factory=RoomOptions)
+    """This process's part in them."""
     http: HttpOptions = Field(default_factory=HttpOptions)
     """The HTTP API's limits."""
     spool: SpoolOptions = Field(default_factory=SpoolOptions)

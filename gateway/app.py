@@ -13,7 +13,7 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Collection, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -55,6 +55,9 @@ from gateway.opening import (
     renewing,
     url_of,
 )
+from gateway.races import Racing, Rooms
+from gateway.races import metrics as race_metrics
+from gateway.races.speeds import Speeds
 from gateway.stores import bans_of, catalogue_of, store_of
 from gateway.takeovers import Takeovers
 from gateway.topics import look_at_topics, look_until_seen
@@ -66,6 +69,8 @@ from persistence.folder import DataFolder
 from persistence.front import Front, in_front_of
 from persistence.keys import KeyFile
 from persistence.notices import Notices
+from persistence.races import MemoryRaces, Races, RedisRaces
+from persistence.redis import RedisServers
 from persistence.results import ResultStore
 from persistence.stream import Drain, Sink, Spool, StoreSink, Stream
 from persistence.workers.effects import Effects
@@ -212,6 +217,7 @@ class Gateway:
             )
         )
         bus = await enter(bus_over(front.redis, settings))
+        races = await enter(_races(front.redis, settings))
         spool = self._spool = await enter(Spool(folder.spool, settings.spool))
 
         hub = self.hub = Hub(
@@ -233,6 +239,12 @@ class Gateway:
         opening.push_async_callback(hub.stop)
         bus.subscribe(CHANNEL, hearing(hub.deliver))
         Takeovers(bus, hub, node=self.name, epoch_ms=_epoch_ms)
+        run = os.urandom(8).hex()
+        rooms = Rooms(hub, bus, races, node=f"{self.name}/{run}", rules=settings.race, options=settings.rooms)
+        hub.racing = Racing(rooms, Speeds(front.recent, front.guests))
+        hub.races_ms = rooms.now_ms
+        rooms.start()
+        opening.callback(rooms.stop)
         bans = await enter(
             Bans(
                 await enter(bans_of(settings)),
@@ -259,6 +271,7 @@ class Gateway:
                 "bus": bus.ping,
                 "bans": bans.ping,
                 "directory": self._known,
+                "races": races.ping,
             },
             # what is taken is in the spool, and passages and lists are in memory; one can type without other processes
             behind=("catalogue", "store", "caches", "stream", "bus", "bans", "directory"),
@@ -278,6 +291,7 @@ class Gateway:
                 bans=bans,
                 health=self.health,
                 pages=await asyncio.to_thread(Pages, WEB),
+                rooms=rooms,
             ),
             options=settings.http,
             origins=edge_options.origins,
@@ -315,6 +329,7 @@ class Gateway:
             edge=lambda: edge.tally,
         )
         metrics.ask(partial(front_metrics.families, front))
+        metrics.ask(partial(race_metrics.families, rooms))
         metrics.ask(partial(ban_families, bans))
         if settings.agent.enabled:
             load = Load(lambda: edge.connections, edge.most_connections)
@@ -323,13 +338,14 @@ class Gateway:
             self._admin = await enter(admin_port(settings.admin, metrics, self.health))
         this = Node(
             id=self.name,
-            run=os.urandom(8).hex(),
+            run=run,
             version=version(),
             url=self.url,
             admin_url=self.admin_url or "",
             since_ms=_epoch_ms(),
         )
         self._directory = await enter(directory_over(front.redis, bus, this, settings))
+        rooms.watch(self._directory)
         metrics.ask(lambda: bus_metrics.families(bus.facts(), self._directory))
         await enter(owned(refreshing(catalogue, texts), name="refresh the catalogue"))
         await enter(owned(renewing(keys, self._take_keys, self._look), name="see whether the keys were rotated"))
@@ -344,6 +360,11 @@ def _sink(settings: Settings, store: ResultStore, front: Front, notices: Notices
     from persistence.stream.kafka import KafkaSink  # loads aiokafka
 
     return KafkaSink(settings.kafka, node=node)
+
+
+def _races(servers: RedisServers | None, settings: Settings) -> AbstractAsyncContextManager[Races]:
+    """Where races are, to be opened: in Redis where there is one, else in this process."""
+    return MemoryRaces(settings.races) if servers is None else RedisRaces(servers, settings.races)
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:

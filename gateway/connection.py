@@ -9,7 +9,7 @@ tests, one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never
 
@@ -17,6 +17,7 @@ import structlog
 
 from gateway.auth import Identity, Unauthorised
 from gateway.codec import NOT_KEYS, Codec, Undecodable
+from gateway.said import Said
 from gateway.submissions import Submission
 from gateway.wheel import PERIOD_S
 from gateway.wire import Peer, WebSocketWire
@@ -59,6 +60,8 @@ from session.state import FINAL, State
 
 if TYPE_CHECKING:
     from gateway.hub import Hub
+    from gateway.races.place import Place
+    from gateway.races.racing import RaceTalk
 
 __all__ = ["Connection"]
 
@@ -70,6 +73,9 @@ RARE_COST: Final = 512
 
 RESUME_COST: Final = 4096
 """What a `resume` takes of it: a look into the store, and a text to be made anew."""
+
+RACE_COST: Final = 512
+"""What a message about races takes of it: a change of what all nodes share."""
 
 SEED_BITS: Final = 53
 """Seeds travel as decimal strings; with so many bits a page may still make a number of one."""
@@ -119,6 +125,7 @@ class Connection(_OfEachFrame):
         "_wire",
         "_working",
         "phase",
+        "place",
         "user",
     )
 
@@ -144,6 +151,8 @@ class Connection(_OfEachFrame):
         """The session that ended here last: a repeated `finish` is about it."""
         self._result: tuple[bytes, str | None] | None = None
         """Its result as a payload, and once it is stored its final verdict."""
+        self.place: Place | None = None
+        """Where it is in a race."""
         self._awaited: list[bytes] = []
         """Sessions whose results are on their way."""
         self._allowance: float = hub.options.burst_bytes
@@ -163,6 +172,16 @@ class Connection(_OfEachFrame):
     def address(self) -> str:
         """The client's, behind trusted proxies the one they tell; empty once it is gone."""
         return "" if self._wire is None else self._wire.peer_address
+
+    @property
+    def alive(self) -> bool:
+        """Whether the client is still there."""
+        return self._wire is not None
+
+    @property
+    def session(self) -> TypingSession | None:
+        """The test being typed."""
+        return self._session
 
     # --- what the wire calls ---
 
@@ -236,6 +255,8 @@ class Connection(_OfEachFrame):
         self._awaited.clear()
         if self._session is not None:
             self._let_go(self._session)
+        if self.place is not None:
+            self.place.closed()
 
     # --- what the wheel calls ---
 
@@ -322,13 +343,13 @@ class Connection(_OfEachFrame):
             case Resume():
                 self._resume(parsed)
             case Heartbeat():
-                self._say(HeartbeatAnswer(s=self._hub.epoch_ms(), c=parsed.c))
+                self._say(HeartbeatAnswer(s=self._hub.races_ms(), c=parsed.c))
             case Auth():
                 self._close(CloseCode.PROTOCOL, "auth comes once")
             case (
                 RaceCreate() | RaceJoin() | RaceReady() | RaceStart() | RaceLeave() | RaceAgain() | Watch() | Unwatch()
             ):
-                self._error(Error("no_race", "races are not served here yet"))
+                self._race(parsed)
             case _:
                 assert_never(parsed)
 
@@ -429,6 +450,33 @@ class Connection(_OfEachFrame):
         hub.metrics.started(now_s - began_s)
         self._say(session.started(material))
 
+    def take_up(self, session: TypingSession, material: Material) -> None:
+        """Begin a race's test; one's own is given up for it."""
+        if self._session is not None:
+            self._abort()
+        self._hold_on(session)
+        self._counts.starts += 1
+        self._say(session.started(material))
+
+    def give_up(self, session: bytes | None) -> None:
+        """Give up this test, if it is the one that runs."""
+        if self._session is not None and self._session.id == session:
+            self._abort()
+
+    def _race(self, said: RaceTalk) -> None:
+        self._spend(RACE_COST)
+        if self._allowance < 0:
+            return
+        if self._hub.racing is None:
+            self._error(Error("no_race", "there are no races on this server"))
+        else:
+            self._wait_for(self._raced(self._hub.racing.hear(self, said)))
+
+    async def _raced(self, heard: Coroutine[Any, Any, Error | None]) -> None:
+        error = await heard
+        if error is not None and self._wire is not None:
+            self._error(error)
+
     def _keys(self, keys: Keys) -> None:
         """Take `keys` that are late, many, or wrong."""
         session = self._session
@@ -497,6 +545,7 @@ class Connection(_OfEachFrame):
                 self._counts.resumes += 1
                 hub.took(session_id)
                 self._say(answer)
+                self._back(claim)
             else:
                 self._error(answer)
                 self._rebuild(claim, conflict=True)
@@ -564,6 +613,12 @@ class Connection(_OfEachFrame):
         self._counts.resumes += 1
         hub.took(session.id)
         self._say(session.resumed())
+        self._back(claim)
+
+    def _back(self, claim: Claim) -> None:
+        """A racer's test goes on here: they are back in their race."""
+        if claim.ticket.seat is not None and self._session is not None and self._hub.racing is not None:
+            self._hub.racing.back(self, claim.ticket.seat, self._session)
 
     # --- the session: taking it, letting it go, performing what it answers ---
 
@@ -577,6 +632,8 @@ class Connection(_OfEachFrame):
         self._session = self._asked_ms = None
         if self._hub.live.get(session.id) is self:  # else somebody else has taken it over
             del self._hub.live[session.id]
+        if self.place is not None and session.state is State.ABANDONED:
+            self.place.gave_up(session)
 
     def _let_go(self, session: TypingSession) -> None:
         """Give the session to the hub. Not in the middle of a job on it: then its client's log makes it anew."""
@@ -630,6 +687,16 @@ class Connection(_OfEachFrame):
         self._ended = session.id
         self._awaited.append(session.id)
         self._hub.submissions.submit(session, self, ping_ms=self._ping_ms)
+        if self.place is not None:
+            self.place.ended(session)
+
+    def hear(self, said: Said, more: dict[str, Any] | None = None) -> bool:
+        """Send what many are told, and `more` that only this one is; False where the client does not read just now."""
+        if self._wire is None or not self._wire.writable:
+            return False
+        codec = self._codec
+        self._send_payload(said.payload(codec) if more is None else said.extended(codec, more))
+        return True
 
     def notify(self, event: dict[str, Any]) -> None:
         """Send a message that nobody waits for, where the client reads what it is sent."""

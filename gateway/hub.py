@@ -33,6 +33,7 @@ from session.receipt import KeyRing
 
 if TYPE_CHECKING:
     from gateway.heads import Request
+    from gateway.races.racing import Racing
     from persistence.bans import Ban
 
 KEPT_ABORTED = 10_000
@@ -90,6 +91,10 @@ class Hub:
         """Called with a session that goes on here after a `resume`."""
         self.ban_of: Callable[[int], Ban | None] = _nobody_is_banned
         """Asked whether a user who has shown who it is may not come in."""
+        self.racing: Racing | None = None
+        """What is said about races; None where there are none."""
+        self.races_ms = epoch_ms
+        """The races' clock (epoch ms), which a client is told by `hb`."""
         self.draining = False
         self.phase = 0
         self.connections: set[Connection] = set()

@@ -11,7 +11,19 @@ from fastapi import FastAPI
 from fastapi.responses import Response
 
 from config.gateway import HttpOptions
-from gateway.api import catalogue, claims, docs, health, leaderboards, offline, pages, problems, progress, results
+from gateway.api import (
+    catalogue,
+    claims,
+    docs,
+    health,
+    leaderboards,
+    offline,
+    pages,
+    problems,
+    progress,
+    races,
+    results,
+)
 from gateway.api.guard import Guard, allowing
 from gateway.api.health import Health
 from gateway.api.heavy import Heavy
@@ -23,6 +35,7 @@ from gateway.exposition import CONTENT_TYPE
 from gateway.limits import Credits
 from gateway.metrics import Metrics
 from gateway.offline import OfflineResults
+from gateway.races import Rooms
 from gateway.slices import Slices
 from gateway.version import version
 from persistence.catalogue import Catalogue
@@ -56,6 +69,7 @@ class Parts:
     bans: Bans
     health: Health
     pages: Pages
+    rooms: Rooms
     serves_api: bool = True
     """Whether there is anything but health to be had here."""
 
@@ -124,6 +138,7 @@ def _api(parts: Parts, options: HttpOptions) -> FastAPI:
             title_of=title_of,
         )
     )
+    app.include_router(races.router(parts.rooms, title_of=title_of))
     app.include_router(progress.router(store=parts.store, guests=parts.front.guests, callers=callers))
     app.include_router(claims.router(guests=parts.front.guests, authenticator=parts.authenticator, callers=callers))
     app.include_router(

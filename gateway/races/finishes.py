@@ -1,0 +1,81 @@
+"""What becomes of racers' tests that have ended here: each is a finish as soon as it is durable, then it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from gateway.submissions import Submissions
+from session.messages import Error
+from session.racing import Change, Finished, Judged
+from session.result import Result
+
+if TYPE_CHECKING:
+    from gateway.submissions import Submission
+
+__all__ = ["Finishes"]
+
+Owe = Callable[[tuple[str, int], Change], None]
+"""Sees to it that a change is written, under its key."""
+
+
+class Finishes:
+    """A listener of the submissions of one race's tests. They go on when their racers are gone."""
+
+    def __init__(self, submissions: Submissions, owe: Owe) -> None:
+        self._submissions = submissions
+        self._owe = owe
+        self._lanes: dict[bytes, int] = {}
+
+    def __len__(self) -> int:
+        """Tests whose results are not stored yet."""
+        return len(self._lanes)
+
+    def follow(self, session: bytes, lane: int) -> None:
+        """Hear of this test from now on; it has just been submitted."""
+        self._lanes[session] = lane
+        self._submissions.listen(session, self, ref=None)
+
+    def accepted(self, submission: Submission, result: Result, ref: int | None) -> None:
+        """The result is durable: its racer has finished."""
+        lane, summary = self._lanes[submission.session], result.summary
+        self._owe(
+            ("finished", lane),
+            Finished(
+                lane,
+                ms=summary.duration_ms,
+                wpm=summary.wpm,
+                raw=summary.raw,
+                acc=summary.acc,
+                verdict=result.verdict,
+            ),
+        )
+
+    def unsaved(self, submission: Submission, error: Error) -> None:
+        """It is not: its typist tries again, if still there."""
+        if len(submission.listeners) == 1:
+            self._forget(submission.session)
+
+    def stored(self, submission: Submission, verdict: str) -> None:
+        """It has its final verdict."""
+        lane = self._lanes.pop(submission.session)
+        self._owe(("judged", lane), Judged(lane, verdict))
+
+    def lost(self, submission: Submission) -> None:
+        """A fault of ours: its typist comes back with the log."""
+        self._lanes.pop(submission.session, None)
+
+    def gone(self, session: bytes | None) -> None:
+        """Whoever typed this is gone: one that could not be made durable is given up with them."""
+        submission = None if session is None else self._submissions.of(session)
+        if submission is not None and submission.refused and session in self._lanes:
+            self._forget(submission.session)
+
+    def close(self) -> None:
+        """Hear of none any more."""
+        for session in list(self._lanes):
+            self._forget(session)
+
+    def _forget(self, session: bytes) -> None:
+        self._lanes.pop(session, None)
+        self._submissions.leave(session, self)

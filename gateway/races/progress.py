@@ -1,0 +1,83 @@
+"""How far racers are: taken from their tests ten times a second, and told where it changed.
+
+Nobody who types says so: what a test has come to is looked up when it is time to tell. A row is `[lane, clusters done,
+wpm, wrong inserts]`; what is done is the place in the text, however it was typed so far.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from scoring.text import Word
+
+__all__ = ["Course", "Progress", "Row", "rows_of"]
+
+Row = list[Any]
+"""`[lane, clusters done, wpm, wrong inserts]`."""
+
+MOST_LANES = 100
+
+
+class Course:
+    """Where each word of a text begins, counted in clusters; a cyclic text begins again after its last."""
+
+    __slots__ = ("_begins", "_words")
+
+    def __init__(self, words: Sequence[Word]) -> None:
+        self._words = len(words)
+        begins = array("L", [0])
+        at = 0
+        for word in words:
+            at += len(word)
+            begins.append(at)
+        self._begins = begins
+
+    @property
+    def clusters(self) -> int:
+        """Clusters of the whole text."""
+        return self._begins[-1]
+
+    def done(self, word: int, cluster: int) -> int:
+        """Clusters done by who has so many of that word, counted on through repeats; what is too many counts not."""
+        rounds, word = divmod(word, self._words)
+        begins = self._begins
+        return rounds * begins[-1] + min(begins[word] + cluster, begins[word + 1])
+
+
+class Progress:
+    """The rows of a race as far as this node knows them, and which of them are still to be told here."""
+
+    __slots__ = ("_news", "_rows")
+
+    def __init__(self) -> None:
+        self._rows: dict[int, Row] = {}
+        self._news: dict[int, Row] = {}
+
+    def take(self, rows: Iterable[Row]) -> None:
+        """These are how it is now."""
+        for row in rows:
+            lane = row[0]
+            if self._rows.get(lane) != row:
+                self._rows[lane] = self._news[lane] = row
+
+    def news(self) -> list[Row]:
+        """Rows that changed since this was last asked."""
+        news = list(self._news.values())
+        self._news.clear()
+        return news
+
+    def all(self) -> list[Row]:
+        """Every row, for who comes later."""
+        return list(self._rows.values())
+
+
+def rows_of(message: Any) -> Iterator[Row]:
+    """The rows that another node tells. Raises ValueError for what is none, TypeError for what is not even a list."""
+    for row in message:
+        match row:
+            case [int(lane), int(done), int() | float() as wpm, int(err), *_] if 0 <= lane < MOST_LANES:
+                yield [lane, done, wpm, err]
+            case _:
+                raise ValueError(f"no row of progress: {row!r:.80}")

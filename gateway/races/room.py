@@ -1,0 +1,589 @@
+"""A room: one race, as long as somebody of it is connected here.
+
+    what a connection says ─┐                      ┌─> race.state, race.progress, started
+    what became of a test ──┼─> change in the store ┤
+    an instant, a node gone ┘                      └─> the bus ─> rooms of other nodes
+
+A room owns nothing. The race is a value in the store, changed by compare-and-set; the room knows it as it was last
+seen, takes every newer version that it hears of, and does what follows for those who are here. One change is under way
+at a time; what is asked meanwhile goes into the next one together. What must come to pass (somebody is gone, is back,
+has finished) is *owed*: it is tried until it is written, however long Redis is away. Questions are answered at once
+where it is: with `away`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from gateway.races.finishes import Finishes
+from gateway.races.place import Place
+from gateway.races.progress import Course, Row
+from gateway.races.sharing import Sharing
+from gateway.races.shown import state_of
+from gateway.said import Said
+from persistence.errors import StoreError
+from session.machine import TypingSession
+from session.messages import Error
+from session.passages import Material
+from session.race import Race
+from session.racing import Back, Change, Due, Leave, Lost, NodesGone, change, due_ms
+from session.state import Phase
+
+if TYPE_CHECKING:
+    from gateway.connection import Connection
+    from gateway.races.rooms import Rooms
+
+__all__ = ["PERIOD_S", "Room", "Step"]
+
+PERIOD_S = 0.1
+"""How often what changed is told: state and progress each ten times a second at most."""
+
+SETTLE_MS = 20
+"""From telling other nodes our progress to telling it to those who are here: by then the others' has come."""
+
+LINGERS_S = 60.0
+"""A room in which nobody is any more is kept for what it owes no longer than this."""
+
+DOUBTED_S = 5.0
+"""A racer's node that nobody has seen for so long is gone."""
+
+LATER_MS = 50
+"""An instant is carried out by the host's node at once, by the others so much later, and up to twice as much more."""
+
+NO_RACE = Error("no_race", "there is no such race, or it is long over")
+
+RACING = frozenset({Phase.COUNTDOWN, Phase.RUNNING, Phase.CLOSING})
+
+Step = Callable[[Race | None, int], Race | Error]
+"""What is asked of a race, at an instant of the race's clock; None: there is no such race."""
+
+Key = tuple[str, int]
+
+_log = structlog.get_logger(__name__)
+
+
+class Room:
+    """A member of the rooms' wheel. Made by `Rooms.open`, closed by itself when nobody is left and nothing is owed."""
+
+    def __init__(self, rooms: Rooms, race: str) -> None:
+        self.id = race
+        self.phase = 0
+        self.race: Race | None = None
+        """As it was last seen; None before that."""
+        self.places: dict[int, Place] = {}
+        """Those of its racers who are connected here, by lane."""
+        self.watchers: set[Place] = set()
+        self.frozen = False
+        """The store did not answer the last time."""
+        self.closed = False
+        self.coming = 0
+        """Connections that are on their way in; the room stays for them."""
+        self._rooms = rooms
+        self._hub = rooms.hub
+        self._asked: list[tuple[Step, asyncio.Future[Race | Error]]] = []
+        self._owed: dict[Key, Change] = {}
+        self._look = True
+        self._changing = False
+        self._retry_ms = 0.0
+        self._material: Material | None = None
+        self._course: Course | None = None
+        self._making = False
+        self._finishes = Finishes(rooms.hub.submissions, self.owe)
+        self._doubted: dict[str, float] = {}
+        """Nodes of racers that the directory does not know, since when."""
+        self._looked_ms = 0.0
+        self._shown_ms = float("-inf")
+        self._unshown = False
+        self._lag_ms = self._hub.random_bits(8) * LATER_MS // 128
+        self._left_ms: float | None = None
+        channel = f"race:{race}"
+        self._sharing = Sharing(
+            rooms.bus,
+            channel,
+            rooms.facts,
+            race=race,
+            node=rooms.node,
+            pull=self._pull,
+            everybody=self._everybody,
+        )
+        self._subscription = rooms.bus.subscribe(channel, self._heard, resync=self._resync)
+
+    # --- who is here ---
+
+    def sit(self, connection: Connection, lane: int, session: TypingSession | None = None) -> None:
+        """Give a racer's lane to a connection of its user. Who had it here has it no more, and is sent away.
+
+        `session`: the test of the race that the connection has already.
+        """
+        before = self.places.get(lane)
+        if before is not None and before.connection is connection and session is None:
+            self._tell_state(before)
+            return
+        place = self.places[lane] = Place(self, connection, lane)
+        if session is not None:
+            place.session = session.id
+        if before is not None and before.connection is not connection:
+            self._supersede(before)
+        connection.place = place
+        self._come(place)
+        self._begin()
+
+    def watch(self, connection: Connection) -> Place:
+        """Let a connection look on."""
+        place = Place(self, connection, None)
+        self.watchers.add(place)
+        connection.place = place
+        self._come(place)
+        return place
+
+    def rise(self, place: Place) -> None:
+        """This connection is not in the room any more."""
+        if place.lane is not None and self.places.get(place.lane) is place:
+            del self.places[place.lane]
+        self.watchers.discard(place)
+        self._sharing.leave(place)
+        if place.connection.place is place:
+            place.connection.place = None
+
+    def lost(self, place: Place) -> None:
+        """A connection that was here is closed."""
+        lane = place.lane
+        mine = lane is not None and self.places.get(lane) is place
+        self.rise(place)
+        self._finishes.gone(place.session)
+        if mine:
+            self.absent(place.connection.user)
+
+    def absent(self, user: int) -> None:
+        """A racer's connection to this node is lost."""
+        self.owe(("there", user), Lost(user, self._rooms.node))
+
+    def leave(self, place: Place) -> None:
+        """The connection leaves of its own will: a racer gives up, or the lane in the lobby."""
+        user = place.connection.user
+        racing = place.lane is not None and self.race is not None and self.race.phase is not Phase.SETTLED
+        if racing:
+            self.owe(("finished", user), Leave(user))
+        place.connection.give_up(place.session)
+        self.rise(place)
+
+    def _come(self, place: Place) -> None:
+        self._left_ms = None
+        self._sharing.come(place)
+        self._tell_state(place)
+
+    def _supersede(self, place: Place) -> None:
+        """Another connection of the same user has the lane."""
+        self.rise(place)
+        place.connection.supersede()
+
+    @property
+    def alone(self) -> bool:
+        """Whether all its racers are one who was found no race of others."""
+        race, place = self.race, next(iter(self.places.values()), None)
+        return (
+            race is not None
+            and place is not None
+            and place.found
+            and race.phase is Phase.LOBBY
+            and len(race.racers) == 1
+            and not self.coming
+        )
+
+    # --- changing the race ---
+
+    def step(self, what: Change) -> Step:
+        """What asks for a change of a race that is there."""
+        rules = self._rooms.rules
+        return lambda race, now_ms: NO_RACE if race is None else change(race, what, now_ms=now_ms, rules=rules)
+
+    async def ask(self, step: Step) -> Race | Error:
+        """The race after this step, or why it may not be; `error away` where the store is away."""
+        answer: asyncio.Future[Race | Error] = self._hub.loop.create_future()
+        self._asked.append((step, answer))
+        self._change()
+        return await answer
+
+    def owe(self, key: Key, happened: Change) -> None:
+        """This has come to pass, and is to be written; a later one of the same key takes its place."""
+        self._owed.pop(key, None)
+        self._owed[key] = happened
+        self._change()
+
+    def _change(self) -> None:
+        if not self._changing and not self.closed:
+            self._changing = True
+            self._hub.spawn(self._changes())
+
+    async def _changes(self) -> None:
+        """Bring what is asked and owed to the store, all of it together, as long as there is any."""
+        try:
+            while self._asked or self._owed or self._look:
+                if not await self._once():
+                    break
+        finally:
+            self._changing = False
+
+    async def _once(self) -> bool:
+        asked, self._asked = self._asked, []
+        owed = list(self._owed.items())
+        self._look = False
+        answers: list[Race | Error] = []
+        before: Race | None = None
+
+        def step(stored: Race | None, now_ms: int) -> Race | Error:
+            """May be taken several times, each on what is stored by then."""
+            nonlocal before
+            answers.clear()
+            before = stored
+            race = self._newest(stored)
+            steps = [self.step(what) for what in (Due(), *(what for _, what in owed))]
+            for number, take in enumerate((*steps, *(ask for ask, _ in asked))):
+                after = take(race, now_ms)
+                if not isinstance(after, Error):
+                    race = after
+                if number >= len(steps):
+                    answers.append(after)
+            return NO_RACE if race is None else race
+
+        try:
+            race = await self._rooms.races.change(self.id, step)
+        except Exception as fault:
+            if not isinstance(fault, StoreError):
+                for _, answer in asked:
+                    answer.cancel()
+                raise
+            self._freeze(fault)
+            for _, answer in asked:
+                _resolve(answer, self._rooms.away())
+            return False
+        self._thaw()
+        for key, what in owed:
+            if self._owed.get(key) is what:
+                del self._owed[key]
+        if isinstance(race, Error):
+            self._vanished()
+        else:
+            if before is None or race.version > before.version:
+                self._written(before, race)
+            self.take(race)
+        for (_, answer), said in zip(asked, answers, strict=True):
+            _resolve(answer, said if isinstance(said, Error) else race)
+        return True
+
+    def _newest(self, stored: Race | None) -> Race | None:
+        """What is stored, unless it is older than what we know: a Redis that lost it is given it back."""
+        known = self.race
+        if known is None or known.phase is Phase.SETTLED or (stored is not None and stored.version >= known.version):
+            return stored
+        return known
+
+    def _written(self, before: Race | None, race: Race) -> None:
+        """We have changed the race: tell the others."""
+        self._rooms.bus.post(self._subscription.channel, ["state", race.pack()])
+        if before is None or race.phase is not before.phase:
+            self._rooms.facts.phases[race.phase.value] += 1
+
+    def _freeze(self, fault: StoreError) -> None:
+        self._look = True
+        jitter = 0.5 + self._hub.random_bits(10) / 2048
+        self._retry_ms = self._hub.clock() * 1000 + self._rooms.options.retry_ms * jitter
+        if not self.frozen:
+            self.frozen = True
+            self._rooms.froze(fault)
+            said = Said(self._rooms.away().to_wire())
+            for place in self._everybody():
+                place.connection.hear(said)
+
+    def _thaw(self) -> None:
+        if self.frozen:
+            self.frozen = False
+            self._rooms.thawed()
+
+    def _vanished(self) -> None:
+        """There is no such race (any more)."""
+        if self.race is not None:
+            for place in list(self._everybody()):
+                self.rise(place)
+
+    def take(self, race: Race) -> None:
+        """This is how the race is, if it is newer than what was known: do what follows for those who are here."""
+        known = self.race
+        if known is not None and race.version <= known.version:
+            return
+        self.race = race
+        for lane, place in list(self.places.items()):
+            racer = race.lane(lane)
+            user = place.connection.user
+            if racer is None or racer.user != user:
+                self.rise(place)
+            elif racer.away_ms is None and racer.node != self._rooms.node and ("there", user) not in self._owed:
+                self._supersede(place)
+        if known is None:
+            self._find_absent(race)
+        self._begin()
+        self._arm(self._hub.clock() * 1000)
+        self._unshown = True
+        now_ms = self._hub.clock() * 1000
+        if now_ms - self._shown_ms >= PERIOD_S * 1000:
+            self._show(now_ms)
+
+    def _find_absent(self, race: Race) -> None:
+        """Racers who should be here and are not: this node has been told no more of them since the room closed."""
+        for racer in race.people:
+            here = racer.away_ms is None and racer.node == self._rooms.node
+            if here and racer.lane not in self.places and not self.coming:
+                self.absent(racer.user)
+
+    def gone(self, node: str) -> None:
+        """A node is not there any more: so are those of its racers who have not come back elsewhere."""
+        if self.race is not None and any(racer.away_ms is None and racer.node == node for racer in self.race.people):
+            self._doubted.pop(node, None)
+            self.owe(("gone", hash(node)), NodesGone(frozenset({node})))
+
+    def _doubt(self, now_ms: float) -> None:
+        """Look for nodes of racers that the directory does not know: it may never have known them."""
+        if self.race is None or self.race.final:
+            return
+        nodes = {racer.node for racer in self.race.people if racer.away_ms is None}
+        absent = {node for node in nodes if not self._rooms.there(node)}
+        self._doubted = {node: self._doubted.get(node, now_ms) for node in absent}
+        for node, since_ms in list(self._doubted.items()):
+            if now_ms - since_ms >= DOUBTED_S * 1000:
+                self.gone(node)
+
+    # --- the tests of those who race here ---
+
+    def come_back(self, connection: Connection, lane: int, session: TypingSession) -> None:
+        """A racer's test goes on here: the lane is this connection's, unless the race turns out to know better."""
+        self.owe(("there", connection.user), Back(connection.user, self._rooms.node))
+        self.sit(connection, lane, session)
+
+    def _begin(self) -> None:
+        """From the countdown on: a test for every racer who is here and has none."""
+        race = self.race
+        if race is None or race.phase not in RACING:
+            return
+        if self._material is not None:
+            for place in list(self.places.values()):
+                if self._lacks_test(race, place):
+                    self._begin_at(race, place, self._material)
+        elif self.places and not self._making:
+            self._making = True
+            self._hub.slices.run(self._rooms.making(race), self._made, self._unmade)
+
+    @staticmethod
+    def _lacks_test(race: Race, place: Place) -> bool:
+        assert place.lane is not None
+        racer = race.lane(place.lane)
+        return place.session is None and racer is not None and racer.racing
+
+    def _made(self, material: Material | Error) -> None:
+        self._making = False
+        if isinstance(material, Error):
+            for place in list(self.places.values()):
+                place.connection.hear(Said(material.to_wire()))
+            return
+        self._material = material
+        self._course = Course(material.words)
+        self._begin()
+
+    def _unmade(self, fault: Exception) -> None:
+        self._making = False
+        _log.error("a race's text could not be made", race=self.id, exc_info=fault)
+
+    def _begin_at(self, race: Race, place: Place, material: Material) -> None:
+        hub, connection = self._hub, place.connection
+        assert place.lane is not None
+        racer = race.lane(place.lane)
+        assert racer is not None
+        assert racer.session is not None, "from the countdown on it has one"
+        hub.release(racer.session)  # who joins again begins again, whatever was typed before
+        session = TypingSession.begin(
+            race.test_of(racer),
+            material,
+            session=racer.session,
+            user=racer.user,
+            seed=race.text.seed,
+            ref=None,
+            ring=hub.ring,
+            limits=hub.limits,
+            now_ms=hub.clock() * 1000,
+            epoch_ms=self._rooms.now_ms(),
+            node=hub.node,
+            seat=race.seat_of(racer),
+        )
+        place.session = session.id
+        place.n = 0
+        connection.take_up(session, material)
+
+    def ended(self, place: Place, session: TypingSession) -> None:
+        """A racer's test has ended with a result, which is on its way."""
+        assert place.lane is not None
+        if self._course is not None:
+            self._sharing.take(self._row(place, session))
+        self._finishes.follow(session.id, place.lane)
+
+    def gave_up(self, place: Place) -> None:
+        """A racer's test is over without a result."""
+        user = place.connection.user
+        self.owe(("finished", user), Leave(user))
+
+    # --- progress ---
+
+    def _pull(self) -> list[Row]:
+        """What changed in the tests of those who race here."""
+        rows: list[Row] = []
+        if self._course is None:
+            return rows
+        for place in self.places.values():
+            session = place.connection.session
+            if session is not None and session.n != place.n and session.id == place.session:
+                rows.append(self._row(place, session))
+        return rows
+
+    def _row(self, place: Place, session: TypingSession) -> Row:
+        assert self._course is not None, "who has a test of the race has its text"
+        place.n = session.n
+        wpm, _, _, word, cluster, err = session.figures()
+        return [place.lane, self._course.done(word, cluster), wpm, err]
+
+    # --- state ---
+
+    def _show(self, now_ms: float) -> None:
+        """Tell everybody who is here how the race is."""
+        race = self.race
+        assert race is not None
+        self._unshown = False
+        self._shown_ms = now_ms
+        said = self._state(race)
+        for place in self._everybody():
+            self._tell(place, said)
+
+    def _tell_state(self, place: Place) -> None:
+        if self.race is not None:
+            self._tell(place, self._state(self.race))
+
+    def _state(self, race: Race) -> Said:
+        return Said(state_of(race, title=None if self._material is None else self._material.title))
+
+    def _tell(self, place: Place, said: Said) -> None:
+        told = place.connection.hear(said, None if place.lane is None else {"lane": place.lane})
+        self._rooms.facts.states += told
+        if not told:
+            self._unshown = True  # once more for all: it is rare, and whoever has seen it sees the same
+
+    def _everybody(self) -> Iterator[Place]:
+        yield from tuple(self.places.values())
+        yield from tuple(self.watchers)
+
+    # --- time ---
+
+    def beat(self, now_ms: float) -> None:
+        """Ten times a second."""
+        race = self.race
+        if self.frozen:
+            if now_ms >= self._retry_ms:
+                self._change()
+        elif self._look or self._owed:
+            self._change()
+        if race is not None:
+            self._arm(now_ms)
+            if self._unshown and now_ms - self._shown_ms >= PERIOD_S * 990:
+                self._show(now_ms)
+            if race.phase in RACING:
+                self._share(now_ms)
+        if now_ms - self._looked_ms >= 1000:
+            self._looked_ms = now_ms
+            self._doubt(now_ms)
+            if self.places or self.watchers:
+                self._sharing.ask(now_ms)
+            if self.alone and self._rooms.alone is not None:
+                self._hub.spawn(self._rooms.alone(self))
+            self._close_unless_needed(now_ms)
+
+    def alarm(self, now_ms: float) -> None:
+        """What was asked for with `Wheel.ring`: others' progress has come, or an instant of the race has."""
+        if self.closed:
+            return
+        if self._sharing.waiting:
+            self._sharing.send()
+        self._arm(now_ms)
+
+    def _share(self, now_ms: float) -> None:
+        waiting = self._sharing.waiting
+        self._sharing.post(now_ms)
+        if self._sharing.waiting and not waiting:
+            self._rooms.wheel.ring(self, now_ms + SETTLE_MS)
+
+    def _arm(self, now_ms: float) -> None:
+        """See that what is due next is done in time, by whoever is first."""
+        race = self.race
+        if race is None or self.frozen or self._changing:
+            return
+        due = due_ms(race, self._rooms.rules)
+        if due is None:
+            return
+        host = race.lane(race.host)
+        if host is None or host.node != self._rooms.node:
+            due += LATER_MS + self._lag_ms
+        wait_ms = due - self._rooms.now_ms()
+        if wait_ms <= 0:
+            self._look = True
+            self._change()
+        elif wait_ms <= PERIOD_S * 1000:
+            self._rooms.wheel.ring(self, now_ms + wait_ms)
+
+    def _close_unless_needed(self, now_ms: float) -> None:
+        if self.places or self.watchers or self.coming or self._changing or self._asked:
+            self._left_ms = None
+            return
+        if self._left_ms is None:
+            self._left_ms = now_ms
+        if not (self._owed or self._finishes) or now_ms - self._left_ms >= LINGERS_S * 1000:
+            self.close()
+
+    def close(self) -> None:
+        """Hear and do nothing any more."""
+        if self.closed:
+            return
+        self.closed = True
+        self._finishes.close()
+        for place in self._everybody():
+            self.rise(place)
+        self._subscription.close()
+        self._rooms.forget(self)
+
+    # --- the bus ---
+
+    def _heard(self, message: Any) -> None:
+        now_ms = self._hub.clock() * 1000
+        waiting = self._sharing.waiting
+        try:
+            match message:
+                case ["state", bytes(packed), *_]:
+                    race = Race.unpack(packed)
+                    if race.id != self.id:
+                        raise ValueError(f"this is race {race.id!r:.40}")
+                    self.take(race)
+                case _:
+                    self._sharing.heard(message, now_ms)
+        except (ValueError, TypeError) as fault:
+            self._rooms.misheard(self.id, fault)
+        if self._sharing.waiting and not waiting:
+            self._rooms.wheel.ring(self, now_ms + SETTLE_MS)
+
+    def _resync(self) -> None:
+        """Something may have been missed: look what there is, and ask the others for their progress."""
+        self._look = True
+        self._change()
+        self._sharing.ask(self._hub.clock() * 1000, new=True)
+
+
+def _resolve(answer: asyncio.Future[Race | Error], value: Race | Error) -> None:
+    if not answer.done():
+        answer.set_result(value)
