@@ -274,7 +274,7 @@ class Gateway:
                 "races": races.ping,
             },
             # what is taken is in the spool, and passages and lists are in memory; one can type without other processes
-            behind=("catalogue", "store", "caches", "stream", "bus", "bans", "directory"),
+            behind=("catalogue", "store", "caches", "stream", "bus", "bans", "directory", "races"),
         )
         app = public_app(
             Parts(
