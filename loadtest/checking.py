@@ -68,6 +68,7 @@ def expected(started: Mapping[str, Any], words: Sequence[Word], events: Sequence
         zen=mode == "zen",
         cyclic=started["cyclic"],
         exact_duration=mode == "text",
+        from_start="race" in started,
     )
     scorer.feed(events)
     return figures_of(started["session"], scorer.summary(gave_up=limit_ms is None and not scorer.ended))

@@ -112,6 +112,7 @@ def keyed(result: Result, again: Rescored) -> dict[str, Any]:
         limit_ms=_limit_ms(result),
         zen=result.mode == "zen",
         cyclic=again.material.cyclic,
+        from_start=result.race is not None,
     )
     return {
         "keys": {
@@ -146,6 +147,7 @@ def scorer_for(result: Result, material: Material) -> Scorer:
         zen=result.mode == "zen",
         cyclic=material.cyclic,
         exact_duration=result.mode == "text",
+        from_start=result.race is not None,
     )
 
 

@@ -150,13 +150,14 @@ def analyse(
     cyclic: bool = False,
     longest_ms: float = LONGEST_MS,
     stop_ms: float | None = None,
+    from_start: bool = False,
 ) -> Analysis:
     """Analyse the log of a test: flat `events` `[dt, key, ...]`, `holds` in ms by number of the event.
 
     The other arguments are the scorer's; `stop_ms` is when the test stopped, where that is not its limit or its last
     event. What is not scored (events after the end) counts nowhere.
     """
-    scorer = Scorer(words, limit_ms=limit_ms, zen=zen, cyclic=cyclic, longest_ms=longest_ms)
+    scorer = Scorer(words, limit_ms=limit_ms, zen=zen, cyclic=cyclic, longest_ms=longest_ms, from_start=from_start)
     play = _Play(scorer)
     for number in range(len(events) // 2):
         if not play.event(number, events[2 * number], events[2 * number + 1]):

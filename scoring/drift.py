@@ -7,6 +7,9 @@ may be others, so the base is taken anew; the time between is for the session's 
 
 A log made beforehand and sent within the first seconds would set its own base. But nobody can have typed for longer
 than the test has been open: d is never less than the instant at which the server let it begin.
+
+In a race client time begins at an instant that was agreed on: the server's clock at it is the base, for the whole test
+and over every resume. What the network takes is then part of d, for which the allowances are meant.
 """
 
 from dataclasses import dataclass
@@ -74,6 +77,7 @@ class Drift:
     """
 
     __slots__ = (
+        "_agreed",
         "_began_ms",
         "_first_client_ms",
         "_last_client_ms",
@@ -89,6 +93,7 @@ class Drift:
         """The base: least d so far of the base window; infinite before the first batch and after a resume."""
         self.high = inf
         """The base and the worst lag so far; infinite with it."""
+        self._agreed = False
         self._began_ms = began_ms
         self._until_ms = 0.0
         """Server time at which the base window closes."""
@@ -98,6 +103,14 @@ class Drift:
         """d of the last batch."""
         self._worst_ms = 0.0
         """Greatest d less base of the stretches before a resume."""
+
+    @classmethod
+    def of_start(cls, start_ms: float) -> "Drift":
+        """For a test whose client time begins at an agreed instant, on the server's monotonic clock."""
+        drift = cls()
+        drift._agreed = True
+        drift.low = drift.high = drift._last_ms = start_ms
+        return drift
 
     def arrived(self, client_ms: float, *, now_ms: float, limits: DriftLimits | None = None) -> None:
         """Take one batch: the client time of its last event and the server's monotonic clock at its arrival."""
@@ -116,6 +129,8 @@ class Drift:
 
     def resumed(self) -> None:
         """Forget the base: the batches after this came another way. What was typed again is not to be fed."""
+        if self._agreed:
+            return
         self._worst_ms = self._lag_ms()
         self.low = self.high = inf
         self._began_ms = None

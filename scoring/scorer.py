@@ -4,7 +4,8 @@ The rules (a page that marks keys by itself follows the same ones). There is one
 (clusters, closing space included) and its input (clusters as typed). *Right* means input = target.
 
 Time
-  T1. The first event is at 0; its own dt is reaction time. Every other event is at the sum of the dt up to its own.
+  T1. The first event is at 0; its own dt is reaction time. Every other event is at the sum of the dt up to its own. In
+      a race (`from_start`) all began at one instant, which is 0: the first event is at its own dt.
   T2. An event at or after the limit (or `longest_ms`) is not scored, nor is any after the test's end. They are counted
       in `n` and `elapsed_ms` alone.
 
@@ -126,7 +127,7 @@ class Scorer(_OfEachWord):
 
     `words` are targets as in `Passage.words` (none in zen). `limit_ms`: a timed test's length. `cyclic`: the words
     repeat. `exact_duration`: speeds are made with the duration as it is, not rounded to two digits of a second (mode
-    `text`). `longest_ms`: how long any other test may last.
+    `text`). `longest_ms`: how long any other test may last. `from_start`: it is a race's (T1).
     """
 
     __slots__ = (
@@ -137,6 +138,7 @@ class Scorer(_OfEachWord):
         "_exact",
         "_extra",
         "_first_press",
+        "_from_start",
         "_ignored",
         "_incorrect",
         "_limit",
@@ -157,6 +159,7 @@ class Scorer(_OfEachWord):
         cyclic: bool = False,
         exact_duration: bool = False,
         longest_ms: float = LONGEST_MS,
+        from_start: bool = False,
     ) -> None:
         if bool(words) == zen:
             raise ValueError("zen has no words, and every other test needs some")
@@ -174,6 +177,7 @@ class Scorer(_OfEachWord):
         self._longest = longest_ms if limit_ms is None else limit_ms
         self._zen = zen
         self._exact = exact_duration
+        self._from_start = from_start
         self._end_ms: float = 0  # client time of the end, once there
 
         self._last_word = -1 if zen or cyclic else len(words) - 1
@@ -255,7 +259,10 @@ class Scorer(_OfEachWord):
             return t
         if not self._edge:
             self._edge = min(1000, self._longest)
-            return 0  # T1
+            if not self._from_start:
+                return 0  # T1
+            if t < self._edge:
+                return t
         longest = self._longest
         until = t if t < longest else longest
         bound = self._edge

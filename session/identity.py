@@ -17,6 +17,7 @@ __all__ = [
     "MAX_EPOCH_MS",
     "MAX_USER",
     "RACE_BITS",
+    "RACE_PATTERN",
     "RANDOM_BITS",
     "IdentityError",
     "bucket_of",
@@ -45,6 +46,8 @@ RACE_BITS = 65
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"  # base32 without i, l, o and u: read out or written down without doubt
 _CROCKFORD_SET = frozenset(_CROCKFORD)
+RACE_PATTERN = f"^[{_CROCKFORD}]{{13}}\\Z"
+"""A race's id, for those who check by patterns."""
 _HEX = frozenset("0123456789abcdef")
 
 

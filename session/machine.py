@@ -32,7 +32,7 @@ the log differs from what was seen.
 from array import array
 from collections.abc import Generator
 from hashlib import blake2b
-from math import inf
+from math import ceil, inf
 from typing import Any, Final, TypeVar
 from zlib import compress
 
@@ -129,6 +129,7 @@ class TypingSession(_OfEachTick):
         "_mode",
         "_pinged",
         "_scored",
+        "_start_ms",
         "_summary",
         "_text",
         "_words",
@@ -150,6 +151,7 @@ class TypingSession(_OfEachTick):
         limits: SessionLimits,
         now_ms: float,
         epoch_ms: int,
+        race_ms: int | None,
     ) -> None:
         options = ticket.options
         self.id = ticket.session
@@ -171,19 +173,23 @@ class TypingSession(_OfEachTick):
         self._ticket_hash = hash_of(sealed)
         self._mode = options.mode
         self._limit_ms = options.limit_ms
+        self._start_ms: float | None = None
+        """In a race its start instant, on the server's monotonic clock: the test's time zero."""
         self._text = text
         self._words = material.words
         self._ring = ring
         self._limits = limits
         self._epoch_offset_ms = epoch_ms - now_ms
         """Of the server's two clocks, for receipts: they are read by other processes."""
+        if ticket.seat is not None:
+            self._start_ms = now_ms + ticket.seat.start_ms - (epoch_ms if race_ms is None else race_ms)
         self._scorer = self._new_scorer()
         self._live = False
         """Whether `keys` may go the short way: running, something typed, nothing to be caught up with, not over."""
         self._history = bytearray()
         self._holds: array[int] | None = None
         """Hold in ms plus one by event, 0 where it is not known."""
-        self._drift = Drift()
+        self._drift = Drift() if self._start_ms is None else Drift.of_start(self._start_ms)
         self._seen_ms = now_ms
         """When the last scored event arrived, or would have, had the clocks gone on as before a resume."""
         self._check_at = min(CHECK_EVENTS, limits.events)
@@ -219,10 +225,12 @@ class TypingSession(_OfEachTick):
         epoch_ms: int,
         node: str = "",
         seat: Seat | None = None,
+        race_ms: int | None = None,
     ) -> "TypingSession":
         """Make the session of a new test: `session` is a minted id, `seed` what the material was made by.
 
-        `node` is the one it begins on; `seat` its place in a race, whose start instant may be still to come.
+        `node` is the one it begins on; `seat` its place in a race, whose start instant may be still to come; `race_ms`
+        the race's clock (`epoch_ms` if left out).
         """
         ticket = Ticket(
             session=session,
@@ -259,8 +267,10 @@ class TypingSession(_OfEachTick):
             limits=limits,
             now_ms=now_ms,
             epoch_ms=epoch_ms,
+            race_ms=race_ms,
         )
-        begun._drift = Drift(now_ms)  # no key of it was typed before this
+        if seat is None:
+            begun._drift = Drift(now_ms)  # no key of it was typed before this
         return begun
 
     @classmethod
@@ -274,8 +284,12 @@ class TypingSession(_OfEachTick):
         now_ms: float,
         epoch_ms: int,
         conflict: bool = False,
+        race_ms: int | None = None,
     ) -> "TypingSession | Error":
-        """Make the session of a claim anew, its log to come from event 0. `conflict`: `reattach` said so."""
+        """Make the session of a claim anew, its log to come from event 0. `conflict`: `reattach` said so.
+
+        `race_ms` is the race's clock, in a race (`epoch_ms` if left out).
+        """
         ticket = claim.ticket
         if hash_of(material.text.encode()) != ticket.text_hash:
             if ticket.options.mode == "text":
@@ -291,9 +305,15 @@ class TypingSession(_OfEachTick):
             limits=limits,
             now_ms=now_ms,
             epoch_ms=epoch_ms,
+            race_ms=race_ms,
         )
         session._takeover = Takeover.of_claim(
-            claim, now_ms=now_ms, epoch_offset_ms=session._epoch_offset_ms, conflict=conflict, limits=limits
+            claim,
+            now_ms=now_ms,
+            epoch_offset_ms=session._epoch_offset_ms,
+            conflict=conflict,
+            limits=limits,
+            start_ms=session._start_ms,
         )
         return session
 
@@ -450,6 +470,8 @@ class TypingSession(_OfEachTick):
         after = next_state(self.state, Input.KEYS)
         if after in FINAL:
             return None  # sent before the client could know
+        if self._start_ms is not None and now_ms < self._start_ms:
+            return Refused(_early(self._start_ms - now_ms, self.ref))
         if n > self.n:
             return Gap(self.n)
         at = 2 * (self.n - n)
@@ -506,7 +528,7 @@ class TypingSession(_OfEachTick):
         if wrong is not None:
             return _protocol(wrong)
         takeover = self._takeover
-        if takeover is not None and n == 0:
+        if takeover is not None and n == 0 and self._start_ms is None:
             takeover.began(events[0])
         self.n += len(events) // 2
         if self._scored is None:
@@ -547,7 +569,7 @@ class TypingSession(_OfEachTick):
 
     def _arm(self, now_ms: float) -> None:
         """Set the deadline by the test's time zero on the server's clock; after a resume it may have passed."""
-        zero_ms = self._seen_ms - self._scorer.elapsed_ms
+        zero_ms = self._seen_ms - self._scorer.elapsed_ms if self._start_ms is None else self._start_ms
         grace_ms = self._limits.grace_ms
         if self._limit_ms is None:
             self.deadline_ms = max(zero_ms + self._limits.untimed_ms, now_ms + grace_ms)
@@ -802,7 +824,12 @@ class TypingSession(_OfEachTick):
             cyclic=self._limit_ms is not None,
             exact_duration=self._mode == "text",
             longest_ms=limits.untimed_ms,
+            from_start=self._start_ms is not None,
         )
+
+
+def _early(wait_ms: float, ref: int | None) -> Error:
+    return Error("early", "the race has not begun; nothing of this was taken", ceil(wait_ms), 0, ref)
 
 
 def _protocol(reason: str) -> Breach:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from hashlib import blake2b
 from operator import attrgetter
 from struct import Struct
-from typing import Any, Final
+from typing import Any
 
 import msgpack
 
@@ -22,8 +22,8 @@ from session.options import Input, Mode
 
 __all__ = ["Damaged", "Result", "core_hash_of", "pack_values"]
 
-_VERSION: Final = 1
-"""Version of the packed form."""
+_PLAIN, _OF_RACE = 1, 3
+"""Versions of the packed form: without the field `race`, and with it. (2 is `session.settling`'s.)"""
 _FIGURES = Struct(">16sq16s16s9d6Q?")
 
 
@@ -83,6 +83,8 @@ class Result:
     reasons: tuple[Reason, ...]
     text: str | None = None
     """The own text in mode `text`, so that it can be replayed; None else."""
+    race: str | None = None
+    """The id of the race that it was typed in: its time began at the start instant, before the first event."""
 
     @property
     def created_at_ms(self) -> int:
@@ -96,7 +98,7 @@ class Result:
 
     def pack(self) -> bytes:
         """The result as bytes, for spool and stream: msgpack of [version, fields in their order]."""
-        return pack_values((_VERSION, *self.values()))
+        return pack_values((_PLAIN if self.race is None else _OF_RACE, *self.values()))
 
     @classmethod
     def unpack(cls, data: bytes) -> "Result":
@@ -105,19 +107,19 @@ class Result:
             version, *values = msgpack.unpackb(data)
         except (ValueError, TypeError) as exc:  # msgpack's own errors are ValueErrors
             raise Damaged(f"no packed result: {exc}") from None
-        if version != _VERSION:
-            raise Damaged(f"a packed result of version {version!r:.20}; known is {_VERSION}")
+        if version not in (_PLAIN, _OF_RACE):
+            raise Damaged(f"a packed result of version {version!r:.20}; known are {_PLAIN} and {_OF_RACE}")
         return cls.of_values(values)
 
     def values(self) -> tuple[Any, ...]:
-        """The fields in their order, for `pack_values`."""
-        return _values_of(self)
+        """The fields in their order, for `pack_values`; without `race`, the last one, where there is none."""
+        return _plain_values_of(self) if self.race is None else _values_of(self)
 
     @classmethod
     def of_values(cls, values: Sequence[Any]) -> "Result":
         """What `values` were packed of, unpacked again. Raises `Damaged`."""
         try:
-            found = dict(zip(_FIELDS, values, strict=True))
+            found = dict(zip(_FIELDS if len(values) == len(_FIELDS) else _FIELDS[:-1], values, strict=True))
             figures = dict(zip(_SUMMARY, found["summary"], strict=True))
             figures["chars"] = CharCounts(*figures["chars"])
             figures["inserts"] = InsertCounts(*figures["inserts"])
@@ -155,7 +157,7 @@ class Result:
 
 _FIELDS = tuple(field.name for field in fields(Result))
 _SUMMARY = tuple(field.name for field in fields(Summary))
-_values_of = attrgetter(*_FIELDS)
+_values_of, _plain_values_of = attrgetter(*_FIELDS), attrgetter(*_FIELDS[:-1])
 # dataclasses.astuple would copy every list deeply: 180 µs a result instead of 8
 _PARTS: dict[type, Callable[[Any], Any]] = {
     kind: attrgetter(*(field.name for field in fields(kind)))

@@ -100,15 +100,25 @@ class Takeover:
 
     @classmethod
     def of_claim(
-        cls, claim: Claim, *, now_ms: float, epoch_offset_ms: float, conflict: bool, limits: SessionLimits
+        cls,
+        claim: Claim,
+        *,
+        now_ms: float,
+        epoch_offset_ms: float,
+        conflict: bool,
+        limits: SessionLimits,
+        start_ms: float | None = None,
     ) -> "Takeover":
-        """Take over from a node that is gone: the receipt stands in for what it saw."""
+        """Take over from a node that is gone: the receipt stands in for what it saw.
+
+        `start_ms` is a race's start instant (server's monotonic clock); None in any other test.
+        """
         receipt = claim.receipt
         log_n = min(claim.n, limits.events)
         if receipt is None or receipt.n > claim.n or conflict:
             takeover = cls(
                 seen_n=0,
-                offset_ms=claim.ticket.started_ms - epoch_offset_ms,
+                offset_ms=claim.ticket.started_ms - epoch_offset_ms if start_ms is None else start_ms,
                 log_n=log_n,
                 resumed_ms=now_ms,
             )
@@ -141,7 +151,7 @@ class Takeover:
         self.measuring = log_n > 0
 
     def began(self, reaction_ms: float) -> None:
-        """The log's first event is in: its `dt` counts from `started`."""
+        """The log's first event is in: its `dt` counts from `started`, and is no part of the test."""
         if not self.seen_n:
             self.offset_ms += reaction_ms
 

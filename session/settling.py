@@ -189,6 +189,7 @@ class FinishedTest:
             features=verdict.features,
             reasons=verdict.reasons,
             text=self.text,
+            race=None if ticket.seat is None else ticket.seat.race,
         )
         return Settled(
             result=result,

@@ -68,6 +68,7 @@ class ResultRow(BaseModel):
     punctuation: bool
     numbers: bool
     input: str = Field(description="keyboard, touch, ime or assistive")
+    race: bool = Field(False, description="Typed in a race: its time begins at the start instant, not at the first key")
     tags: list[str]
     wpm: float = Field(description="Words (5 characters) a minute, of correct words")
     raw: float = Field(description="The same of all characters")
@@ -290,6 +291,8 @@ def shown(result: Result, *, stored: bool, title_of: TitleOf) -> dict[str, Any]:
     for name, value in (("count", result.count), ("seconds", result.seconds), ("text", result.text)):
         if value is not None:
             row[name] = value
+    if result.race is not None:
+        row["race"] = True  # not which: who has a private race's id has its key
     if result.test is not None:
         row["test"] = str(result.test)
         title = title_of(result.test, result.test_version)

@@ -32,7 +32,7 @@ const SHIFTED = new Map(Array.from('~!@#$%^&*()_+{}|:"<>?', (c, i) => [c, "`1234
  * Presses, errors and mean gap of each wanted character.
  *
  * @param {import("./scoring.js").Word[]} words
- * @param {{limitMs: number | null, cyclic: boolean, zen: boolean}} options @param {(number | string)[]} events
+ * @param {{limitMs: number | null, cyclic: boolean, zen: boolean, fromStart?: boolean}} options @param {(number | string)[]} events
  * @returns {Map<string, {presses: number, errors: number, gapMs: number, gaps: number}>}
  */
 export function keyFigures(words, options, events) {

@@ -15,7 +15,8 @@ const BEFORE = -1;
 export class Replay {
   /**
    * @param {import("./scoring.js").Word[]} words
-   * @param {{limitMs: number | null, cyclic: boolean, zen: boolean}} options @param {(number | string)[]} events
+   * @param {{limitMs: number | null, cyclic: boolean, zen: boolean, fromStart?: boolean}} options
+   * @param {(number | string)[]} events
    * @param {{language?: string, direction?: string}} text
    */
   constructor(words, options, events, text) {
@@ -24,8 +25,8 @@ export class Replay {
     this.events = events;
     this.text = text;
     let t = 0;
-    /** Time of each event since the first (ms). */
-    this.times = Array.from({ length: events.length / 2 }, (_, i) => (t += i ? Number(events[2 * i]) : 0));
+    /** Time of each event in the test (ms). */
+    this.times = Array.from({ length: events.length / 2 }, (_, i) => (t += i || options.fromStart ? Number(events[2 * i]) : 0));
     this.endMs = this.times.length ? this.times[this.times.length - 1] : 0;
     this.next = 0;
     this.now = 0;

@@ -71,7 +71,7 @@ export class ResultView {
     this.setResult(result);
     const panels = [];
     if (scorer && events.length) {
-      const options = { limitMs: scorer.limitMs, cyclic: scorer.cyclic, zen: scorer.zen };
+      const options = { limitMs: scorer.limitMs, cyclic: scorer.cyclic, zen: scorer.zen, fromStart: scorer.fromStart };
       if (missed.length) panels.push(panel("Missed words", missedList(missed, started)));
       panels.push(panel("Replay", (this.replay = new Replay(scorer.words, options, events, started)).element));
       if (!scorer.zen) panels.push(panel("Errors by key", keyboardPicture(keyFigures(scorer.words, options, events), settings.layout[started.language] ?? {})));

@@ -168,14 +168,16 @@ const encoder = new TextEncoder();
 export class Scorer {
   /**
    * @param {Word[]} words empty in zen
-   * @param {{limitMs?: number | null, zen?: boolean, cyclic?: boolean}} [options] `limitMs`: a timed test, in which
-   *   events at the limit or later are not scored; `cyclic`: after the last word the first comes again
+   * @param {{limitMs?: number | null, zen?: boolean, cyclic?: boolean, fromStart?: boolean}} [options] `limitMs`: a
+   *   timed test, in which events at the limit or later are not scored; `cyclic`: after the last word the first comes
+   *   again; `fromStart`: a race, in which time begins at the start instant, and not with the first event
    */
-  constructor(words, { limitMs = null, zen = false, cyclic = false } = {}) {
+  constructor(words, { limitMs = null, zen = false, cyclic = false, fromStart = false } = {}) {
     this.words = words;
     this.limitMs = limitMs;
     this.zen = zen;
     this.cyclic = cyclic;
+    this.fromStart = fromStart;
     /** What stands in each word up to the active one. @type {Word[]} */
     this.typed = [[]];
     this.active = 0;
@@ -223,11 +225,11 @@ export class Scorer {
   /**
    * Takes one event. Events after the end, and at or after the limit, are counted in `n` but not scored.
    *
-   * @param {number} dt ms since the event before; the first event's is reaction time and not part of the test
+   * @param {number} dt ms since the event before; the first event's is reaction time, and part of a race alone
    * @param {string} key one cluster, a mark that continues the last, or a delete
    */
   key(dt, key) {
-    this.at(this.n > 0 ? this.elapsedMs + dt : 0, key);
+    this.at(this.n > 0 || this.fromStart ? this.elapsedMs + dt : 0, key);
   }
 
   /** Takes one event by its time since the first. @param {number} t @param {string} key */

@@ -29,6 +29,7 @@ export function scorerOf(started) {
     limitMs: timed ? started.seconds * 1000 : null,
     zen: started.mode === "zen",
     cyclic: Boolean(started.cyclic),
+    fromStart: Boolean(started.race),
   });
 }
 

@@ -17,7 +17,7 @@ from struct import Struct
 from struct import error as StructError
 from typing import Any, Final
 
-from session.identity import MAX_USER
+from session.identity import MAX_USER, is_race
 from session.options import INPUTS, MODES
 from session.result import Result, core_hash_of
 
@@ -201,6 +201,7 @@ _RULES: Final = (
         f"text of at most {FIELD_BYTES} bytes, or nothing",
         "text",
     ),
+    _each(lambda value: value is None or (type(value) is str and is_race(value)), "a race's id, or nothing", "race"),
 )
 
 

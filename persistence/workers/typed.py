@@ -15,7 +15,7 @@ import msgspec
 from persistence.workers.checking import FIELD_BYTES, LISTED, SERIES, check_core
 from scoring.plausibility import Reason
 from scoring.summary import CharCounts, InsertCounts, Series, Summary
-from session.identity import MAX_USER
+from session.identity import MAX_USER, RACE_PATTERN
 from session.options import Input, Mode
 from session.result import Result
 
@@ -82,7 +82,7 @@ class _Reason(_Part):
 class _Packed(msgspec.Struct, array_like=True, gc=False):
     """The whole; fields that a newer build has appended are passed over."""
 
-    version: Literal[1]
+    version: Literal[1, 3]
     session: _Digest
     user: Annotated[int, msgspec.Meta(ge=-MAX_USER, le=MAX_USER)]
     ticket_hash: _Digest
@@ -117,6 +117,7 @@ class _Packed(msgspec.Struct, array_like=True, gc=False):
     features: Annotated[dict[_Name, float], msgspec.Meta(max_length=LISTED)]
     reasons: Annotated[tuple[_Reason, ...], msgspec.Meta(max_length=LISTED)]
     text: str | None
+    race: Annotated[str, msgspec.Meta(pattern=RACE_PATTERN)] | None = None
 
 
 assert _Packed.__struct_fields__[1:] == tuple(field.name for field in fields(Result)), "a field was appended to Result"

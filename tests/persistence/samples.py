@@ -11,6 +11,7 @@ from random import Random
 from loadtest.finished import Typists
 from persistence.catalogue import EmbeddedCatalogue
 from persistence.catalogue.texts import Texts
+from persistence.rescoring import at_once, rescoring
 from persistence.results import Outcome, Written
 from scoring.drift import DriftReading
 from session.history import encode
@@ -43,6 +44,13 @@ def sample(i: int = 0, *, user: int = 7, created_ms: int | None = None, replay_b
     `replay_bytes` gives it a log of that size instead, which cannot be played.
     """
     return _sample(i, 30, user=user, created_ms=created_ms, replay_bytes=replay_bytes)
+
+
+def raced(i: int = 0) -> Result:
+    """A sample that was typed in a race."""
+    result = replace(sample(i), race="0123456789abc")
+    again = at_once(rescoring(result, texts()))
+    return replace(result, summary=replace(result.summary, series=again.summary.series))
 
 
 def ranked(i: int = 0, *, wpm: float, user: int = 7, created_ms: int | None = None, **changes: object) -> Result:

@@ -77,10 +77,12 @@ class Test:
         cyclic: bool = False,
         exact_duration: bool = False,
         longest_ms: float = 3_600_000,
+        from_start: bool = False,
     ) -> None:
         self.words = [list(word) for word in words]
         self.limit_ms, self.zen, self.cyclic, self.exact = limit_ms, zen, cyclic, exact_duration
         self.longest_ms = longest_ms if limit_ms is None else limit_ms
+        self.from_start = from_start
 
     def target(self, i: int) -> list[str]:
         return self.words[i % len(self.words)]
@@ -93,7 +95,7 @@ class Test:
         states = [State()]
         at: float = 0
         for i in range(0, len(events), 2):
-            at = at + events[i] if i else 0
+            at = at + events[i] if i or self.from_start else 0
             state = states[-1].copy()
             if not state.over:
                 if at >= self.longest_ms:

@@ -108,6 +108,7 @@ def cases(draw: st.DrawFn) -> Case:
     if mode != "time" and draw(st.booleans()):
         options["longest_ms"] = draw(st.sampled_from([3000, 20500]))
     options["exact_duration"] = mode == "text"
+    options["from_start"] = draw(st.booleans())
     return Case(passage.words, options, draw(logs(passage.words, options)))
 
 

@@ -165,3 +165,23 @@ def test_batches_within_the_bounds_may_be_left_out(steps: list[tuple[int, int]],
             whole.resumed()
             looked.resumed()
     assert looked.reading(ping_ms=40) == whole.reading(ping_ms=40)
+
+
+def test_an_agreed_start_is_the_base_whatever_comes_first() -> None:
+    """A client that lets its time begin late claims less than has passed, and no first batch hides it."""
+    drift = Drift.of_start(5_000.0)
+    for client_ms, now_ms in steady(5_700.0, 10):
+        drift.arrived(client_ms, now_ms=now_ms)
+    assert drift.reading().drift_ms == pytest.approx(700.0)
+    assert drift.reading().behind
+    assert not drift.reading(ping_ms=150.0).behind
+
+
+def test_an_agreed_start_outlives_a_resume() -> None:
+    """Wherever the test goes on, the instant is the same."""
+    drift = Drift.of_start(5_000.0)
+    drift.arrived(1_000.0, now_ms=6_040.0)
+    drift.resumed()
+    drift.arrived(9_000.0, now_ms=17_000.0)
+    assert drift.reading().drift_ms == pytest.approx(3_000.0)
+    assert Drift.of_start(5_000.0).reading().drift_ms == 0.0

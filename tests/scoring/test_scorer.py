@@ -321,3 +321,19 @@ def test_a_live_scorer_is_small() -> None:
     assert 60_000 < scorer.elapsed_ms < 65_000
     own = [getattr(scorer, name) for name in Scorer.__slots__ if name not in ("_words", "_target")]
     assert sys.getsizeof(scorer) + sum(map(sys.getsizeof, own)) < 3000
+
+
+def test_a_race_s_time_begins_before_its_first_event() -> None:
+    """The first event's dt belongs to the test: to its speeds, to its seconds without a key, and to its limit."""
+    events = [2500, "a", 500, "b"]
+    race, solo = Scorer(("ab",), from_start=True), Scorer(("ab",))
+    race.feed(events)
+    solo.feed(events)
+    assert (race.summary().duration_ms, solo.summary().duration_ms) == (3000, 500)
+    assert race.summary().wpm == 8.0
+    assert race.summary().series.burst == [0, 0, 24]
+    assert race.summary().afk_ms == 2000
+    assert race.summary().key_consistency == solo.summary().key_consistency
+    late = Scorer(("ab ",), limit_ms=1000, cyclic=True, from_start=True)
+    late.feed([1000, "a"])
+    assert (late.ended, late.scored, late.inserts) == (True, 0, 0)

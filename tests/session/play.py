@@ -8,7 +8,7 @@ from session.machine import Outcome, TypingSession
 from session.messages import Error, Resume, Resumed
 from session.options import SessionLimits, TestOptions
 from session.passages import Material, Vocabulary, free, generating, practising, quoting
-from session.receipt import KeyRing, Ticket
+from session.receipt import KeyRing, Seat, Ticket
 from session.resume import Claim
 
 T = TypeVar("T")
@@ -70,6 +70,8 @@ class Player:
     """Server's monotonic clock at the log's first event."""
     client_ms: float = 0.0
     """Client time of the last event."""
+    seat: Seat | None = None
+    """In a race; its start instant is time zero."""
 
     def __post_init__(self) -> None:
         self.material = material_for(self.options, seed=self.seed)
@@ -84,7 +86,11 @@ class Player:
             limits=self.limits,
             now_ms=self.started_ms,
             epoch_ms=EPOCH_MS + int(self.started_ms),
+            node="n1",
+            seat=self.seat,
         )
+        if self.seat is not None:
+            self.zero_ms = self.seat.start_ms - EPOCH_MS
         self.ticket = self.session.ticket
 
     @property

@@ -34,13 +34,23 @@ def test_packed_and_back() -> None:
         msgpack.packb(5),
         msgpack.packb([]),
         msgpack.packb([1]),
-        msgpack.packb([1] + [None] * 35),
+        msgpack.packb([1] + [None] * 36),
+        msgpack.packb([3] + [None] * 37),
         msgpack.packb({"version": 1}),
     ],
 )
 def test_what_is_no_result(data: bytes) -> None:
     with pytest.raises(Damaged):
         Result.unpack(data)
+
+
+def test_a_race_s_result_is_of_another_version() -> None:
+    """So is none that builds before races would read as a test whose time begins with its first event."""
+    plain = a_result()
+    of_race = replace(plain, race="0123456789abc")
+    assert Result.unpack(of_race.pack()) == of_race
+    assert msgpack.unpackb(of_race.pack()) == [3, *msgpack.unpackb(plain.pack())[1:], "0123456789abc"]
+    assert msgpack.unpackb(plain.pack())[0] == 1
 
 
 def test_another_version_is_not_read_as_this_one() -> None:

@@ -1,12 +1,12 @@
 """A result as a row of `test_results`, and back.
 
-Columns hold what is asked for; `detail` (JSON) what a log cannot give and people look for: reasons, tags, an own text;
-`core` the rest: in its first byte the form, then
+Columns hold what is asked for; `detail` (JSON) what a log cannot give and people look for: reasons, tags, an own text,
+the race; `core` the rest: in its first byte the form, then
 
     1, short   ticket hash (16) | log digest (16) | text hash (4) | seed (8) | numbers, each as unsigned LEB128: flags,
                counts, hundredths, versions, ..., a bit for each feature that was measured, then their values
-    0, whole   nothing: in `replay` is the packed result but for an own text, for something in it does not fit the short
-               form, or would not come out of it the same to the byte
+    0, whole   nothing: in `replay` is the packed result but for own text and race, for something in it does not fit
+               the short form, or would not come out of it the same to the byte
 
 What a log and its text give is not kept: the series per second, and of the text's hash all but the beginning, which
 tells whether it is the text (`played` makes them again); nor the core's hash, which is the hash of what is kept. A
@@ -134,7 +134,8 @@ def read_copy(row: Sequence[Any]) -> Result:
         if core[:1] == _SHORT:
             return _from_short(row)
         if core == _WHOLE:
-            return replace(Result.unpack(replay), text=_from_detail(detail).get("text"))
+            told = _from_detail(detail)
+            return replace(Result.unpack(replay), text=told.get("text"), race=told.get("race"))
     except (ValueError, TypeError, IndexError, KeyError) as fault:  # of msgpack and orjson, too
         raise Damaged(f"no row of a result: {fault}") from None
     raise Damaged(f"a row of the unknown form {core[:1].hex() or 'nothing'}")
@@ -295,11 +296,12 @@ def _from_short(row: Sequence[Any]) -> Result:
         features=features,
         reasons=tuple(_reason(features, *why) for why in told.get("why", ())),
         text=told.get("text"),
+        race=told.get("race"),
     )
 
 
 def _whole(result: Result) -> bytes:
-    return replace(bare(result), text=None).pack()
+    return replace(bare(result), text=None, race=None).pack()
 
 
 def _scaled(values: Sequence[float], scale: int) -> list[int] | None:
@@ -374,7 +376,7 @@ def _read_numbers(core: bytes) -> list[int]:
 
 def _detail(result: Result) -> str:
     """What people look for and no log gives, as JSON; NULL where there is nothing."""
-    if not (result.reasons or result.tags) and result.text is None:
+    if not (result.reasons or result.tags) and result.text is result.race is None:
         return "NULL"
     told: dict[str, object] = {}
     if result.reasons:
@@ -383,6 +385,8 @@ def _detail(result: Result) -> str:
         told["tags"] = result.tags
     if result.text is not None:
         told["text"] = result.text
+    if result.race is not None:
+        told["race"] = result.race
     return f"_utf8mb4 x'{orjson.dumps(told).hex()}'"
 
 

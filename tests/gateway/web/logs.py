@@ -48,8 +48,18 @@ def _case(chance: Random, kind: str) -> dict[str, Any]:
     words = () if zen else passage.words
     limit = chance.choice(LIMITS_MS) if timed else None
     cyclic = timed and chance.random() < 0.8
+    from_start = kind in ("words", "time") and chance.random() < 0.5
     events = _events(chance, text if zen else passage.text, cyclic=timed)
-    scorer = Scorer(words, exact_duration=kind in ("text", "timed text"), limit_ms=limit, zen=zen, cyclic=cyclic)
+    if from_start and events:
+        events[0] += chance.choice((0, 300, 1000, 2600))
+    scorer = Scorer(
+        words,
+        exact_duration=kind in ("text", "timed text"),
+        limit_ms=limit,
+        zen=zen,
+        cyclic=cyclic,
+        from_start=from_start,
+    )
     ticks = []
     for i in range(0, len(events), 2):
         scorer.feed(events[i : i + 2])
@@ -63,7 +73,7 @@ def _case(chance: Random, kind: str) -> dict[str, Any]:
             "word_lengths": None if zen else passage.word_lengths,
             "timed": timed,
         },
-        "options": {"limitMs": limit, "zen": zen, "cyclic": cyclic},
+        "options": {"limitMs": limit, "zen": zen, "cyclic": cyclic, "fromStart": from_start},
         "events": events,
         "gaveUp": gave_up,
         "exact": kind in ("text", "timed text"),

@@ -11,7 +11,7 @@ from persistence.errors import CursorError, StoreError
 from persistence.results import Outcome, ResultStore
 from session.result import Result
 from tests.persistence.results.conftest import OpenStore
-from tests.persistence.samples import T0_MS, copy_of, outcomes, sample
+from tests.persistence.samples import T0_MS, copy_of, outcomes, raced, sample
 
 DAY_MS = 86_400_000
 
@@ -22,6 +22,14 @@ async def test_a_result_is_read_back_with_equal_bytes(store: ResultStore) -> Non
     found = await store.by_id(result.session)
     assert found == result
     assert found.pack() == result.pack()
+
+
+async def test_a_race_s_result_comes_back_with_its_race(store: ResultStore) -> None:
+    """And with the series of a test whose time begins at the start instant."""
+    result = raced()
+    assert result.summary.series != sample().summary.series
+    await store.write([result])
+    assert await store.by_id(result.session) == result
 
 
 async def test_an_unknown_session_has_no_result(store: ResultStore) -> None:

@@ -74,6 +74,8 @@ def test_what_nodes_send_is_let_through(typists: Typists) -> None:
         ("text", "x" * 65_537, "text of at most 65536 bytes"),
         ("gave_up", 1, "true or false"),
         ("node", "n" * 65, "text of at most 64 bytes"),
+        ("race", "0123456789abi", "a race's id, or nothing"),
+        ("race", 5, "a race's id, or nothing"),
     ],
 )
 def test_a_field_that_no_node_would_send(honest: Result, field: str, value: Any, allowed: str) -> None:

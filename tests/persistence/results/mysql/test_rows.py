@@ -88,6 +88,7 @@ changes = st.fixed_dictionaries(
             max_size=3,
         ).map(tuple),
         "text": st.one_of(st.none(), st.text(st.characters(exclude_categories=["Cs"]), max_size=20)),
+        "race": st.one_of(st.none(), st.just("0123456789abc")),
         "node": st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
     },
 )
