@@ -38,6 +38,7 @@ from config.gateway import (
 )
 from config.processes import ADMIN_STEP, ProcessesOptions
 from config.rooms import RoomOptions
+from config.watch import WatchOptions
 from config.webhook import WebhookOptions
 from persistence.bans import BanOptions
 from persistence.boards import BoardsOptions
@@ -156,6 +157,8 @@ class Settings(BaseSettings):
     """Redis, where processes share one."""
     bus: BusOptions = Field(default_factory=BusOptions)
     """What processes say to each other."""
+    watch: WatchOptions = Field(default_factory=WatchOptions)
+    """Spectators of tests."""
     feed: FeedOptions = Field(default_factory=FeedOptions)
     """How workers read from Kafka."""
     worker: WorkerOptions = Field(default_factory=WorkerOptions)

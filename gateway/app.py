@@ -22,7 +22,7 @@ from typing import Any, Self
 import structlog
 
 from config.settings import Settings
-from gateway import bus_metrics, front_metrics
+from gateway import bus_metrics, front_metrics, watch_metrics
 from gateway.agent import Load, agent_port
 from gateway.api import Parts, public_app
 from gateway.api.health import Health
@@ -62,6 +62,7 @@ from gateway.stores import bans_of, catalogue_of, store_of
 from gateway.takeovers import Takeovers
 from gateway.topics import look_at_topics, look_until_seen
 from gateway.version import version
+from gateway.watching import Watching
 from persistence.catalogue import CatalogueError
 from persistence.catalogue.texts import Texts
 from persistence.errors import StoreError
@@ -245,6 +246,8 @@ class Gateway:
         hub.races_ms = rooms.now_ms
         rooms.start()
         opening.callback(rooms.stop)
+        watching = Watching(bus, hub, settings.watch, node=self.name)
+        opening.callback(watching.close)
         bans = await enter(
             Bans(
                 await enter(bans_of(settings)),
@@ -330,6 +333,7 @@ class Gateway:
         )
         metrics.ask(partial(front_metrics.families, front))
         metrics.ask(partial(race_metrics.families, rooms))
+        metrics.ask(partial(watch_metrics.families, watching))
         metrics.ask(partial(ban_families, bans))
         if settings.agent.enabled:
             load = Load(lambda: edge.connections, edge.most_connections)

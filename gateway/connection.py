@@ -71,6 +71,9 @@ FRAME_COST: Final = 48
 RARE_COST: Final = 512
 """What a ping or a fragment takes of it: taking one apart costs as much as a dozen messages."""
 
+WATCH_COST: Final = 2048
+"""What a `watch` takes of it: other nodes are asked, and what was typed so far is sent."""
+
 RESUME_COST: Final = 4096
 """What a `resume` takes of it: a look into the store, and a text to be made anew."""
 
@@ -346,10 +349,10 @@ class Connection(_OfEachFrame):
                 self._say(HeartbeatAnswer(s=self._hub.races_ms(), c=parsed.c))
             case Auth():
                 self._close(CloseCode.PROTOCOL, "auth comes once")
-            case (
-                RaceCreate() | RaceJoin() | RaceReady() | RaceStart() | RaceLeave() | RaceAgain() | Watch() | Unwatch()
-            ):
+            case RaceCreate() | RaceJoin() | RaceReady() | RaceStart() | RaceLeave() | RaceAgain():
                 self._race(parsed)
+            case Watch() | Unwatch():
+                self._watch(parsed)
             case _:
                 assert_never(parsed)
 
@@ -446,6 +449,8 @@ class Connection(_OfEachFrame):
             node=hub.node,
         )
         self._hold_on(session)
+        if session.watch and hub.watching is not None:
+            hub.watching.opened(session, self)
         self._counts.starts += 1
         hub.metrics.started(now_s - began_s)
         self._say(session.started(material))
@@ -697,6 +702,32 @@ class Connection(_OfEachFrame):
         codec = self._codec
         self._send_payload(said.payload(codec) if more is None else said.extended(codec, more))
         return True
+
+    def _watch(self, said: Watch | Unwatch) -> None:
+        """Look on at a test or a race, or at nothing any more; at one of them at a time."""
+        watching = self._hub.watching
+        if watching is not None:
+            watching.leave(self)
+        if isinstance(said, Unwatch) or said.session is None:
+            self._race(said)
+            return
+        self._spend(WATCH_COST)
+        if self.place is not None and self.place.lane is None:
+            self.place.leave()
+        if said.race is not None or watching is None:
+            refused: Error | None = Error("options", "watch names a race or a test's session, one of them")
+        else:
+            refused = watching.watch(self, said.session)
+        if refused is not None:
+            self._error(refused)
+
+    def verdict_of(self, session: bytes) -> str | None:
+        """The final verdict on a test that ended here last, once its result is stored."""
+        return None if self._result is None or self._ended != session else self._result[1]
+
+    def refuse(self, error: Error) -> None:
+        """Tell the client, later than it asked, that it does not get what it asked for."""
+        self._error(error)
 
     def notify(self, event: dict[str, Any]) -> None:
         """Send a message that nobody waits for, where the client reads what it is sent."""

@@ -34,6 +34,7 @@ from session.receipt import KeyRing
 if TYPE_CHECKING:
     from gateway.heads import Request
     from gateway.races.racing import Racing
+    from gateway.watching import Watching
     from persistence.bans import Ban
 
 KEPT_ABORTED = 10_000
@@ -95,6 +96,8 @@ class Hub:
         """What is said about races; None where there are none."""
         self.races_ms = epoch_ms
         """The races' clock (epoch ms), which a client is told by `hb`."""
+        self.watching: Watching | None = None
+        """Who looks on at whom; None where nobody may."""
         self.draining = False
         self.phase = 0
         self.connections: set[Connection] = set()
@@ -148,6 +151,10 @@ class Hub:
         if other is not None:
             other.supersede()
         return self._held.pop(session, None)
+
+    def held(self, session: bytes) -> TypingSession | None:
+        """A session that waits here for its client's return."""
+        return self._held.get(session)
 
     def aborted(self, session: bytes) -> None:
         """Remember for a while that this session has no result."""
@@ -226,6 +233,8 @@ class Hub:
         if others is connection or others == set():
             del self._users[connection.user]
         self.wheel.leave(connection)
+        if self.watching is not None:
+            self.watching.leave(connection)
         if not self.connections:
             self._gone.set()
 

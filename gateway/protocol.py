@@ -13,7 +13,7 @@ from typing import Final
 from config.edge import EdgeOptions
 from config.gateway import ConnectionOptions
 from gateway.codec import JSON, MSGPACK
-from gateway.connection import FRAME_COST, RARE_COST, RESUME_COST
+from gateway.connection import FRAME_COST, RARE_COST, RESUME_COST, WATCH_COST
 from session import receipt
 from session.machine import TypingSession
 from session.messages import (
@@ -123,7 +123,7 @@ def limits() -> str:
             "bytes of a client",
             f"{connection.bytes_per_s:,}/s, {connection.burst_bytes:,} at once; "
             f"each frame counts as {FRAME_COST} more, a ping or fragment as {RARE_COST}, "
-            f"a `resume` as {RESUME_COST:,}",
+            f"a `resume` as {RESUME_COST:,}, a `watch` as {WATCH_COST:,}",
         ),
         ("until `auth`", f"{connection.auth_deadline_s:g} s"),
         ("silence, and a timed test's last ping without its pong", f"{2 * connection.heartbeat_s:g} s"),

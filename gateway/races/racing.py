@@ -199,7 +199,7 @@ class Racing:
 
     async def _watch(self, connection: Connection, said: Watch) -> Error | None:
         if said.race is None:
-            return Error("options", "watch names a race")
+            return Error("options", "watch names a race or a test's session, one of them")
         if connection.place is not None and connection.place.racing:
             return RUNNING
         room = self._rooms.open(said.race)
