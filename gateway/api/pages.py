@@ -7,10 +7,13 @@ Another version than this server's is not found; while a cluster changes over, t
 
 The service worker (`/worker.js`) is told version and files in its first line: it keeps one release whole, for visits
 without a network, and browsers notice a new release by its bytes.
+
+What several pages share stands once, in `parts/`: a page says `<!-- part: NAME -->` where it goes.
 """
 
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -39,7 +42,9 @@ COMPRESSED = (".html", ".js", ".css", ".svg", ".json", ".webmanifest", ".txt")
 WORTH_BYTES = 512
 """Smaller files fit one packet with their headers anyway."""
 
-PAGE, WORKER = "index.html", "worker.js"
+PAGE, RACE, WORKER = "index.html", "race.html", "worker.js"
+PARTS = "parts/"
+PART = re.compile(rb"<!-- part: ([a-z]+) -->\n?")
 FOR_EVER = "public, max-age=31536000, immutable"
 """For a file below its version (RFC 8246)."""
 
@@ -85,10 +90,13 @@ class Pages:
         ).hexdigest()
         """Sixteen hexadecimal digits, others after any change to any file."""
         below = f"/assets/{self.version}/"
-        if PAGE in files:
-            files[PAGE] = files[PAGE].replace(b"/assets/", below.encode())
+        parts = {name: files.pop(name) for name in list(files) if name.startswith(PARTS)}
+        pages = [name for name in files if name.endswith(".html")]
+        for name in pages:
+            whole = PART.sub(lambda found: parts[f"{PARTS}{found[1].decode()}.html"], files[name])
+            files[name] = whole.replace(b"/assets/", below.encode())
         if WORKER in files:
-            shell = {"version": self.version, "files": [below + name for name in files if name not in (PAGE, WORKER)]}
+            shell = {"version": self.version, "files": [below + name for name in files if name not in (*pages, WORKER)]}
             files[WORKER] = f"const SHELL = {json.dumps(shell)};\n".encode() + files[WORKER]
         self._assets = {name: Asset.of(body, Path(name).suffix) for name, body in files.items()}
 
@@ -101,12 +109,18 @@ class Pages:
 
 
 def router(pages: Pages) -> APIRouter:
-    """`/`, `/assets/...` and what browsers ask for at fixed places."""
+    """`/`, `/race`, `/assets/...` and what browsers ask for at fixed places."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/")
     async def page(request: Request) -> Response:
         return _asset(pages, PAGE).response(request)
+
+    @routes.get("/race")
+    @routes.get("/race/{race}")
+    async def race_page(request: Request) -> Response:
+        # the page itself asks what race that is, and whether there is one
+        return _asset(pages, RACE).response(request)
 
     @routes.get("/worker.js")
     async def worker(request: Request) -> Response:
@@ -130,7 +144,7 @@ def router(pages: Pages) -> APIRouter:
 
     @routes.get("/robots.txt")
     async def robots() -> Response:
-        return Response("User-agent: *\nDisallow: /v1/\n", media_type="text/plain; charset=utf-8")
+        return Response("User-agent: *\nDisallow: /v1/\nDisallow: /race/\n", media_type="text/plain; charset=utf-8")
 
     return routes
 

@@ -16,6 +16,7 @@ import { keepPage } from "./keep.js";
 import { LeaderboardsView } from "./leaderboards.js";
 import { keptLogs, readLog } from "./log.js";
 import { News } from "./news.js";
+import { Notice } from "./notice.js";
 import { OptionsBar, startOptions } from "./options.js";
 import { forgetIfSpent, Past } from "./past.js";
 import { ResultView } from "./result-view.js";
@@ -23,8 +24,9 @@ import { change, settings, show as showSettings } from "./settings.js";
 import { wireSettings } from "./settings-dialog.js";
 import { settleKeptLogs } from "./settle.js";
 import { watchSleep } from "./sleep.js";
-import { scorerOf, TestView } from "./test-view.js";
+import { TestView } from "./test-view.js";
 import { guest, token } from "./token.js";
+import { scorerOf } from "./typing-view.js";
 
 /** A loss of the connection shorter than this is not worth a word. */
 const QUIET_MS = 1200;
@@ -37,6 +39,9 @@ const TYPED_ON_MS = 1000;
 /** How often it is looked whether a log still waits to be settled. */
 const SETTLE_MS = 60_000;
 
+/** What can be raced against: others may type it too. */
+const RACED = ["time", "words", "quote"];
+
 /** @type {Record<string, string>} */
 const TITLES = { test: "Typegate", result: "Result – Typegate", history: "History – Typegate", leaderboards: "Leaderboards – Typegate" };
 const socketUrl = new URL("/ws", location.href);
@@ -44,21 +49,27 @@ socketUrl.protocol = socketUrl.protocol === "https:" ? "wss:" : "ws:";
 
 const client = new Client({
   url: socketUrl.href,
-  listener: { connection: onConnection, started: onStarted, tick: (tick) => testView.tick(tick), result: onResult, stored: onStored, best: (event) => news.heard(event), warned: (sentence) => testView.note(sentence), failed: onFailed },
+  listener: { connection: onConnection, started: onStarted, tick: (tick) => testView.tick(tick), result: onResult, stored: onStored, best: (event) => news.heard(event), warned: (sentence) => notice.note(sentence), failed: onFailed },
 });
-const testView = new TestView({
-  type: (key, at) => client.type(key, at),
-  release: (event, ms) => client.release(event, ms),
-  over: onOver,
-  again: () => startTest(),
-});
-const resultView = new ResultView(byId("result"), {
-  next: () => startTest(),
-  repeat: (started) => startTest({ special: sameAgain(started) }),
-  practise: (words) => startTest({ special: practice(words, resultView.started.language ?? settings.language) }),
-});
+/** @type {Notice} */
+const notice = new Notice(() => testView.log !== null && !document.documentElement.classList.contains("typing-now"));
+const testView = new TestView(
+  {
+    type: (key, at) => client.type(key, at),
+    release: (event, ms) => client.release(event, ms),
+    over: onOver,
+    again: () => startTest(),
+  },
+  notice,
+);
+const resultView = new ResultView(byId("result"), (started, missed) => [
+  { label: "Next test", action: () => startTest() },
+  { label: "Same text again", action: () => startTest({ special: sameAgain(started) }), disabled: started.mode === "zen" },
+  { label: "Practise missed words", action: () => startTest({ special: practice(missed, started.language ?? settings.language) }), disabled: missed.length === 0 },
+  ...(RACED.includes(started.mode) ? [{ label: "Race against this", action: () => raceAgainst(resultView.session) }] : []),
+]);
 const bests = new Bests(() => client.user);
-const news = new News({ bests, result: resultView, later: (sentence) => testView.later(sentence) });
+const news = new News({ bests, result: resultView, later: (sentence) => notice.later(sentence) });
 const past = new Past({ who: () => client.who(), settle });
 const historyView = new HistoryView(byId("history"), { bests, past });
 const leaderboardsView = new LeaderboardsView(byId("leaderboards"), { who: () => client.who(), best: (kind) => bests.of(kind), type: typeKind, addressed: setHash });
@@ -86,7 +97,7 @@ function startTest({ keepFocus = false, special = null } = {}) {
   setHash("#/");
   showSection("test");
   testView.wait();
-  testView.tell("");
+  notice.tell("");
   saidOffline = false;
   client.start(special ?? startOptions());
   if (!keepFocus) testView.focus();
@@ -98,13 +109,13 @@ function startTest({ keepFocus = false, special = null } = {}) {
 function onStarted(log) {
   secondTry = false;
   testView.show(log);
-  testView.tell("");
+  notice.tell("");
   saidOffline = false;
   if (log.started.ref > 1) announce(`New test. ${log.started.text.split(" ", READ_WORDS).join(" ")}`);
   if (log.started.offline) sayOffline();
   const { title } = log.started;
-  if (title) testView.note(title);
-  testView.noteHeld();
+  if (title) notice.note(title);
+  notice.noteHeld();
   if (!byId("test").hidden && document.activeElement === document.body) testView.focus();
 }
 
@@ -193,7 +204,7 @@ function onFailed(error, log) {
     return;
   }
   const lost = log && log.n > 0 ? "This test cannot go on: " : "No test: ";
-  testView.tell(`${lost}${error.message}`, { label: "New test", action: () => startTest() });
+  notice.tell(`${lost}${error.message}`, { label: "New test", action: () => startTest() });
 }
 
 /** A test of the kind that a leaderboard is of. @param {import("./leaderboards.js").Board} board */
@@ -203,6 +214,11 @@ function typeKind({ mode, seconds, count, language }) {
   startTest();
 }
 
+/** A race with a result as its ghost. @param {string} session */
+function raceAgainst(session) {
+  location.assign(`/race?ghost=${encodeURIComponent(session)}`);
+}
+
 // --- the connection ---
 
 /** @param {"online" | "offline" | "refused"} state @param {{sentence?: string}} detail */
@@ -210,16 +226,16 @@ function onConnection(state, { sentence = "" }) {
   clearTimeout(offlineTimer);
   offlineTimer = 0;
   if (state === "online") {
-    if (saidOffline) testView.tell("");
+    if (saidOffline) notice.tell("");
     saidOffline = false;
     if (resultView.state.dataset.state === "unsent") resultView.setState("sent");
     // A test begun without a server and not yet typed: one that is scored live is the better one.
     if (client.log?.started.offline && client.log.n === 0) startTest({ keepFocus: true, special: client.log.options });
     Object.assign(options.limits, client.limits);
     options.load();
-    settle().then(() => past.tell((sentence) => testView.later(sentence)));
+    settle().then(() => past.tell((sentence) => notice.later(sentence)));
   } else if (state === "refused") {
-    testView.tell(sentence, { label: "Reload", action: () => location.reload() });
+    notice.tell(sentence, { label: "Reload", action: () => location.reload() });
   } else {
     if (resultView.state.dataset.state === "sent") resultView.setState("unsent");
     offlineTimer = window.setTimeout(sayOffline, testView.log?.n ? QUIET_MS : 0);
@@ -227,9 +243,9 @@ function onConnection(state, { sentence = "" }) {
 }
 
 function sayOffline() {
-  if (testView.lasting && !saidOffline) return; // something else was said that still holds
+  if (notice.lasting && !saidOffline) return; // something else was said that still holds
   saidOffline = true;
-  testView.tell(whileOffline(), client.log?.n ? null : { label: "Try now", action: () => client.connection.comeBack() });
+  notice.tell(whileOffline(), client.log?.n ? null : { label: "Try now", action: () => client.connection.comeBack() });
 }
 
 function whileOffline() {
@@ -263,7 +279,7 @@ async function settle() {
       owned: (session) => client.locks.has(session),
       result: (session, result) => {
         onResult(session, result);
-        if (session !== resultView.session) testView.note(`An earlier result has come in: ${fixed(result.wpm)} wpm, ${percent(result.acc)}.`);
+        if (session !== resultView.session) notice.note(`An earlier result has come in: ${fixed(result.wpm)} wpm, ${percent(result.acc)}.`);
       },
       stored: (session, verdict, as) => {
         if (session === resultView.session && as !== session) {
@@ -290,7 +306,7 @@ watchSleep(() => {
   client.connection.renew();
   testView.wait();
   const sentence = "Your computer slept during the test, so the test has ended without a result.";
-  testView.tell(sentence, { label: "New test", action: () => startTest() });
+  notice.tell(sentence, { label: "New test", action: () => startTest() });
 });
 
 // --- views ---
@@ -387,7 +403,7 @@ function wireKeys() {
       resultView.next?.focus();
     }
   });
-  for (const link of document.querySelectorAll("a[href='#/']")) {
+  for (const link of document.querySelectorAll("a[href$='#/']")) {
     link.addEventListener("click", () => {
       if (location.hash === "#/") startTest();
     });
@@ -411,7 +427,7 @@ async function begin() {
   setInterval(() => client.online && settle(), SETTLE_MS);
   keepPage();
   client.open();
-  const log = await client.takeUp();
+  const log = await client.takeUp(({ started }) => !started.race); // a race is left with its page
   if (log) {
     setHash("#/");
     showSection("test");

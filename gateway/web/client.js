@@ -26,6 +26,8 @@ const WAITS = {
   busy: "Many tests were started in a short time. The next one comes by itself, in a moment.",
   full: "The server takes no new tests for the moment. The next one comes by itself as soon as it does.",
 };
+/** Keys that came a moment too early are sent again after this. */
+const EARLY_MS = 60;
 const CURRENT = "typegate.current";
 
 /**
@@ -34,11 +36,16 @@ const CURRENT = "typegate.current";
  * @property {(log: TestLog) => void} started a new test is there to be typed
  * @property {(tick: Record<string, any>) => void} tick the running test's figures
  * @property {(session: string, result: Record<string, any>) => void} result of any test of this tab
- * @property {(session: string) => void} stored
+ * @property {(session: string, verdict: string) => void} stored
  * @property {(event: Record<string, any>) => void} best a result of the user's, of any tab, is a best
  * @property {(sentence: string) => void} warned the test goes on, or comes later; but something is wrong
  * @property {(error: {code: string, message: string, retry: number | null}, log: TestLog | null) => void} failed the test
  *   at hand cannot go on, or none could be started
+ * @property {() => void} [opened] there is a connection; what is sent now comes before what the client sends of itself
+ * @property {(message: Record<string, any>) => boolean} [heard] any message but those of a test that is well; true where
+ *   it is dealt with
+ * @property {(hb: Record<string, any>, at: number) => void} [beat] a heartbeat's answer
+ * @property {(started: Record<string, any>) => number} [startsAt] performance.now() at which a test's time begins
  */
 
 export class Client {
@@ -80,6 +87,7 @@ export class Client {
         message: (message) => this.onMessage(message),
         lost: (retryMs) => this.onLost(retryMs),
         refused: (code, sentence) => this.onRefused(sentence),
+        beat: (hb, at) => this.listener.beat?.(hb, at),
       },
     });
     addEventListener("pagehide", () => this.log?.save());
@@ -127,17 +135,21 @@ export class Client {
 
   /** @param {Record<string, any>} started */
   newLog(started) {
-    const log = new TestLog(started, performance.now(), this.wanted ?? {});
+    const log = new TestLog(started, this.listener.startsAt?.(started) ?? performance.now(), this.wanted ?? {});
     log.user = this.user;
     this.wanted = null;
     return log;
   }
 
-  /** Takes up this tab's test after a reload; null where there is none. @returns {Promise<TestLog | null>} */
-  async takeUp() {
+  /**
+   * Takes up this tab's test after a reload; null where there is none.
+   *
+   * @param {(log: TestLog) => boolean} mine whether this page goes on with such a test @returns {Promise<TestLog | null>}
+   */
+  async takeUp(mine) {
     const session = current.read();
     const log = session ? readLog(session) : null;
-    if (!log || log.finished !== null) return null;
+    if (!log || log.finished !== null || !mine(log)) return null;
     const release = await hold(log.session);
     if (!release) return null; // a copy of the tab has it
     this.locks.set(log.session, release);
@@ -150,7 +162,7 @@ export class Client {
   type(key, at) {
     const log = /** @type {TestLog} */ (this.log);
     const dt = log.add(key, at);
-    if (log.n === 1) this.remember(log);
+    if (log.n === 1 && !log.started.race) this.remember(log);
     if (!this.flushTimer) {
       const wait = Math.max(0, this.flushedAt + FLUSH_MS - performance.now());
       this.flushTimer = window.setTimeout(() => this.flush(), wait);
@@ -248,6 +260,7 @@ export class Client {
 
   /** Asks at once for what the page waits for. */
   onOpened() {
+    this.listener.opened?.();
     if (this.log && !this.isSettled(this.log)) this.resume();
     else this.ask();
   }
@@ -286,9 +299,7 @@ export class Client {
     switch (message.t) {
       case "started":
         if (message.ref !== undefined && message.ref !== this.ref) return;
-        this.log = this.newLog(message);
-        this.attach(0);
-        this.listener.started(this.log);
+        this.onStarted(message);
         return;
       case "resumed":
         if (message.session === this.log?.session) this.onResumed(message.n);
@@ -306,8 +317,20 @@ export class Client {
         this.onStored(message.session, message.verdict);
         return;
       case "error":
-        this.onError(message);
+        if (!this.listener.heard?.(message)) this.onError(message);
+        return;
+      default:
+        this.listener.heard?.(message);
     }
+  }
+
+  /** @param {Record<string, any>} started */
+  onStarted(started) {
+    this.log = this.newLog(started);
+    this.attach(0);
+    // A race is this tab's before its first key: its time runs.
+    if (started.race) this.remember(this.log);
+    this.listener.started(this.log);
   }
 
   /** @param {number} n events that the server has */
@@ -360,6 +383,10 @@ export class Client {
     if (code === "gap" && this.log) {
       this.attach(error.expected);
       this.flush();
+    } else if (code === "early" && this.log) {
+      // Nothing before the start instant is taken: it is all sent again, once that is past over there as well.
+      this.attach(0);
+      this.flushTimer = window.setTimeout(() => this.flush(), EARLY_MS);
     } else if (code === "conflict") {
       this.listener.warned(error.message);
     } else if (typeof retry === "number") {

@@ -35,6 +35,7 @@ export function backOff(attempt, random = Math.random) {
  * @property {(message: Record<string, any>) => void} message
  * @property {(retryMs: number) => void} lost the connection is gone; the next attempt comes by itself
  * @property {(code: number, sentence: string) => void} refused it is gone for good
+ * @property {(hb: Record<string, any>, at: number) => void} [beat] a heartbeat's answer, with performance.now() of its coming
  */
 
 export class Connection {
@@ -146,6 +147,7 @@ export class Connection {
         this.timers.drain = window.setTimeout(() => this.dropped(socket, 4001), Number(message.after_ms) || 0);
         break;
       case "hb":
+        this.listener.beat?.(message, this.heardAt);
         break;
       default:
         this.listener.message(message);
@@ -163,7 +165,7 @@ export class Connection {
     if (now - this.heardAt > 2.5 * silence && this.sentAt > this.heardAt && now - this.sentAt > silence / 4) {
       if (this.socket) this.dropped(this.socket, 4003);
     } else if (now - Math.min(this.sentAt, this.heardAt) > silence / 2) {
-      this.send({ t: "hb", c: Math.round(performance.timeOrigin + now) });
+      this.send({ t: "hb", c: now });
     }
   }
 

@@ -14,7 +14,8 @@ const PREFIX = "typegate.log.";
 export class TestLog {
   /**
    * @param {Record<string, any>} started the server's message
-   * @param {number} startedAt performance.now() at which it came, where the first event's `dt` counts from
+   * @param {number} startedAt performance.now() at which it came, where the first event's `dt` counts from; in a race
+   *   the start instant
    * @param {Record<string, any>} [options] what was asked for, so that it can be asked for again
    */
   constructor(started, startedAt, options = {}) {
@@ -49,8 +50,9 @@ export class TestLog {
     return this.events.length / 2;
   }
 
-  /** Client time since the first event (ms). @param {number} now performance.now() */
+  /** Client time since the first event, in a race since its start (ms). @param {number} now performance.now() */
   elapsed(now) {
+    if (this.started.race) return Math.max(0, now - this.startedAt);
     return this.n ? now - this.startedAt - /** @type {number} */ (this.events[0]) : 0;
   }
 
@@ -75,9 +77,17 @@ export class TestLog {
     this.dirty = true;
   }
 
+  /** It starts at another instant than was thought. @param {number} at performance.now() */
+  startAt(at) {
+    if (this.n > 0) return;
+    this.startedAt = at;
+    this.written = false;
+    this.dirty = true;
+  }
+
   /** Writes what is new; says nothing where the browser keeps nothing (private windows, full storage). */
   save() {
-    if (!this.dirty || this.n === 0) return;
+    if (!this.dirty || (this.n === 0 && !this.started.race)) return;
     try {
       const key = PREFIX + this.session;
       if (!this.written) {

@@ -24,15 +24,17 @@ const STATES = {
 const MOST_MISSED = 12;
 
 /** @typedef {keyof typeof STATES} State */
+/** @typedef {{label: string, action: () => void, disabled?: boolean}} Way where to go next */
 
 export class ResultView {
   /**
    * @param {HTMLElement} root
-   * @param {{next: () => void, repeat: (started: Record<string, any>) => void, practise: (words: string[]) => void}} actions
+   * @param {(started: Record<string, any>, missed: string[]) => Way[]} [ways] from a test and the words that were left wrong
+   *   in it; the first is what the key for a new test does
    */
-  constructor(root, actions) {
+  constructor(root, ways = () => []) {
     this.root = root;
-    this.actions = actions;
+    this.ways = ways;
     this.session = "";
     /** @type {Record<string, any>} */
     this.started = {};
@@ -60,14 +62,10 @@ export class ResultView {
     this.news = {};
     this.best.hidden = true;
     const missed = scorer ? wrongWords(scorer) : [];
-    const next = h("button", { type: "button", class: "primary", onclick: this.actions.next }, "Next test");
-    const actions = h(
-      "div",
-      { class: "actions" },
-      next,
-      h("button", { type: "button", onclick: () => this.actions.repeat(started), disabled: started.mode === "zen" }, "Same text again"),
-      h("button", { type: "button", onclick: () => this.actions.practise(missed), disabled: missed.length === 0 }, "Practise missed words"),
+    const ways = this.ways(started, missed).map(({ label, action, disabled }, i) =>
+      h("button", { type: "button", class: i ? null : "primary", onclick: action, disabled }, label),
     );
+    const actions = ways.length ? h("div", { class: "actions" }, ...ways) : "";
     this.setResult(result);
     const panels = [];
     if (scorer && events.length) {
@@ -76,13 +74,13 @@ export class ResultView {
       panels.push(panel("Replay", (this.replay = new Replay(scorer.words, options, events, started)).element));
       if (!scorer.zen) panels.push(panel("Errors by key", keyboardPicture(keyFigures(scorer.words, options, events), settings.layout[started.language] ?? {})));
     }
-    this.root.replaceChildren(this.heading, this.figures, h("div", { class: "after" }, h("div", { class: "progress-of" }, this.state, this.best), actions), keysHelp(), this.details, ...panels);
+    this.root.replaceChildren(this.heading, this.figures, h("div", { class: "after" }, h("div", { class: "progress-of" }, this.state, this.best), actions), ways.length ? keysHelp() : "", this.details, ...panels);
     this.showState(state);
     if (fresh) {
       this.heading.focus({ preventScroll: true });
       scrollTo(0, 0);
     }
-    this.next = next;
+    this.next = ways[0] ?? null;
   }
 
   /** Figures that came later, from the server, replace the page's own. @param {Record<string, any>} result */

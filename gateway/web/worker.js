@@ -10,6 +10,8 @@
 
 const PREFIX = "typegate.";
 const NAME = PREFIX + SHELL.version;
+/** The pages; every address below `/race/` is the second one's. */
+const PAGES = ["/", "/race"];
 /** With a kept page at hand the server's is not waited for any longer: a network may be there and let nothing through. */
 const PATIENCE_MS = 3000;
 
@@ -19,18 +21,24 @@ addEventListener("fetch", (/** @type {any} */ event) => {
   const { method, mode, url } = event.request;
   const { origin, pathname } = new URL(url);
   if (method !== "GET" || origin !== location.origin) return;
-  if (mode === "navigate" && pathname === "/") event.respondWith(page(event.request));
+  const at = pathname.startsWith("/race/") ? "/race" : pathname;
+  if (mode === "navigate" && PAGES.includes(at)) event.respondWith(page(event.request, at));
   else if (pathname.startsWith("/assets/")) event.respondWith(file(event.request));
 });
 
 /** Fetches the whole release, or fails: then the one before stays, and the browser tries again on a later visit. */
 async function keep() {
   const cache = await caches.open(NAME);
-  const page = await fetch("/", { cache: "no-store" });
+  await Promise.all([...PAGES.map((at) => keepPage(cache, at)), cache.addAll(SHELL.files)]);
+  await /** @type {any} */ (self).skipWaiting();
+}
+
+/** @param {Cache} cache @param {string} at */
+async function keepPage(cache, at) {
+  const page = await fetch(at, { cache: "no-store" });
   const html = await page.clone().text();
   if (!page.ok || !html.includes(`/assets/${SHELL.version}/`)) throw new Error("the server has another release by now");
-  await Promise.all([cache.put("/", page), cache.addAll(SHELL.files)]);
-  await /** @type {any} */ (self).skipWaiting();
+  await cache.put(at, page);
 }
 
 /** Drops other releases. Pages of theirs that are open have all their modules. */
@@ -44,10 +52,10 @@ async function takeOver() {
  * The server's page; the kept one where there is no server, or none that can answer. (No navigation preload: Firefox lets
  * the whole navigation fail with it.)
  *
- * @param {Request} request
+ * @param {Request} request @param {string} at
  */
-async function page(request) {
-  const kept = await caches.match("/", { cacheName: NAME, ignoreVary: true });
+async function page(request, at) {
+  const kept = await caches.match(at, { cacheName: NAME, ignoreVary: true });
   try {
     const fresh = await (kept ? soon(fetch(request)) : fetch(request));
     if (fresh.status < 500 || !kept) return fresh;

@@ -56,9 +56,11 @@ def problem(response: httpx.Response, status: int) -> ProblemDetails:
 # --- the page ---
 
 
-async def test_the_page_and_all_it_asks_for_come_from_here(http: httpx.AsyncClient) -> None:
-    page = await http.get("/")
+@pytest.mark.parametrize("path", ["/", "/race", "/race/0000000000000"])
+async def test_the_page_and_all_it_asks_for_come_from_here(http: httpx.AsyncClient, path: str) -> None:
+    page = await http.get(path)
     assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<!-- part" not in page.text
     asked = re.findall(r'(?:src|href)="([^"]+)"', page.text)
     assert asked
     for address in asked:
@@ -110,7 +112,7 @@ async def test_the_worker_is_told_which_files_make_a_release(http: httpx.AsyncCl
     shell = json.loads(first.removeprefix("const SHELL = ").removesuffix(";"))
     assert f'"/assets/{shell["version"]}/app.js"' in (await http.get("/")).text
     names = {name.removeprefix(f"/assets/{shell['version']}/") for name in shell["files"]}
-    assert names == {path.name for path in WEB.iterdir()} - {"index.html", "worker.js"}
+    assert names == {path.name for path in WEB.iterdir() if path.suffix != ".html" and path.is_file()} - {"worker.js"}
     for address in shell["files"]:
         assert (await http.get(address)).status_code == 200
 
