@@ -166,8 +166,9 @@ export class Room {
   /** @param {RaceState} state */
   onState(state) {
     const { t, race } = /** @type {any} */ (this.wanted ?? {});
-    // Another race than the one at hand is news only where one was asked for.
-    const wanted = t === "race.create" || t === "race.again" || (t === "race.join" && !race);
+    // Another race than the one at hand is news only where one was asked for; who looks for one and is alone is led on.
+    const led = this.state?.phase === "lobby" && state.phase === "lobby" && state.lane !== undefined;
+    const wanted = led || t === "race.create" || t === "race.again" || (t === "race.join" && !race);
     if (state.race !== this.id && !(wanted && state.race !== this.state?.race)) return;
     if (state.race === this.state?.race && state.version < this.state.version) return;
     if (t !== "race.again" || state.race !== this.id) this.wanted = null;
