@@ -407,6 +407,8 @@ class Connection(_OfEachFrame):
         if hub.draining:
             self._error(Error("draining", "this node goes away; reconnect, then start", 0, ref=start.ref))
             return
+        if self._racing(start.ref):
+            return
         began_s = hub.clock()
         wait_ms = hub.starts.take(self.user, now_ms=began_s * 1000)
         if wait_ms:
@@ -431,6 +433,8 @@ class Connection(_OfEachFrame):
         if isinstance(material, Error):
             self._error(material)
             return
+        if self._racing(ref):
+            return
         if self._session is not None:
             self._abort()
         hub = self._hub
@@ -454,6 +458,13 @@ class Connection(_OfEachFrame):
         self._counts.starts += 1
         hub.metrics.started(now_s - began_s)
         self._say(session.started(material))
+
+    def _racing(self, ref: int | None) -> bool:
+        """Whether a race's test runs here, which no `start` gives up by the way; then it is refused."""
+        if self.place is None or not self.place.racing:
+            return False
+        self._error(Error("running", "you are racing; race.leave gives the race up", ref=ref))
+        return True
 
     def take_up(self, session: TypingSession, material: Material) -> None:
         """Begin a race's test; one's own is given up for it."""

@@ -13,13 +13,12 @@ from gateway.races.place import Place
 from gateway.races.room import NO_RACE, Room, Step
 from gateway.races.rooms import Rooms
 from gateway.races.speeds import Speeds
-from persistence.catalogue.texts import DEFAULT_LANGUAGE
 from persistence.errors import StoreError
 from session.identity import RACE_BITS, mint_race
 from session.machine import TypingSession
 from session.messages import Error
 from session.names import NameFault, clean_name, default_name
-from session.options import INPUTS, Input, TestOptions
+from session.options import INPUTS, Input
 from session.race import Race, RaceText, band_of
 from session.race_messages import (
     RaceAgain,
@@ -59,7 +58,7 @@ class Racing:
     """All conversations of this node about races."""
 
     def __init__(self, rooms: Rooms, speeds: Speeds) -> None:
-        self._rooms = rooms
+        self.rooms = rooms
         self._hub = rooms.hub
         self._speeds = speeds
         rooms.alone = self._alone
@@ -90,7 +89,7 @@ class Racing:
 
     def back(self, connection: Connection, seat: Seat, session: TypingSession) -> None:
         """A racer's test goes on over this connection."""
-        room = self._rooms.open(seat.race)
+        room = self.rooms.open(seat.race)
         if isinstance(room, Room):
             if connection.place is not None and connection.place.room is not room:
                 connection.place.leave()
@@ -102,7 +101,7 @@ class Racing:
         refusal = self._may_come(connection) or self._may_open(connection)
         if refusal is not None:
             return refusal
-        options = choose_race(said, limits=self._hub.limits, rules=self._rooms.rules)
+        options = choose_race(said, limits=self._hub.limits, rules=self.rooms.rules)
         if isinstance(options, Error):
             return options
         joining = self._joining(connection, said.name, said.input)
@@ -129,19 +128,23 @@ class Racing:
         refusal = self._may_open(connection)
         if refusal is not None:
             return refusal
-        language, band = language or DEFAULT_LANGUAGE, await self._band(connection)
+        options = choose_race(
+            RaceCreate("quote", language=language, public=True), limits=self._hub.limits, rules=self.rooms.rules
+        )
+        if isinstance(options, Error):
+            return options
+        made = await self._compose(options, band=await self._band(connection))
+        if isinstance(made, Error):
+            return made
         try:
-            races = await self._rooms.races.open(language, band)
+            races = await self.rooms.races.open(made.text.language, made.band)
         except StoreError as fault:
-            self._rooms.froze(fault)
-            return self._rooms.away()
+            self.rooms.froze(fault)
+            return self.rooms.away()
         for race in races[:MOST_TRIED]:
             error = await self._enter(connection, race, self._into(joining))
             if error is None or error.code not in TAKEN:
                 return error
-        made = await self._compose(RaceOptions(TestOptions("quote", language=language), public=True), band=band)
-        if isinstance(made, Error):
-            return made
         error = await self._enter(connection, made.id, self._into(joining, made))
         if error is None and connection.place is not None:
             connection.place.found = True
@@ -157,17 +160,17 @@ class Racing:
             return
         racer = race.racer_of(place.connection.user)
         try:
-            others = await self._rooms.races.open(race.text.language, race.band)
+            others = await self.rooms.races.open(race.text.language, race.band)
         except StoreError:
             return
         if racer is None:
             return
-        joining = Join(racer.user, racer.name, self._rooms.node, racer.input)
+        joining = Join(racer.user, racer.name, self.rooms.node, racer.input)
 
         def older(other: Race | None, now_ms: int) -> Race | Error:
             if other is None or (other.created_ms, other.id) >= (race.created_ms, race.id):
                 return NO_RACE
-            return change(other, joining, now_ms=now_ms, rules=self._rooms.rules)
+            return change(other, joining, now_ms=now_ms, rules=self.rooms.rules)
 
         for other in others[:MOST_TRIED]:
             if other == race.id or not room.alone:
@@ -193,7 +196,7 @@ class Racing:
         if isinstance(after, Error):
             return after
         assert after.next is not None
-        joining = Join(connection.user, racer.name, self._rooms.node, racer.input)
+        joining = Join(connection.user, racer.name, self.rooms.node, racer.input)
         following = replace(following, id=after.next)  # somebody else's, perhaps, who has not opened it yet
         return await self._enter(connection, following.id, self._into(joining, following))
 
@@ -202,10 +205,10 @@ class Racing:
             return Error("options", "watch names a race or a test's session, one of them")
         if connection.place is not None and connection.place.racing:
             return RUNNING
-        room = self._rooms.open(said.race)
+        room = self.rooms.open(said.race)
         if isinstance(room, Error):
             return room
-        if len(room.watchers) >= self._rooms.options.watchers:
+        if len(room.watchers) >= self.rooms.options.watchers:
             return Error("races_full", "as many watch this race as this server lets", 5_000)
         race = await room.ask(room.step(Due()))
         if isinstance(race, Error):
@@ -220,7 +223,7 @@ class Racing:
         """A new race that nobody is in yet; its text is chosen, so that what there is not is told at once."""
         hub = self._hub
         seed = hub.random_bits(SEED_BITS)
-        material = await self._rooms.sliced(hub.texts.choosing(options.test, seed=seed, ref=None))
+        material = await self.rooms.sliced(hub.texts.choosing(options.test, seed=seed, ref=None))
         if isinstance(material, Error):
             return material
         return opened(
@@ -229,12 +232,12 @@ class Racing:
             RaceText.of(material, seed=seed),
             salt=hub.random_bits(SALT_BITS),
             band=band,
-            now_ms=self._rooms.now_ms(),
+            now_ms=self.rooms.now_ms(),
         )
 
     def _into(self, joining: Join, made: Race | None = None) -> Step:
         """Join; `made`: the race as it is where nobody has opened it yet."""
-        rules = self._rooms.rules
+        rules = self.rooms.rules
 
         def step(race: Race | None, now_ms: int) -> Race | Error:
             race = made if race is None else race
@@ -246,7 +249,7 @@ class Racing:
         """Take a lane in a race, and leave the one where the connection was; `at`: where it must still be by then."""
         if connection.place is not None and connection.place.racing and connection.place.room.id != race:
             return RUNNING
-        room = self._rooms.open(race)
+        room = self.rooms.open(race)
         if isinstance(room, Error):
             return room
         room.coming += 1
@@ -280,7 +283,7 @@ class Racing:
         return None
 
     def _may_open(self, connection: Connection) -> Error | None:
-        wait_ms = self._rooms.opened.take(connection.user, now_ms=self._hub.clock() * 1000)
+        wait_ms = self.rooms.opened.take(connection.user, now_ms=self._hub.clock() * 1000)
         return Error("busy", f"too many races; the next one in {wait_ms} ms", wait_ms) if wait_ms else None
 
     def _joining(self, connection: Connection, name: str | None, given: str | None) -> Join | Error:
@@ -298,7 +301,7 @@ class Racing:
                 called = clean_name(name)
             except NameFault as fault:
                 return Error("name", str(fault))
-        return Join(connection.user, called, self._rooms.node, chosen)
+        return Join(connection.user, called, self.rooms.node, chosen)
 
     # --- in a race ---
 

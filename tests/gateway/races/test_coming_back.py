@@ -1,0 +1,164 @@
+"""Racers who drop and come back: by their test, without it, at the same node, at another, after their node has died."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gateway.app import Gateway
+from persistence.redis import RedisOptions
+from tests.gateway.races.racers import RULES, Racer, node, nodes, race_of, racer, racers
+
+
+@pytest.fixture(name="two", params=["one node", "redis"])
+async def _two(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[list[Gateway]]:
+    if request.param == "one node":
+        async with node(tmp_path) as gateway:
+            yield [gateway, gateway]
+        return
+    async with nodes(tmp_path, request.getfixturevalue("redis_single"), "a", "b") as gateways:
+        yield gateways
+
+
+@asynccontextmanager
+async def resumed(gateway: Gateway, before: Racer) -> AsyncIterator[Racer]:
+    """The same racer over another connection, the log sent again."""
+    async with racer(gateway, token=before.typist.ready["token"]) as after:
+        after.typist.started, after.typist.log = before.typist.started, before.typist.log
+        after.state = before.state
+        started = before.typist.started
+        await after.say("resume", session=started["session"], ticket=started["ticket"], n=len(before.typist.log) // 2)
+        n = (await after.hear("resumed"))["n"]
+        await after.say("keys", n=n, e=before.typist.log[2 * n :])
+        yield after
+
+
+async def test_back_by_the_test(two: list[Gateway]) -> None:
+    """Who is away is shown so, and goes on at any node where the test was."""
+    async with racers(two[0], two[0]) as (host, other):
+        await race_of(host, other)
+        await other.begin()
+        await other.type(0.5)
+        await host.until(lambda state: state["phase"] == "running")
+        while other.lane not in host.progress:
+            await host.hear("race.progress")
+        await other.typist.socket.close()
+        await host.until(lambda state: state["racers"][1]["state"] == "detached")
+        async with resumed(two[1], other) as back:
+            await host.until(lambda state: state["racers"][1]["state"] == "racing")
+            await back.hear("race.state")
+            assert back.lane == 1
+            await back.type()
+            await back.finish()
+            closing = await host.phase("closing")
+            assert closing["racers"][1]["place"] == 1
+
+
+async def test_back_without_the_test(two: list[Gateway]) -> None:
+    """A page that lost its log joins again, and begins the text anew, under the same start instant."""
+    async with racers(two[0], two[0]) as (host, other):
+        await race_of(host, other)
+        await other.begin()
+        await other.type(0.5)
+        await host.until(lambda state: state["phase"] == "running")
+        first = other.typist.started
+        async with racer(two[1], token=other.typist.ready["token"]) as back:
+            await back.join(host.race)
+            again = await back.started()
+            assert (again["session"], again["text"], again["start_ms"]) == (
+                first["session"],
+                first["text"],
+                first["start_ms"],
+            )
+            assert (await other.typist.closed()).code == 4502
+            await back.type()
+            await back.finish()
+            closing = await host.phase("closing")
+            assert closing["racers"][1]["place"] == 1
+
+
+async def test_back_in_the_countdown(two: list[Gateway]) -> None:
+    """Before anything was typed: the ticket is enough, and the start instant the same."""
+    async with racers(two[0], two[0]) as (host, other):
+        await race_of(host, other)
+        await other.typist.socket.close()
+        async with resumed(two[1], other) as back:
+            await back.begin()
+            await back.type()
+            await back.finish()
+            closing = await host.phase("closing")
+            assert closing["racers"][1]["place"] == 1
+
+
+async def test_who_is_back_after_the_end(two: list[Gateway]) -> None:
+    """Joins again to see the table; there is nothing to be typed any more."""
+    async with racers(two[0], two[0]) as (host, other):
+        await race_of(host, other)
+        for each in (host, other):
+            await each.begin()
+            await each.type()
+            await each.finish()
+        await host.phase("settled")
+        await other.typist.socket.close()
+        async with racer(two[1], token=other.typist.ready["token"]) as back:
+            state = await back.join(host.race)
+            assert (state["phase"], back.lane) == ("settled", 1)
+            assert {message["t"] for message in back.typist.seen} == {"hello", "ready", "race.state"}
+
+
+async def test_who_stays_away_did_not_finish(tmp_path: Path) -> None:
+    """When the others' time is over the race is settled without them."""
+    rules = replace(RULES, closing_ms=300, closing_share=0.0)
+    async with node(tmp_path, race=rules) as gateway, racers(gateway, gateway) as (host, other):
+        await race_of(host, other)
+        await other.typist.socket.close()
+        await host.begin()
+        await host.type()
+        await host.finish()
+        settled = await host.phase("settled")
+        assert [row["state"] for row in settled["racers"]] == ["finished", "dnf"]
+        assert "place" not in settled["racers"][1]
+
+
+async def test_a_node_goes_in_good_order(tmp_path: Path, redis_single: RedisOptions) -> None:
+    """Its racers are sent away, those who type when the grace is over, and are back in their lanes at another."""
+    async with (
+        nodes(tmp_path, redis_single, "a", "b") as (here, there),
+        racers(here, there, here) as (
+            host,
+            other,
+            idle,
+        ),
+    ):
+        await idle.create()
+        await race_of(host, other)
+        await host.begin()
+        await host.type(0.5)
+        leaving = asyncio.Event()
+        leaving.set()
+        draining = asyncio.create_task(here.drain(leaving))
+        await idle.hear("reconnect")
+        await host.hear("reconnect")
+        await draining
+        async with resumed(there, host) as back, racer(there, token=idle.typist.ready["token"]) as waiting:
+            await back.type()
+            await back.finish()
+            closing = await other.phase("closing")
+            assert closing["racers"][0]["place"] == 1
+            await waiting.join(idle.race)
+            assert waiting.lane == 0
+
+
+async def test_who_comes_to_a_node_that_goes(tmp_path: Path) -> None:
+    """Is told to go elsewhere."""
+    async with node(tmp_path) as gateway, racer(gateway) as somebody:
+        gateway.hub.draining = True
+        assert await somebody.refused("race.create", mode="words", count=5) == "draining"
+        assert await somebody.refused("race.join") == "draining"
+
+
+_ = signal
