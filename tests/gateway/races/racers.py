@@ -125,7 +125,7 @@ class Racer:
         n = len(self.typist.log) // 2
         events: list[Any] = []
         for key in text[n : round(len(text) * share)]:
-            events += [round(pace * min(max(self.chance.gauss(110, 35), 40), 400)), key]
+            events += [round(pace * min(max(self.chance.lognormvariate(4.8, 0.4), 40), 400)), key]
         self.typist.log += events
         await self.say("keys", n=n, e=events)
 

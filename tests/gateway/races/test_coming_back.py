@@ -1,7 +1,6 @@
 """Racers who drop and come back: by their test, without it, at the same node, at another, after their node has died."""
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,6 +11,7 @@ import pytest
 from gateway.app import Gateway
 from persistence.redis import RedisOptions
 from tests.gateway.races.racers import RULES, Racer, node, nodes, race_of, racer, racers
+from tests.gateway.typing_client import JSON, MSGPACK
 
 
 @pytest.fixture(name="two", params=["one node", "redis"])
@@ -27,13 +27,15 @@ async def _two(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 @asynccontextmanager
 async def resumed(gateway: Gateway, before: Racer) -> AsyncIterator[Racer]:
     """The same racer over another connection, the log sent again."""
-    async with racer(gateway, token=before.typist.ready["token"]) as after:
+    protocol = MSGPACK if before.typist.binary else JSON
+    async with racer(gateway, protocol, token=before.typist.ready["token"]) as after:
         after.typist.started, after.typist.log = before.typist.started, before.typist.log
         after.state = before.state
         started = before.typist.started
         await after.say("resume", session=started["session"], ticket=started["ticket"], n=len(before.typist.log) // 2)
         n = (await after.hear("resumed"))["n"]
-        await after.say("keys", n=n, e=before.typist.log[2 * n :])
+        if missing := before.typist.log[2 * n :]:
+            await after.say("keys", n=n, e=missing)
         yield after
 
 
@@ -110,6 +112,25 @@ async def test_who_is_back_after_the_end(two: list[Gateway]) -> None:
             assert {message["t"] for message in back.typist.seen} == {"hello", "ready", "race.state"}
 
 
+async def test_keys_before_the_start(two: list[Gateway]) -> None:
+    """Are dropped and told so; sent again when it has begun they count from the start instant."""
+    async with racers(*two) as (host, other):
+        await race_of(host, other)
+        await host.type()
+        await host.say("hb")
+        error = await host.typist.receive("error", "hb")
+        assert (error["code"], error["expected"]) == ("early", 0)
+        assert 0 < error["retry"] <= RULES.countdown_ms
+        host.typist.log = []
+        await host.hear("hb")
+        await host.begin()
+        await host.type()
+        result = await host.finish()
+        assert result["duration_ms"] == pytest.approx(sum(host.typist.log[::2]), abs=10)
+        await other.until(lambda state: state["racers"][0]["state"] == "finished")
+        assert other.row(0)["ms"] == result["duration_ms"]
+
+
 async def test_who_stays_away_did_not_finish(tmp_path: Path) -> None:
     """When the others' time is over the race is settled without them."""
     rules = replace(RULES, closing_ms=300, closing_share=0.0)
@@ -138,12 +159,12 @@ async def test_a_node_goes_in_good_order(tmp_path: Path, redis_single: RedisOpti
         await race_of(host, other)
         await host.begin()
         await host.type(0.5)
-        leaving = asyncio.Event()
-        leaving.set()
-        draining = asyncio.create_task(here.drain(leaving))
-        await idle.hear("reconnect")
-        await host.hear("reconnect")
-        await draining
+        hurry = asyncio.Event()
+        hurry.set()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(here.drain(hurry))
+            await idle.hear("reconnect")
+            await host.hear("reconnect")
         async with resumed(there, host) as back, racer(there, token=idle.typist.ready["token"]) as waiting:
             await back.type()
             await back.finish()
@@ -159,6 +180,3 @@ async def test_who_comes_to_a_node_that_goes(tmp_path: Path) -> None:
         gateway.hub.draining = True
         assert await somebody.refused("race.create", mode="words", count=5) == "draining"
         assert await somebody.refused("race.join") == "draining"
-
-
-_ = signal
