@@ -105,6 +105,9 @@ class Line:
     def lost(self, code: int, reason: str) -> None:
         """The connection is over: close code, 1006 without one, 0 where it could not be made."""
 
+    def pinged(self) -> None:
+        """The server asks for a sign of life; the pong goes out after this."""
+
     def ponged(self) -> None:
         """The server answered a ping."""
 
@@ -244,6 +247,7 @@ class Line:
             elif first == TEXT:
                 self.message(data[start:end], False)
             elif first == PING:
+                self.pinged()
                 self._write(client_frame(PONG, bytes(data[start:end])))
             elif first == PONG:
                 self.ponged()

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import multiprocessing
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -102,6 +104,29 @@ def test_a_server_killed_in_mid_test_loses_nothing(tmp_path: Path) -> None:
         sessions = [session for client in clients for session in client.sessions]
         assert len(set(sessions)) == 40
         assert asyncio.run(missing_rows(server.data, sessions)) == 0
+
+
+class Sprint(MixPlan):
+    """One test of two seconds."""
+
+    def choose(self, test: int) -> dict[str, Any] | None:
+        """It, once."""
+        return None if test else {"mode": "time", "seconds": 2}
+
+
+def test_a_typist_whose_process_was_held_up_loses_no_key(served: Served) -> None:
+    """The server waits 2 s beyond a test's end for its last keys, then for a pong: they go before that."""
+    engine, meters = Engine(), Meters()
+    typist = TypingClient(engine, 0, Sprint(Crowd(1, 1), 0, mix="short", seed=1), options=QUICK, meters=meters)
+    try:
+        typist.begin(served.address)
+        assert engine.run(lambda: meters.events > 2, limit_s=PATIENCE_S)
+        time.sleep(5.5)
+        assert engine.run(lambda: typist.done, limit_s=PATIENCE_S)
+    finally:
+        typist.abandon()
+        engine.close()
+    assert (meters.stored, meters.checked, meters.mismatched) == (1, 1, 0), meters.notes
 
 
 def test_the_other_modes_match_too(served: Served) -> None:
