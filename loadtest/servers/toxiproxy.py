@@ -114,7 +114,13 @@ class Toxiproxy(ServerProcess):
 
     def __init__(self, folder: Path, *, name: str = "toxiproxy") -> None:
         port = unused_port()
-        super().__init__(name, [_program(), "-host", HOST, "-port", str(port)], folder=folder, port=port)
+        super().__init__(
+            name,
+            [_program(), "-host", HOST, "-port", str(port)],
+            folder=folder,
+            port=port,
+            variables={"LOG_LEVEL": "warn"},
+        )
 
     @staticmethod
     def missing() -> str | None:
