@@ -42,7 +42,8 @@ class Balancer(HAProxy):
     """HAProxy before these nodes, its files in `folder`.
 
     `changed`: what else of the configuration is to be otherwise, lines and what stands there instead. It listens to
-    HTTP at `port`, to TLS at `tls_port` with `certificate`, and redirects who comes to `redirect_port`.
+    HTTP at `port`, by a frontend of its own with the same lines, to TLS at `tls_port` with `certificate`, and redirects
+    who comes to `redirect_port`.
     """
 
     def __init__(self, folder: Path, nodes: Sequence[Behind], changed: Mapping[str, str] | None = None) -> None:
@@ -64,7 +65,10 @@ class Balancer(HAProxy):
         for number in range(1, _SHIPPED + 1):
             shipped = f"    server node-{number} 10.0.0.1{number}:8080 cookie node-{number}\n"
             replaced[shipped] = "" if number < _SHIPPED else "".join(lines)
-        super().__init__(HAPROXY_CFG, folder, replaced | dict(changed or {}), added=_PLAIN)
+        plain = _PLAIN
+        for old, new in (changed or {}).items():
+            plain = plain.replace(old, new)
+        super().__init__(HAPROXY_CFG, folder, replaced | dict(changed or {}), added=plain)
 
     def states(self, *, within_s: float = _ASK_S) -> dict[str, str]:
         """Each node's state in HAProxy's words (`UP`, `DOWN`, `MAINT` ...); none where it does not answer."""

@@ -188,11 +188,20 @@ class ServerProcess:
     def stop(self, within_s: float = _STOP_S) -> None:
         """Ask it to end, and kill it where it does not in time."""
         if self._process is not None:
-            self._signal(self._stop_signal)
+            self.leave()
             self.resume()
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(within_s)
         self.kill()
+
+    def leave(self) -> None:
+        """Ask it to end, and wait for nothing."""
+        self._signal(self._stop_signal)
+
+    def ended(self, within_s: float) -> None:
+        """Wait until it has ended by itself. Raises subprocess.TimeoutExpired where it does not."""
+        assert self._process is not None, f"{self.name} has not been started"
+        self._process.wait(within_s)
 
     def kill(self) -> None:
         """SIGKILL to it and all that it started, and wait for its end."""

@@ -1,4 +1,4 @@
-"""Nodes behind a balancer: programs of ours with common keys, and what a test asks of all of them."""
+"""Nodes behind a balancer, each with a store of its own, and what a test asks of all of them."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.client import ClientOptions
+from loadtest.cluster.programs import Node
 from loadtest.line import Address
-from loadtest.served import Served
-from loadtest.servers.process import unused_port
 from loadtest.swarm import Swarm, SwarmOptions
 from persistence.results import SqliteResults
 from session.identity import session_from_text
@@ -18,34 +17,16 @@ GRACE_S = 20.0
 """A node that stops lets its tests end; those of the swarm take 5 s."""
 
 
-class Node(Served):
-    """A node of a cluster, with the agent check's port."""
-
-    def __init__(self, folder: Path, name: str, variables: Mapping[str, str]) -> None:
-        self.agent_port = unused_port()
-        super().__init__(
-            folder / name / "data",
-            variables={
-                "TYPEGATE_NODE_NAME": name,
-                "TYPEGATE_NODE_KEYS_FILE": str(folder / "keys.json"),
-                "TYPEGATE_AGENT_ENABLED": "true",
-                "TYPEGATE_AGENT_PORT": str(self.agent_port),
-                "TYPEGATE_SERVER_TRUSTED_PROXIES": "127.0.0.1",
-                **variables,
-            },
-        )
-        self.node = name
-        self.data.parent.mkdir()
-
-
 @contextmanager
 def cluster(
     folder: Path, *, count: int = 2, stop_grace_s: float = GRACE_S, variables: Mapping[str, str] | None = None
 ) -> Iterator[list[Node]]:
     """Nodes, node-1 and so on."""
-    settings = {"TYPEGATE_STOP_GRACE_S": str(stop_grace_s), **(variables or {})}
+    settings = {"TYPEGATE_STOP_GRACE_S": str(stop_grace_s), "TYPEGATE_LOG_LEVEL": "error", **(variables or {})}
     with ExitStack() as stack:
-        yield [stack.enter_context(Node(folder, f"node-{number}", settings)) for number in range(1, count + 1)]
+        keys = folder / "keys.json"
+        names = [f"node-{number}" for number in range(1, count + 1)]
+        yield [stack.enter_context(Node(folder, name, keys=keys, variables=settings)) for name in names]
 
 
 def swarm_of(

@@ -3,16 +3,13 @@
 import asyncio
 import os
 import re
-import signal
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import pytest
@@ -20,16 +17,16 @@ from websockets.exceptions import InvalidStatus
 
 from config.edge import EdgeOptions
 from config.gateway import TlsOptions
+from loadtest.cluster.balancer import Balancer, Behind
+from loadtest.cluster.programs import Node
 from loadtest.servers.certificate import write_certificate
 from loadtest.servers.haproxy import HAProxy
-from loadtest.servers.process import HOST, unused_port
+from loadtest.servers.process import HOST
 from persistence.bans import Ban, SqliteBans, read_who
-from tests.config.deploy.nodes import GRACE_S, Node, clean, cluster, once, stored_somewhere, swarm_of, typed
-from tests.config.deploy.test_rules import DEPLOY
+from tests.config.deploy.nodes import GRACE_S, clean, cluster, once, stored_somewhere, swarm_of, typed
 from tests.gateway.running import command, serving
 from tests.gateway.typing_client import TypingClient, client
 
-CONFIGURATION = DEPLOY / "haproxy.cfg"
 PATIENCE_S = 120.0
 TYPISTS = int(os.environ.get("TYPEGATE_TEST_TYPISTS", "400"))
 NOTHING: Mapping[str, str] = {}
@@ -37,15 +34,6 @@ ALL_AT_ONE = {"use-server %[urlp(node)] if { urlp(node) -m found }": "use-server
 """As long as it takes anybody."""
 PATIENT = {"fall 3": "fall 30"}
 """Nodes that are well are not to count as down on a machine that is busy with other tests."""
-
-PLAIN = """
-frontend plain
-    bind 127.0.0.1:{port}
-    http-request del-header X-Forwarded-For
-    option forwardfor
-    default_backend nodes
-"""
-"""The same backend without TLS, for the load's typists."""
 
 TUNNEL = """
 defaults
@@ -63,58 +51,33 @@ listen tunnel
 
 @pytest.fixture(autouse=True)
 def _there() -> None:
-    if (why := HAProxy.missing()) is not None:
+    if (why := Balancer.missing()) is not None:
         pytest.skip(f"{why}; loadtest/servers/install installs it")
 
 
 @contextmanager
 def balanced(
-    folder: Path, nodes: list[Node], changed: Mapping[str, str] = NOTHING, *, added: str = PLAIN
-) -> Iterator["Balancer"]:
+    folder: Path, nodes: Sequence[Node | Behind], changed: Mapping[str, str] = NOTHING
+) -> Iterator["Balanced"]:
     """HAProxy before these nodes, with some lines changed."""
-    certificate, key = write_certificate(folder)
-    both = folder / "typegate.pem"
-    both.write_bytes(certificate.read_bytes() + key.read_bytes())
-    ports = {name: unused_port() for name in ("redirect", "tls", "figures")}
-    replaced = {
-        "maxconn 100000": "maxconn 5000",
-        "bind :80\n": f"bind {HOST}:{ports['redirect']}\n",
-        "bind :443 ssl crt /etc/haproxy/typegate.pem": f"bind {HOST}:{ports['tls']} ssl crt {both}",
-        "bind 127.0.0.1:8404": f"bind {HOST}:{ports['figures']}",
-    }
-    for number in range(1, 4):
-        line = f"    server node-{number} 10.0.0.1{number}:8080 cookie node-{number}\n"
-        replaced[line] = ""
-        for node in nodes[number - 1 : number]:
-            replaced[line] = line.replace(f"10.0.0.1{number}:8080", f"{HOST}:{node.address[1]}").replace(
-                "\n", f" agent-port {node.agent_port}\n"
-            )
-    replaced |= changed
-    with HAProxy(CONFIGURATION, folder / "haproxy", replaced, added=added) as proxy:
-        yield Balancer(proxy, ports, certificate)
+    behind = [Behind(node.name, node.port, node.agent_port) for node in nodes]
+    with Balancer(folder / "haproxy", behind, changed) as proxy:
+        yield Balanced(proxy)
 
 
-class Balancer:
+class Balanced:
     """A running HAProxy, and what it thinks of the nodes."""
 
-    def __init__(self, proxy: HAProxy, ports: dict[str, int], certificate: Path) -> None:
+    def __init__(self, proxy: Balancer) -> None:
         self.proxy = proxy
         self.plain = f"http://{proxy.address}"
-        self.secure = f"https://{HOST}:{ports['tls']}"
-        self.redirect = f"http://{HOST}:{ports['redirect']}"
-        self.trust = ssl.create_default_context(cafile=str(certificate))
-        self._figures = f"http://{HOST}:{ports['figures']}/;csv"
+        self.secure = f"https://{HOST}:{proxy.tls_port}"
+        self.redirect = f"http://{HOST}:{proxy.redirect_port}"
+        self.trust = ssl.create_default_context(cafile=str(proxy.certificate))
 
     def states(self) -> dict[str, tuple[str, int]]:
         """Each node's state in HAProxy's words, and its connections now."""
-        return {node: (fact["status"], int(fact["scur"])) for node, fact in self.facts().items()}
-
-    def facts(self) -> dict[str, dict[str, str]]:
-        """What HAProxy tells of each node, by its own names."""
-        text = httpx.get(self._figures, trust_env=False, timeout=60).text
-        head, *rows = (line.split(",") for line in text.removeprefix("# ").splitlines() if line)
-        facts = (dict(zip(head, row, strict=False)) for row in rows)
-        return {fact["svname"]: fact for fact in facts if fact["pxname"] == "nodes" and fact["svname"] != "BACKEND"}
+        return {node: (fact["status"], int(fact["scur"])) for node, fact in self.proxy.facts(within_s=60).items()}
 
     async def until(self, holds: Callable[[dict[str, tuple[str, int]]], bool]) -> None:
         """Wait until HAProxy's view is such."""
@@ -124,7 +87,7 @@ class Balancer:
 
 
 @pytest.fixture(scope="module")
-def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Balancer, list[Node]]]:
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Balanced, list[Node]]]:
     """Two nodes behind HAProxy, for the tests that leave them alive. An address may ask twenty times at once."""
     folder = tmp_path_factory.mktemp("standing")
     limits = {"TYPEGATE_HTTP_ADDRESS_BURST": "20", "TYPEGATE_HTTP_ADDRESS_PER_S": "0.1"}
@@ -142,7 +105,7 @@ async def typist(url: str, **options: object) -> AsyncIterator[tuple[TypingClien
         yield one, one.seen[0]["node"], cookie
 
 
-def test_the_configuration_is_valid_without_a_warning(standing: tuple[Balancer, list[Node]]) -> None:
+def test_the_configuration_is_valid_without_a_warning(standing: tuple[Balanced, list[Node]]) -> None:
     proxy = standing[0].proxy
     done = subprocess.run(
         [proxy.program, "-c", "-V", "-f", proxy.configuration], capture_output=True, text=True, check=False
@@ -151,9 +114,9 @@ def test_the_configuration_is_valid_without_a_warning(standing: tuple[Balancer, 
     assert "[WARNING]" not in done.stdout + done.stderr
 
 
-async def test_new_connections_are_shared_out_and_a_browser_stays(standing: tuple[Balancer, list[Node]]) -> None:
+async def test_new_connections_are_shared_out_and_a_browser_stays(standing: tuple[Balanced, list[Node]]) -> None:
     balancer, nodes = standing
-    names = {node.node for node in nodes}
+    names = {node.name for node in nodes}
     await balancer.until(lambda states: all(state.startswith("UP") for state, _ in states.values()))
     async with AsyncExitStack() as open_:
         met: list[str] = []
@@ -167,16 +130,16 @@ async def test_new_connections_are_shared_out_and_a_browser_stays(standing: tupl
                 assert again == node
 
 
-async def test_a_client_without_cookies_names_its_node(standing: tuple[Balancer, list[Node]]) -> None:
+async def test_a_client_without_cookies_names_its_node(standing: tuple[Balanced, list[Node]]) -> None:
     balancer, nodes = standing
     for node in [*nodes, *nodes]:
-        async with typist(balancer.plain, query=f"node={node.node}") as (_, found, _):
-            assert found == node.node
+        async with typist(balancer.plain, query=f"node={node.name}") as (_, found, _):
+            assert found == node.name
     async with typist(balancer.plain, query="node=gone") as (_, found, _):
-        assert found in {node.node for node in nodes}
+        assert found in {node.name for node in nodes}
 
 
-async def test_tls_ends_here_and_plain_pages_are_sent_there(standing: tuple[Balancer, list[Node]]) -> None:
+async def test_tls_ends_here_and_plain_pages_are_sent_there(standing: tuple[Balanced, list[Node]]) -> None:
     balancer, _ = standing
     async with typist(balancer.secure, ssl=balancer.trust) as (one, _, _):
         await one.start()
@@ -189,10 +152,10 @@ async def test_tls_ends_here_and_plain_pages_are_sent_there(standing: tuple[Bala
 
 
 async def test_limits_are_of_the_client_s_address_and_not_of_what_it_says(
-    standing: tuple[Balancer, list[Node]],
+    standing: tuple[Balanced, list[Node]],
 ) -> None:
     balancer, nodes = standing
-    pinned = {"Cookie": f"TYPEGATE={nodes[0].node}"}  # each node counts by itself
+    pinned = {"Cookie": f"TYPEGATE={nodes[0].name}"}  # each node counts by itself
 
     async def asked(address: str, times: int, **headers: str) -> list[int]:
         transport = httpx.AsyncHTTPTransport(local_address=address)
@@ -219,11 +182,10 @@ async def _refused(url: str, **options: Any) -> int:
 async def test_the_client_s_address_arrives_by_proxy_headers(tmp_path: Path) -> None:
     """As the configuration says to write it instead of X-Forwarded-For; the checks bear the header too."""
     changed = PATIENT | {"default-server weight": "default-server send-proxy-v2 weight", "    option forwardfor\n": ""}
-    plain = PLAIN.replace("    option forwardfor\n", "")
     required = {"TYPEGATE_SERVER_PROXY_PROTOCOL": "required"}
     with (
         cluster(tmp_path, count=1, variables=required) as nodes,
-        balanced(tmp_path, nodes, changed, added=plain) as balancer,
+        balanced(tmp_path, nodes, changed) as balancer,
     ):
         await balancer.until(lambda states: all(state.startswith("UP") for state, _ in states.values()))
         data = ("--data", str(nodes[0].data))
@@ -266,11 +228,11 @@ async def test_a_node_that_is_busy_gets_less_and_not_nothing(tmp_path: Path) -> 
                 node.agent_port = agent.sockets[0].getsockname()[1]
             with balanced(tmp_path, nodes) as balancer:
                 async with asyncio.timeout(PATIENCE_S):
-                    facts = balancer.facts
+                    facts = balancer.proxy.facts
                     while {fact["weight"] for fact in facts().values()} != {"5"}:  # noqa: ASYNC110  # facts come without an event
                         await asyncio.sleep(0.1)
                 async with typist(balancer.plain) as (_, found, _):
-                    assert found in {node.node for node in nodes}
+                    assert found in {node.name for node in nodes}
 
 
 async def test_a_store_that_is_away_is_not_asked_for_at_every_node(tmp_path: Path) -> None:
@@ -294,8 +256,9 @@ async def test_a_store_that_is_away_is_not_asked_for_at_every_node(tmp_path: Pat
         await asyncio.start_server(say, HOST, 0) as agent,
         httpx.AsyncClient(timeout=60, trust_env=False) as http,
     ):
-        node = SimpleNamespace(address=server.sockets[0].getsockname(), agent_port=agent.sockets[0].getsockname()[1])
-        with balanced(tmp_path, [cast(Node, node)] * 3, PATIENT) as balancer:
+        port, agent_port = (one.sockets[0].getsockname()[1] for one in (server, agent))
+        nodes = [Behind(f"node-{number}", port, agent_port) for number in range(1, 4)]
+        with balanced(tmp_path, nodes, PATIENT) as balancer:
             await balancer.until(lambda states: all(state.startswith("UP") for state, _ in states.values()))
             for path, times in (("/v1/tests", 1), ("/ws", 3)):
                 assert (await http.get(balancer.plain + path)).status_code == 503
@@ -307,25 +270,21 @@ async def test_a_node_that_stops_gets_nobody_and_loses_nobody(tmp_path: Path) ->
     with cluster(tmp_path) as nodes, balanced(tmp_path, nodes, ALL_AT_ONE) as balancer:
         first, second = nodes
         swarm = swarm_of(40, (HOST, balancer.proxy.port), fault_every_s=2.0)
-        facts = await typed(swarm, fault=once(partial(first.signal, signal.SIGTERM)))
+        facts = await typed(swarm, fault=once(first.leave))
         clean(facts)
         await asyncio.to_thread(first.ended, within_s=GRACE_S + 30)
         await balancer.until(lambda states: states["node-1"][0].startswith(("MAINT", "DOWN")))
         async with typist(balancer.plain) as (_, found, _):
-            assert found == second.node
+            assert found == second.name
         await asyncio.to_thread(first.start)
         await balancer.until(lambda states: states["node-1"][0].startswith("UP"))
         async with typist(balancer.plain) as (_, found, _):
-            assert found == first.node
+            assert found == first.name
         await asyncio.to_thread(stored_somewhere, nodes, swarm)
 
 
 async def test_all_of_a_node_go_on_at_the_other_amid_their_tests(tmp_path: Path) -> None:
-    """The grace is shorter than their tests: no key is lost, no test begins anew, and the node is gone.
-
-    TYPEGATE_TEST_TYPISTS=2000 is for a machine that does nothing else: typists whose own process stalls for longer than
-    the server's grace of 2 s are late with their last keys.
-    """
+    """The grace is shorter than their tests: no key is lost, no test begins anew, and the node is gone."""
     with cluster(tmp_path, stop_grace_s=1.0) as nodes, balanced(tmp_path, nodes, ALL_AT_ONE) as balancer:
         swarm = swarm_of(TYPISTS, (HOST, balancer.proxy.port), fault_every_s=1.0, seconds=20.0, mix="time30")
         amid = False
@@ -334,7 +293,7 @@ async def test_all_of_a_node_go_on_at_the_other_amid_their_tests(tmp_path: Path)
             nonlocal amid
             if not amid and swarm.typing() == TYPISTS:
                 amid = True
-                nodes[0].signal(signal.SIGTERM)
+                nodes[0].leave()
 
         facts = await typed(swarm, fault=stop_when_all_type)
         assert amid
@@ -354,7 +313,7 @@ async def test_a_rolling_restart_loses_nobody(tmp_path: Path) -> None:
             return not waiting and all(one.done() for one in rolling)
 
         def restart(node: Node) -> None:
-            node.signal(signal.SIGTERM)
+            node.leave()
             node.ended(within_s=GRACE_S + 30)
             node.start()
 
@@ -389,16 +348,16 @@ async def test_a_node_that_hangs_is_left(tmp_path: Path) -> None:
     with cluster(tmp_path) as nodes, balanced(tmp_path, nodes) as balancer:
         first, second = nodes
         async with typist(balancer.plain, query="node=node-1") as (one, found, _):
-            assert found == first.node
+            assert found == first.name
             await one.start()
             await one.keys(*one.started["text"][:4])
             tick = await one.receive("tick")
-            first.signal(signal.SIGSTOP)
+            first.pause()
             try:
                 await balancer.until(lambda states: states["node-1"][0].startswith("DOWN"))
                 token = one.ready["token"]
                 async with client(balancer.plain, token=token, query="node=node-1") as other:
-                    assert other.seen[0]["node"] == second.node
+                    assert other.seen[0]["node"] == second.name
                     started = one.started
                     await other.send(
                         "resume", session=started["session"], ticket=started["ticket"], receipt=tick["r"], n=4
@@ -409,5 +368,5 @@ async def test_a_node_that_hangs_is_left(tmp_path: Path) -> None:
                     await other.keys(*started["text"][4:])
                     assert (await other.finish())["acc"] == 100
             finally:
-                first.signal(signal.SIGCONT)
+                first.resume()
         await balancer.until(lambda states: states["node-1"][0].startswith("UP"))

@@ -10,10 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from loadtest.cluster.programs import Node
 from loadtest.servers.certificate import write_certificate
 from loadtest.servers.nginx import Nginx
 from loadtest.servers.process import HOST, unused_port
-from tests.config.deploy.nodes import Node, clean, cluster, once, stored_somewhere, swarm_of, typed
+from tests.config.deploy.nodes import clean, cluster, once, stored_somewhere, swarm_of, typed
 from tests.config.deploy.test_rules import DEPLOY
 from tests.gateway.running import store_away
 from tests.gateway.typing_client import client
@@ -37,8 +38,8 @@ def balanced(folder: Path, nodes: list[Node]) -> Iterator[tuple[Nginx, int, Path
         "listen 80;": f"listen {HOST}:{redirect};",
         "listen 443 ssl;": f"listen {HOST}:{secure} ssl; listen {HOST}:{{port}};",
         "/etc/typegate/typegate.pem": str(both),
-        "server 10.0.0.11:8080": f"server {HOST}:{nodes[0].address[1]}",
-        "server 10.0.0.12:8080": f"server {HOST}:{nodes[1].address[1]}",
+        "server 10.0.0.11:8080": f"server {HOST}:{nodes[0].port}",
+        "server 10.0.0.12:8080": f"server {HOST}:{nodes[1].port}",
         "        server 10.0.0.13:8080 max_fails=1 fail_timeout=2s;\n": "",
     }
     with Nginx(CONFIGURATION, folder / "nginx", replaced) as nginx:
@@ -59,7 +60,7 @@ async def test_browsers_are_shared_out_and_each_stays(tmp_path: Path) -> None:
                 f"http://{nginx.address}", additional_headers={"Cookie": cookie.partition(";")[0]}
             ) as again:
                 assert again.seen[0]["node"] == node
-        assert met == {one.node for one in nodes}
+        assert met == {one.name for one in nodes}
         trust = ssl.create_default_context(cafile=str(certificate))
         async with client(f"https://{HOST}:{secure}", ssl=trust) as typist:
             await typist.start()
