@@ -199,6 +199,13 @@ class ConnectionOptions:
     """Bytes that it may send at once: a whole log at a resume, twice."""
     held_sessions: int = 20_000
     """Sessions without a connection that are held; beyond, the oldest is forgotten (its client's log still resumes)."""
+    per_user: int = 0
+    """Most connections of a user, over all processes; the one too many is closed with 4004. 0: no limit."""
+    per_address: int = 0
+    """Most connections of an address (IPv6: a /64), likewise; a school sits behind one. 0: no limit."""
+    sign_ins: Literal["many", "newest", "first"] = "many"
+    """How often a user, a guest too, may be signed in at a time, over all processes. many: as often as per_user says;
+    newest: who signs in closes the older connections (4502); first: as long as one is open a newer is closed (4004)."""
     starts_per_s: float = 2.0
     """Tests that a user may start per second, in the long run."""
     starts_burst: int = 30
@@ -210,6 +217,8 @@ class ConnectionOptions:
         between("bytes_per_s", self.bytes_per_s, 1024, 1 << 30)
         between("burst_bytes", self.burst_bytes, 65_536, 1 << 30)
         between("held_sessions", self.held_sessions, 0, 10_000_000)
+        between("per_user", self.per_user, 0, 1_000_000)
+        between("per_address", self.per_address, 0, 1_000_000)
         between("starts_per_s", self.starts_per_s, 0.01, 10_000)
         between("starts_burst", self.starts_burst, 1, 100_000)
 

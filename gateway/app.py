@@ -55,9 +55,12 @@ from gateway.opening import (
     renewing,
     url_of,
 )
+from gateway.places import Places
+from gateway.places import families as place_families
 from gateway.races import Racing, Rooms
 from gateway.races import metrics as race_metrics
 from gateway.races.speeds import Speeds
+from gateway.sign_ins import SignIns
 from gateway.stores import bans_of, catalogue_of, store_of
 from gateway.takeovers import Takeovers
 from gateway.topics import look_at_topics, look_until_seen
@@ -175,6 +178,10 @@ class Gateway:
         """Seal and open by these from now on. Tests under way go on with those that they began with."""
         self.hub.ring = self._authenticator.ring = ring
 
+    def _runs(self) -> Collection[str]:
+        """The processes that are there, each with its run: one that was started anew is another."""
+        return {f"{node.id}/{node.run}" for node in self._directory.nodes.values()} if self._directory else ()
+
     async def _known(self) -> None:
         """Raise `StoreError` where the other processes do not know of this one."""
         if self._directory is None:
@@ -259,6 +266,9 @@ class Gateway:
             )
         )
         hub.ban_of = bans.user
+        if settings.connection.sign_ins == "newest":
+            SignIns(bus, hub, node=self.name, epoch_ms=_epoch_ms)
+        places = await enter(Places(hub, settings.connection, front.redis, this=f"{self.name}/{run}", alive=self._runs))
         sink = await enter(_sink(settings, store, front, BusNotices(bus), node=self.name))
         stream = self._stream = await enter(Drain(spool, sink, hub.submissions.stored, settings.stream))
 
@@ -335,6 +345,7 @@ class Gateway:
         metrics.ask(partial(race_metrics.families, rooms))
         metrics.ask(partial(watch_metrics.families, watching))
         metrics.ask(partial(ban_families, bans))
+        metrics.ask(partial(place_families, places))
         if settings.agent.enabled:
             load = Load(lambda: edge.connections, edge.most_connections)
             self.agent_address = await enter(agent_port(settings.agent, self.health, load))

@@ -91,6 +91,7 @@ _HOT_BYTES: Final = 3 * SLICED_EVENTS
 _REASON_BYTES: Final = 123  # RFC 6455 §5.5: a control frame's payload is 125 bytes at most, the code takes two
 _ALIVE, _OVER = b"alive", b"over"
 _TOKEN: Final = (str, type(None))
+_FLAG: Final = (bool, type(None))
 
 T = TypeVar("T")
 
@@ -116,6 +117,7 @@ class Connection(_OfEachFrame):
     __slots__ = (
         "__weakref__",
         "_age_s",
+        "_aside",
         "_asked_ms",
         "_awaited",
         "_ended",
@@ -127,6 +129,7 @@ class Connection(_OfEachFrame):
         "_silent_s",
         "_wire",
         "_working",
+        "counts_as",
         "phase",
         "place",
         "user",
@@ -142,6 +145,10 @@ class Connection(_OfEachFrame):
         """None before `opened` and after `closed`."""
         self.user = 0
         """Whose it is; 0 until `ready`."""
+        self._aside = False
+        """Whether it only hands in what was typed before; it has not signed in then."""
+        self.counts_as: tuple[str, ...] = ()
+        """What it is counted for, where connections are (`gateway.places`)."""
         self._expires_ms: int | None = None
         """When an account's token ends (epoch ms)."""
         self._session: TypingSession | None = None
@@ -194,6 +201,8 @@ class Connection(_OfEachFrame):
         self._hub.joined(self)
         codec = self._codec
         wire.send(self._hub.hello[codec.subprotocol], codec.binary)
+        for tell in self._hub.coming:
+            tell(self)
 
     def frame(self, payload: bytes, binary: bool) -> None:
         """Take one message. The hot path: `keys` of the running test goes straight to the session."""
@@ -323,7 +332,13 @@ class Connection(_OfEachFrame):
 
     def _take(self, message: dict[Any, Any]) -> None:
         """Take any message but the common `keys`."""
-        if not self.user and message.get("t") == Auth.T and type(token := message.get("token")) in _TOKEN:
+        if (
+            not self.user
+            and message.get("t") == Auth.T
+            and type(token := message.get("token")) in _TOKEN
+            and type(aside := message.get("aside")) in _FLAG
+        ):
+            self._aside = aside is True
             self._auth(token)  # what `parse` would come to: after a restart ten thousand say it at once
             return
         try:
@@ -350,6 +365,8 @@ class Connection(_OfEachFrame):
             case Auth():
                 self._close(CloseCode.PROTOCOL, "auth comes once")
             case RaceCreate() | RaceJoin() | RaceReady() | RaceStart() | RaceLeave() | RaceAgain():
+                if self._aside:
+                    self._sign_in()
                 self._race(parsed)
             case Watch() | Unwatch():
                 self._watch(parsed)
@@ -397,6 +414,13 @@ class Connection(_OfEachFrame):
         self._wire.ready()
         self._hub.ready(self)
         self._send(ready(identity.user, identity.guest, identity.token))
+        if not self._aside:
+            self._sign_in()
+
+    def _sign_in(self) -> None:
+        self._aside = False
+        for tell in self._hub.signing_in:
+            tell(self)
 
     def _start(self, start: Start) -> None:
         """Start a test. Only once nothing speaks against it is the one that runs given up: a refusal costs nothing."""
@@ -409,6 +433,8 @@ class Connection(_OfEachFrame):
             return
         if self._racing(start.ref):
             return
+        if self._aside:
+            self._sign_in()
         began_s = hub.clock()
         wait_ms = hub.starts.take(self.user, now_ms=began_s * 1000)
         if wait_ms:
@@ -662,6 +688,16 @@ class Connection(_OfEachFrame):
         if self._session is not None:
             self._let_go(self._session)
         self._close(CloseCode.SUPERSEDED, "the test goes on over another connection")
+
+    def outdo(self) -> None:
+        """The account has signed in anew, elsewhere: close, and hold what is being typed for who came."""
+        if self._session is not None:
+            self._let_go(self._session)
+        self._close(CloseCode.SUPERSEDED, "you have signed in elsewhere")
+
+    def crowd_out(self, why: str) -> None:
+        """There are too many connections like this one: close; the client comes back more slowly."""
+        self._close(CloseCode.RATE, why)
 
     def ban(self, told: str) -> None:
         """Who is here may not be: say until when and why, and close."""

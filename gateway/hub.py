@@ -98,6 +98,12 @@ class Hub:
         """The races' clock (epoch ms), which a client is told by `hb`."""
         self.watching: Watching | None = None
         """Who looks on at whom; None where nobody may."""
+        self.coming: list[Callable[[Connection], None]] = []
+        """Called with each connection that is open."""
+        self.signing_in: list[Callable[[Connection], None]] = []
+        """Called with each connection that has told who it is, and is there for more than an old test."""
+        self.leaving: list[Callable[[Connection], None]] = []
+        """Called with each connection that is closed."""
         self.draining = False
         self.phase = 0
         self.connections: set[Connection] = set()
@@ -235,6 +241,8 @@ class Hub:
         self.wheel.leave(connection)
         if self.watching is not None:
             self.watching.leave(connection)
+        for tell in self.leaving:
+            tell(connection)
         if not self.connections:
             self._gone.set()
 

@@ -63,6 +63,9 @@ class Auth(Message):
     token: Annotated[
         str | None, Wire(STRING, "a JWT, a guest token from an earlier `ready`, or nothing: a new guest")
     ] = None
+    aside: Annotated[
+        bool, Wire(BOOLEAN, "it only hands in tests typed before, beside another connection; until its first `start`")
+    ] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -506,7 +509,7 @@ class CloseCode(IntEnum):
     RATE = 4004, "rate limited", True, "too many messages or connections"
     PROTOCOL = 4500, "protocol", False, "undecodable, of a wrong type, too large or out of place"
     UNAUTHORISED = 4501, "unauthorised", False, "no token, or one that is not accepted"
-    SUPERSEDED = 4502, "superseded", False, "the test goes on over another connection"
+    SUPERSEDED = 4502, "superseded", False, "the test goes on over another connection, or the user signed in anew"
     VERSION = 4503, "version", False, "this version of the protocol is not spoken any more"
     LIMITS = 4504, "limits", False, "more keys per second than any person types"
     BANNED = 4505, "banned", False, "the user or address is shut out"

@@ -9,7 +9,7 @@
 export const FINAL_CLOSES = new Map([
   [4500, "The page and the server do not understand each other. Reload the page."],
   [4501, "The server does not know you any more. Reload the page."],
-  [4502, "This test goes on in another tab or window."],
+  [4502, "You go on in another tab or window."],
   [4503, "The server was updated. Reload the page."],
   [4504, "The server closed the connection because a limit was exceeded."],
   [4505, "The server refuses this connection."],
@@ -40,13 +40,15 @@ export function backOff(attempt, random = Math.random) {
 
 export class Connection {
   /**
-   * @param {{url: string, token: () => string | null, refuse?: (token: string) => void, listener: Listener}} options
-   *   `token`: what to show as identity, which `refuse` is told of where the server does not accept it
+   * @param {{url: string, token: () => string | null, refuse?: (token: string) => void, aside?: boolean, listener: Listener}} options
+   *   `token`: what to show as identity, which `refuse` is told of where the server does not accept it; `aside`: beside
+   *   the page's own connection, for what was typed before
    */
-  constructor({ url, token, refuse = () => {}, listener }) {
+  constructor({ url, token, refuse = () => {}, aside = false, listener }) {
     this.url = url;
     this.token = token;
     this.refuseToken = refuse;
+    this.aside = aside;
     /** The token that this connection showed. @type {string | null} */
     this.shown = null;
     this.listener = listener;
@@ -89,7 +91,7 @@ export class Connection {
     this.timers.deadline = window.setTimeout(() => this.dropped(socket, 0), HANDSHAKE_MS);
     socket.onopen = () => {
       this.shown = this.token();
-      this.send({ t: "auth", ...(this.shown ? { token: this.shown } : {}) });
+      this.send({ t: "auth", ...(this.shown ? { token: this.shown } : {}), ...(this.aside ? { aside: true } : {}) });
       this.listener.opened();
     };
     socket.onmessage = (event) => this.received(socket, event.data);

@@ -108,6 +108,7 @@ function settleByResume(log, { url, shown, result, stored }) {
     const connection = new Connection({
       url,
       token: () => shown,
+      aside: true,
       listener: {
         opened: () => {
           const { mode, text, ticket } = log.started;

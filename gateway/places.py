@@ -1,0 +1,253 @@
+"""Connections of a user and of an address, over all processes: `per_user`, `per_address`, and `sign_ins = "first"`.
+
+Each process counts its own, and holds them to the limit at once. With Redis it also writes its counts down there, a few
+times a second and only those that changed, and reads what the others have: who came too many is closed then (4004), the
+last first. So over all processes there are at most `limit`, and for less than a second (`_REST_S` and one answer of
+Redis) those who came meanwhile. Of those who come at several processes in that time some may be closed who would have
+fitted; they come back. Nobody waits for it, and who is there already is never closed for somebody else's sake.
+While Redis is away each process holds to its own count.
+
+In Redis each user or address is a hash of counts by process and its run. Whether a process is there its lease in the
+directory says: what one that was killed had goes with its lease (5 s). A key that nobody renews goes after an hour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from config.gateway import ConnectionOptions
+from gateway.connection import Connection
+from gateway.hub import Hub
+from gateway.limits import network
+from persistence.errors import StoreError
+from persistence.redis import Call, RedisServers, Script
+
+__all__ = ["Places", "families"]
+
+_REST_S: Final = 0.2
+_AWAY_S: Final = 1.0
+_KEPT_S: Final = 3600
+_AT_ONCE: Final = 500
+"""Calls in one bundle: a millisecond or two of Redis' time."""
+
+_COUNT: Final = Script(
+    """
+    if ARGV[2] == '0' then
+        redis.call('HDEL', KEYS[1], ARGV[1])
+    else
+        redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+        redis.call('EXPIRE', KEYS[1], ARGV[3])
+    end
+    return redis.call('HGETALL', KEYS[1])
+    """
+)
+"""Write our count of a user or address down; all counts there are of it."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Here:
+    """Those of one user or address that are here."""
+
+    connections: dict[Connection, None]
+    """In the order in which they came."""
+    new: list[Connection]
+    """Those of them that the others do not know of yet."""
+
+
+class Places:
+    """One for a process. An async context manager while it is open counts go to Redis, where there is one.
+
+    `alive`: the processes that are there, as `field` names them.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        options: ConnectionOptions,
+        servers: RedisServers | None,
+        *,
+        this: str,
+        alive: Callable[[], Collection[str]],
+    ) -> None:
+        self._of_user = 1 if options.sign_ins == "first" else options.per_user
+        self._of_address = options.per_address
+        self._servers = servers
+        self._this = this
+        self._alive = alive
+        self._here: dict[str, _Here] = {}
+        self._changed: dict[str, None] = {}
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._away = False
+        self.refused = {"user": 0, "address": 0}
+        """Connections closed since there were too many, by what had them."""
+        if self._of_user:
+            hub.signing_in.append(self._signed_in)
+        if self._of_address:
+            hub.coming.append(self._came)
+        hub.leaving.append(self._left)
+
+    async def __aenter__(self) -> Self:
+        if self._servers is not None:
+            self._servers.on_return(self._write_all)
+            self._task = asyncio.get_running_loop().create_task(self._writing(), name="counts of connections")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def __len__(self) -> int:
+        """Users and addresses that are counted here."""
+        return len(self._here)
+
+    # -- here ----------------------------------------------------------------------------------------------------
+
+    def _signed_in(self, connection: Connection) -> None:
+        self._enter(f"u:{connection.user}", connection, self._of_user)
+
+    def _came(self, connection: Connection) -> None:
+        self._enter(f"a:{network(connection.address)}", connection, self._of_address)
+
+    def _enter(self, key: str, connection: Connection, limit: int) -> None:
+        here = self._here.get(key)
+        if here is None:
+            here = self._here[key] = _Here({}, [])
+        if len(here.connections) >= limit:
+            self._refuse(key, connection)
+            return
+        here.connections[connection] = None
+        connection.counts_as += (key,)
+        if self._servers is not None:
+            here.new.append(connection)
+            self._change(key)
+
+    def _left(self, connection: Connection) -> None:
+        for key in connection.counts_as:
+            here = self._here[key]
+            del here.connections[connection]
+            if connection in here.new:
+                here.new.remove(connection)
+            if self._servers is not None:
+                self._change(key)
+            if not here.connections:
+                del self._here[key]
+        connection.counts_as = ()
+
+    def _refuse(self, key: str, connection: Connection) -> None:
+        of = "user" if key.startswith("u:") else "address"
+        self.refused[of] += 1
+        connection.crowd_out(
+            "another connection of yours is open; close it first"
+            if of == "user" and self._of_user == 1
+            else f"too many connections of your {'account' if of == 'user' else 'address'}"
+        )
+
+    # -- over all processes --------------------------------------------------------------------------------------
+
+    def _change(self, key: str) -> None:
+        self._changed[key] = None
+        self._wake.set()
+
+    def _write_all(self) -> None:
+        """Redis was away: what it had may be lost, or old."""
+        self._changed.update(dict.fromkeys(self._here))
+        self._wake.set()
+
+    async def _writing(self) -> None:
+        loop = asyncio.get_running_loop()
+        renewed_s = loop.time()
+        while True:
+            try:
+                async with asyncio.timeout(_KEPT_S / 3):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            if loop.time() - renewed_s > _KEPT_S / 3:
+                renewed_s = loop.time()
+                self._write_all()
+            while self._changed:
+                keys = [key for key, _ in zip(tuple(self._changed), range(_AT_ONCE), strict=False)]
+                for key in keys:
+                    del self._changed[key]
+                if not await self._written(keys):
+                    self._changed.update(dict.fromkeys(keys))
+                    await asyncio.sleep(_AWAY_S)
+            await asyncio.sleep(_REST_S)
+
+    async def _written(self, keys: Collection[str]) -> bool:
+        """Write these down and heed what the others have; whether Redis took them."""
+        assert self._servers is not None
+        sent: dict[str, list[Connection]] = {}
+        calls: list[Call] = []
+        for key in keys:
+            here = self._here.get(key)
+            count = 0 if here is None else len(here.connections)
+            sent[key] = [] if here is None else list(here.new)
+            calls.append(_COUNT.call((self._key(key),), self._this, str(count), str(_KEPT_S)))
+        answers = await self._servers.each(calls)
+        alive = self._alive()
+        for key, answer in zip(keys, answers, strict=True):
+            if isinstance(answer, StoreError):
+                if not self._away:
+                    log.warning("connections are counted in this process alone", why=str(answer))
+                self._away = True
+                return False
+            fields = answer.value
+            others = sum(
+                int(count)
+                for field, count in zip(fields[::2], fields[1::2], strict=True)
+                if (name := field.decode()) != self._this and name in alive
+            )
+            self._heed(key, sent[key], others)
+        self._away = False
+        return True
+
+    def _heed(self, key: str, sent: Iterable[Connection], others: int) -> None:
+        """Close those of `sent` that are too many with these others; the rest is known to them now."""
+        limit = self._of_user if key.startswith("u:") else self._of_address
+        here = self._here.get(key)
+        if here is None:
+            return
+        newcomers = [connection for connection in sent if connection in here.new]
+        here.new = [connection for connection in here.new if connection not in newcomers]
+        over = others + len(here.connections) - limit
+        for connection in newcomers[::-1][: max(0, over)]:
+            self._refuse(key, connection)
+            connection.counts_as = tuple(other for other in connection.counts_as if other != key)
+            del here.connections[connection]
+            self._change(key)
+        if not here.connections:
+            self._here.pop(key, None)
+
+    def _key(self, key: str) -> str:
+        """Addresses are people's: in Redis they have a name by which they cannot be read."""
+        kind, _, what = key.partition(":")
+        if kind == "a":
+            what = blake2b(what.encode(), digest_size=12).hexdigest()
+        return f"{self._servers.prefix if self._servers is not None else ''}places:{kind}:{what}"
+
+
+def families(places: Places) -> Iterable[Metric]:
+    """What operators see of these limits."""
+    yield GaugeMetricFamily("typegate_places", "Users and addresses whose connections are counted", value=len(places))
+    refused = CounterMetricFamily(
+        "typegate_places_refused", "Connections closed since a user or address had too many", labels=["of"]
+    )
+    for of, count in places.refused.items():
+        refused.add_metric([of], count)
+    yield refused

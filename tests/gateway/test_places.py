@@ -1,0 +1,194 @@
+"""Limits of connections, of users and of addresses: on one server and over two."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.edge import EdgeOptions
+from config.gateway import ConnectionOptions
+from gateway.app import Gateway
+from loadtest.servers.redis import RedisServer
+from persistence.redis import RedisOptions
+from tests.gateway.running import program, serving, settings
+from tests.gateway.two_servers import two_servers, until
+from tests.gateway.typing_client import Closed, TypingClient, client
+from tests.servers import skip_without
+
+BEHIND = EdgeOptions(port=0, trusted_proxies=("127.0.0.1",))
+TWO_EACH = ConnectionOptions(per_user=2)
+
+
+def forwarded(address: str) -> dict[str, Any]:
+    return {"additional_headers": {"X-Forwarded-For": address}}
+
+
+async def lives(typist: TypingClient) -> None:
+    await typist.send("hb", c=1)
+    await typist.receive("hb")
+
+
+async def test_a_user_s_connection_too_many_is_closed(tmp_path: Path) -> None:
+    """With 4004; where another goes there is room again, and other users have their own."""
+    async with serving(tmp_path / "data", connection=TWO_EACH) as (gateway, http), client(gateway.url) as first:
+        token = first.ready["token"]
+        async with client(gateway.url, token=token) as second:
+            async with client(gateway.url, token=token) as third:
+                end = await third.closed()
+                assert (end.code, end.reason) == (4004, "rate limited: too many connections of your account")
+            async with client(gateway.url) as other:
+                await lives(other)
+            await lives(second)
+        await until(lambda: len(gateway.hub.connections) == 1)
+        async with client(gateway.url, token=token) as again:
+            await lives(again)
+            await lives(first)
+        metrics = (await http.get(f"{gateway.admin_url}metrics")).text
+        assert 'typegate_places_refused_total{of="user"} 1.0' in metrics
+
+
+async def test_an_address_s_connection_too_many_is_closed(tmp_path: Path) -> None:
+    """Whoever they say they are, and before they do; an IPv6 /64 is one address, behind proxies it is the client's."""
+    options = ConnectionOptions(per_address=1)
+    async with (
+        serving(tmp_path / "data", connection=options, server=BEHIND) as (gateway, _),
+        client(gateway.url, **forwarded("2001:db8::1")) as one,
+    ):
+        async with client(gateway.url, auth=False, **forwarded("2001:db8::2")) as neighbour:
+            end = await neighbour.closed()
+            assert (end.code, end.reason) == (4004, "rate limited: too many connections of your address")
+        async with client(gateway.url, **forwarded("2001:db8:0:1::1")) as other:
+            await lives(other)
+        await lives(one)
+
+
+async def test_the_first_who_signs_in_stays(tmp_path: Path) -> None:
+    """The newer one comes in when it is gone; what hands in old tests comes in at once."""
+    options = ConnectionOptions(sign_ins="first")
+    async with serving(tmp_path / "data", connection=options) as (gateway, _):
+        async with client(gateway.url) as first:
+            token = first.ready["token"]
+            async with client(gateway.url, token=token) as second:
+                end = await second.closed()
+                assert (end.code, "close it first" in end.reason) == (4004, True)
+            async with client(gateway.url, auth=False) as aside:
+                await aside.send("auth", token=token, aside=True)
+                await aside.receive("ready")
+                await lives(aside)
+                await lives(first)
+        await until(lambda: not gateway.hub.connections)
+        async with client(gateway.url, token=token) as second:
+            await lives(second)
+
+
+@pytest.fixture(name="redis", params=["single", "cluster"])
+def _redis(request: pytest.FixtureRequest) -> RedisOptions:
+    options = request.getfixturevalue(f"redis_{request.param}")
+    assert isinstance(options, RedisOptions)
+    return options
+
+
+@pytest.fixture(name="two")
+async def _two(tmp_path: Path, redis: RedisOptions) -> AsyncIterator[list[Gateway]]:
+    async with two_servers(tmp_path, redis, connection=TWO_EACH) as gateways:
+        yield gateways
+
+
+async def test_over_two_servers_a_user_has_as_many_as_on_one(two: list[Gateway]) -> None:
+    """Those that were there stay; where one goes another may come, wherever."""
+    async with client(two[0].url) as first:
+        token = first.ready["token"]
+        async with client(two[1].url, token=token) as second:
+            for gateway in two:
+                async with client(gateway.url, token=token) as third:
+                    assert (await third.closed()).code == 4004
+            await lives(second)
+            await lives(first)
+        async with asyncio.timeout(60):
+            while True:  # until both know that it is gone
+                async with client(two[0].url, token=token) as again:
+                    try:
+                        await asyncio.sleep(0.5)
+                        await lives(again)
+                    except Closed:
+                        continue
+                    break
+
+
+async def test_of_many_who_come_at_once_no_more_stay_than_may(two: list[Gateway]) -> None:
+    """Nor none, though some may be closed that had fitted: they come back."""
+    async with client(two[0].url) as first:
+        token, user = first.ready["token"], int(first.ready["user"])
+    await until(lambda: not two[0].hub.connections)
+    async with AsyncExitStack() as stack:
+        await asyncio.gather(
+            *(stack.enter_async_context(client(two[number % 2].url, token=token)) for number in range(8)),
+        )
+        await until(lambda: sum(len(gateway.hub.of(user)) for gateway in two) <= 2)
+        await asyncio.sleep(1)
+        assert 1 <= sum(len(gateway.hub.of(user)) for gateway in two) <= 2
+
+
+async def test_what_a_killed_server_had_goes_with_its_lease(tmp_path: Path, redis_single: RedisOptions) -> None:
+    """So its clients may come back elsewhere."""
+    options = replace(redis_single, prefix=f"{tmp_path.name}:")
+    environment = {
+        "TYPEGATE_REDIS_URL": options.url,
+        "TYPEGATE_REDIS_PREFIX": options.prefix,
+        "TYPEGATE_REDIS_CALL_MS": str(options.call_ms),
+        "TYPEGATE_CONNECTION_PER_USER": "1",
+        "TYPEGATE_NODE_KEYS_FILE": str(tmp_path / "keys.json"),
+        "TYPEGATE_BUS_LEASE_MS": "1000",
+    }
+    mine = ConnectionOptions(per_user=1)
+    base = settings(tmp_path / "here", redis=options, connection=mine)
+    node = replace(base.node, keys_file=tmp_path / "keys.json")
+    async with serving(tmp_path / "here", redis=options, connection=mine, node=node) as (here, _):
+        async with program(tmp_path / "there", "--node", "there", **environment) as there:
+            await until(lambda: len(here._runs()) == 2)
+            async with client(there.url) as typist:
+                token = typist.ready["token"]
+                async with client(here.url, token=token) as second:
+                    assert (await second.closed()).code == 4004
+                there.process.kill()
+        await until(lambda: len(here._runs()) == 1)
+        async with client(here.url, token=token) as second:
+            await asyncio.sleep(1)
+            await lives(second)
+
+
+@pytest.fixture(name="server")
+def _server(tmp_path: Path) -> Iterator[RedisServer]:
+    skip_without("redis")
+    server = RedisServer(tmp_path / "redis")
+    server.start()
+    yield server
+    server.stop()
+
+
+async def test_while_redis_is_away_each_server_holds_to_its_own(tmp_path: Path, server: RedisServer) -> None:
+    """And when it is back, empty, to all again."""
+    redis = RedisOptions(url=f"redis://{server.address}/0", call_ms=1_000, retry_min_ms=50, retry_max_ms=200)
+    async with two_servers(tmp_path, redis, connection=TWO_EACH) as two, AsyncExitStack() as stack:
+        first = await stack.enter_async_context(client(two[0].url))
+        token = first.ready["token"]
+        server.kill()
+        others = [await stack.enter_async_context(client(gateway.url, token=token)) for gateway in two]
+        async with client(two[0].url, token=token) as third:
+            assert (await third.closed()).code == 4004
+        for one in (first, *others):
+            await lives(one)
+        server.start()
+        await until(lambda: int(server.ask("dbsize")) > 0)
+        async with asyncio.timeout(60):
+            while True:
+                async with client(two[1].url, token=token) as late:
+                    await asyncio.sleep(0.5)
+                    try:
+                        await lives(late)
+                    except Closed:
+                        break
