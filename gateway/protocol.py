@@ -34,7 +34,7 @@ from session.messages import (
 from session.options import SessionLimits
 from session.passages import practising
 from session.receipt import KeyRing
-from session.state import diagram
+from session.state import diagram, race_diagram, racer_diagram
 
 PROTOCOL = Path(__file__).with_name("PROTOCOL.md")
 
@@ -97,6 +97,11 @@ def close_codes() -> str:
 def states() -> str:
     """The states of a session, as a diagram."""
     return f"\n```mermaid\n{diagram()}```\n\n"
+
+
+def races() -> str:
+    """The phases of a race and the states of a racer, as diagrams."""
+    return f"\n```mermaid\n{race_diagram()}```\n\n```mermaid\n{racer_diagram()}```\n\n"
 
 
 def limits() -> str:
@@ -216,6 +221,7 @@ SECTIONS = {
     "errors": errors,
     "close codes": close_codes,
     "states": states,
+    "races": races,
     "limits": limits,
     "layouts": layouts,
     "example": example,

@@ -11,7 +11,15 @@ from session.race import Race, Racer
 from session.race_options import RaceRules
 from session.state import Phase, RacerState
 
-__all__ = ["placed"]
+__all__ = ["counts", "placed"]
+
+
+def counts(race: Race, racer: Racer, rules: RaceRules) -> bool:
+    """Whether the racer has finished as one does who typed the text: the others then have a while left, and no longer.
+
+    Else whoever skips through a text, or makes a program type it, would cut everybody's race short.
+    """
+    return racer.state is RacerState.FINISHED and racer.verdict != "void" and not _measure(race, racer, rules)[0]
 
 
 def placed(race: Race, rules: RaceRules) -> tuple[Racer, ...]:

@@ -18,9 +18,10 @@ from typing import Any, Final, cast
 
 import msgpack
 
+from session.identity import is_race
 from session.options import Input, TestOptions
 from session.passages import Material
-from session.race_options import RaceOptions
+from session.race_options import LANES, RACE_MODES, RaceOptions
 from session.receipt import Seat, Ticket, hash_of
 from session.state import Phase, RacerState
 
@@ -260,7 +261,7 @@ class Race:
             mode, count, seconds, chosen, language, category, difficulty = test
             punctuation, numbers, public, most = flags
             salt, band, created_ms, active_ms, phase, host = facts
-            return cls(
+            race = cls(
                 race_id,
                 version,
                 RaceOptions(
@@ -288,10 +289,41 @@ class Race:
                 tuple(_racer(*values) for values in racers),
                 *instants,
             )
+            _check(race)
+            return race
         except DamagedRace:
             raise
         except (ValueError, TypeError, AttributeError) as exc:  # msgpack's own errors are ValueErrors
             raise DamagedRace(f"no packed race: {exc}") from None
+
+
+def _check(race: Race) -> None:
+    """Raise where a race says what none can be: what is on a bus may come from anywhere."""
+    options, text, racers = race.options, race.text, race.racers
+    lanes = [racer.lane for racer in racers]
+    people = race.people
+    whole = [race.version, race.salt, race.created_ms, race.active_ms, race.band, race.host, options.most]
+    whole += [text.seed, text.clusters, *lanes]
+    instants = [race.wait_ms, race.start_ms, race.until_ms, *(racer.away_ms for racer in racers)]
+    figures = [figure for racer in racers for figure in (racer.ms, racer.wpm, racer.raw, racer.acc)]
+    names = [name for racer in racers for name in (racer.name, racer.node, racer.input)]
+    sessions = [racer.session for racer in racers]
+    right = (
+        is_race(race.id)
+        and (race.next is None or is_race(race.next))
+        and options.test.mode in RACE_MODES
+        and all(type(value) is int and value >= 0 for value in whole)
+        and all(value is None or (type(value) is int and value >= 0) for value in instants)
+        and all(value is None or type(value) in (int, float) for value in figures)
+        and all(type(value) is str for value in names)
+        and all(type(racer.user) is int for racer in racers)
+        and all(value is None or (type(value) is bytes and len(value) == 16) for value in sessions)
+        and lanes == sorted(set(lanes))
+        and all(lane < LANES for lane in lanes)
+        and all((racer.session is None) is (race.start_ms is None) for racer in people)
+    )
+    if not right:
+        raise ValueError("it says what no race can be")
 
 
 def _racer(lane: int, user: int, name: str, node: str, state: str, *rest: Any) -> Racer:

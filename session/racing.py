@@ -22,7 +22,7 @@ from session.identity import RANDOM_BITS, mint_session
 from session.messages import Error
 from session.names import distinct_name
 from session.options import Input
-from session.places import placed
+from session.places import counts, placed
 from session.race import Race, Racer, RaceText
 from session.race_options import RaceOptions, RaceRules
 from session.state import Phase, RaceInput, RacerInput, RacerState, next_phase, next_racer
@@ -248,12 +248,7 @@ def _due(race: Race, now_ms: int, rules: RaceRules) -> Race:
                 return _begun(race, now_ms, rules)
             return _settled(race, RaceInput.EXPIRE, now_ms, rules)
         case Phase.COUNTDOWN:
-            assert race.start_ms is not None, "the countdown sets it"
-            return replace(
-                race,
-                phase=next_phase(race.phase, RaceInput.START),
-                until_ms=race.start_ms + _limit_ms(race, rules),
-            )
+            return replace(race, phase=next_phase(race.phase, RaceInput.START), until_ms=_end_ms(race, rules))
         case Phase.RUNNING | Phase.CLOSING:
             return _settled(race, RaceInput.OVER, now_ms, rules)
         case Phase.SETTLED:
@@ -274,7 +269,7 @@ def _apply(race: Race, what: Change, now_ms: int, rules: RaceRules) -> Race | Er
         case Finished():
             return _finished(race, what, now_ms, rules)
         case Judged(lane, verdict):
-            return _judged(race, lane, verdict)
+            return _judged(race, lane, verdict, rules)
         case _:
             racer = race.racer_of(what.user)
             if racer is None:
@@ -443,13 +438,14 @@ def _begun(race: Race, now_ms: int, rules: RaceRules) -> Race:
     )
 
 
-def _limit_ms(race: Race, rules: RaceRules) -> int:
-    """How long after the start instant a race ends by itself."""
+def _end_ms(race: Race, rules: RaceRules) -> int:
+    """When a race ends by itself."""
+    assert race.start_ms is not None, "the countdown sets it"
     limit_ms = race.options.test.limit_ms
     if limit_ms is not None:
-        return limit_ms + rules.timed_grace_ms
-    expected_ms = round(race.text.clusters * 12_000 / rules.slowest_wpm)
-    return min(max(expected_ms, rules.shortest_ms), rules.longest_ms)
+        return race.start_ms + limit_ms + rules.timed_grace_ms
+    slowest_ms = round(race.text.clusters * 12_000 / rules.slowest_wpm)
+    return race.start_ms + min(max(slowest_ms, rules.shortest_ms), rules.longest_ms)
 
 
 # --- finishing ---
@@ -468,22 +464,25 @@ def _finished(race: Race, result: Finished, now_ms: int, rules: RaceRules) -> Ra
         acc=result.acc,
         verdict=result.verdict,
     )
+    first = counts(race, racer, rules) and not any(counts(race, other, rules) for other in race.racers)
     race = race.with_racers([racer])
-    if race.phase is Phase.RUNNING and any(other.racing for other in race.racers):
+    if first and any(other.racing for other in race.racers):
+        if race.phase is Phase.RUNNING:
+            race = replace(race, phase=next_phase(race.phase, RaceInput.FIRST))
         grace_ms = min(max(rules.closing_ms, round(rules.closing_share * result.ms)), rules.closing_most_ms)
-        race = replace(
-            race,
-            phase=next_phase(race.phase, RaceInput.FIRST),
-            until_ms=now_ms + grace_ms,
-        )
+        race = replace(race, until_ms=now_ms + grace_ms)
     return _closed(race, now_ms, rules)
 
 
-def _judged(race: Race, lane: int, verdict: str) -> Race:
+def _judged(race: Race, lane: int, verdict: str, rules: RaceRules) -> Race:
     racer = race.lane(lane)
     if racer is None or racer.state is not RacerState.FINISHED or racer.final or race.final:
         return race
-    return race.with_racers([replace(racer, verdict=verdict, final=True)])
+    race = race.with_racers([replace(racer, verdict=verdict, final=True)])
+    if race.phase is Phase.CLOSING and not any(counts(race, other, rules) for other in race.racers):
+        # what hurried the others was nothing: they have the time that they had
+        race = replace(race, until_ms=_end_ms(race, rules))
+    return race
 
 
 def _closed(race: Race, now_ms: int, rules: RaceRules) -> Race:
@@ -495,20 +494,14 @@ def _closed(race: Race, now_ms: int, rules: RaceRules) -> Race:
 
 def _settled(race: Race, by: RaceInput, now_ms: int, rules: RaceRules) -> Race:
     racers = tuple(replace(racer, state=next_racer(racer.state, RacerInput.OVER)) for racer in race.racers)
-    until_ms = now_ms + rules.verdicts_ms if _awaited(racers) else None
+    until_ms = None if race.start_ms is None else now_ms + rules.verdicts_ms  # or when `_placed` finds none awaited
     return replace(race, phase=next_phase(race.phase, by), racers=racers, wait_ms=None, until_ms=until_ms)
-
-
-def _awaited(racers: Sequence[Racer]) -> bool:
-    """Whether a verdict is still out."""
-    return any(racer.state is RacerState.FINISHED and not racer.final for racer in racers)
 
 
 def _placed(race: Race, rules: RaceRules) -> Race:
     """The race with everybody's place; once settled, final as soon as the last verdict is in."""
-    if race.phase in (Phase.LOBBY, Phase.COUNTDOWN) or race.final:
+    if race.start_ms is None or race.phase is Phase.COUNTDOWN or race.final:
         return race
-    race = replace(race, racers=placed(race, rules))
-    if race.phase is Phase.SETTLED and not _awaited(race.racers):
-        race = replace(race, until_ms=None)
-    return race
+    awaited = any(racer.state is RacerState.FINISHED and not racer.final for racer in race.racers)
+    until_ms = race.until_ms if awaited or race.phase is not Phase.SETTLED else None
+    return replace(race, racers=placed(race, rules), until_ms=until_ms)

@@ -171,7 +171,7 @@ class RaceInput(Enum):
     START = "start"
     """The start instant has come."""
     FIRST = "first"
-    """The first racer has finished, and others are still racing."""
+    """The first racer has finished the text, and others are still racing."""
     OVER = "over"
     """Nobody is racing any more, or time is up."""
     EXPIRE = "expire"

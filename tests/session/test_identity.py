@@ -1,5 +1,6 @@
 """Ids: what they carry, and what names none."""
 
+import re
 from uuid import UUID
 
 import pytest
@@ -9,12 +10,16 @@ from hypothesis import strategies as st
 from session.identity import (
     BUCKETS,
     MAX_USER,
+    RACE_BITS,
+    RACE_PATTERN,
     RANDOM_BITS,
     IdentityError,
     bucket_of,
     bucket_of_user,
     created_at_ms,
+    is_race,
     mint_guest,
+    mint_race,
     mint_session,
     session_from_text,
     session_to_text,
@@ -84,3 +89,28 @@ def test_users_are_read_as_they_are_written(user: int) -> None:
 def test_what_names_no_user(text: str) -> None:
     with pytest.raises(IdentityError, match="decimal"):
         user_from_text(text)
+
+
+@given(st.integers(0, (1 << RACE_BITS) - 1))
+def test_a_race_s_id_holds_its_chance(random_bits: int) -> None:
+    """13 characters that nobody mistakes for others, one for each number."""
+    race = mint_race(random_bits)
+    assert is_race(race)
+    assert re.match(RACE_PATTERN, race)
+    assert sum("0123456789abcdefghjkmnpqrstvwxyz".index(c) << 5 * place for place, c in enumerate(race[::-1])) == (
+        random_bits
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0123456789ab", "0123456789abcd", "0123456789abC", "0123456789abi", "0123456789ab\n"]
+)
+def test_what_is_no_race_s_id(text: str) -> None:
+    assert not is_race(text)
+    assert not re.match(RACE_PATTERN, text)
+
+
+def test_a_race_s_id_takes_65_bits() -> None:
+    for bits in (-1, 1 << RACE_BITS):
+        with pytest.raises(ValueError, match="65 bits"):
+            mint_race(bits)
