@@ -97,6 +97,10 @@ class Rooms:
         self.wheel.join(room)
         return room
 
+    def rooms(self) -> list[Room]:
+        """Those that are open now."""
+        return list(self._rooms.values())
+
     def forget(self, room: Room) -> None:
         """The room has closed."""
         del self._rooms[room.id]

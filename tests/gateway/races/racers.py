@@ -16,7 +16,7 @@ from gateway.app import Gateway
 from persistence.redis import RedisOptions
 from session.race_options import RaceRules
 from tests.gateway.running import PATIENCE_S, serving
-from tests.gateway.typing_client import JSON, TypingClient, client
+from tests.gateway.typing_client import JSON, MSGPACK, TypingClient, client
 
 RULES = RaceRules(
     ready_ms=50,
@@ -143,11 +143,26 @@ async def racer(gateway: Gateway, subprotocol: str = JSON, **options: Any) -> As
 
 
 @asynccontextmanager
+async def resumed(gateway: Gateway, before: Racer) -> AsyncIterator[Racer]:
+    """The same racer over another connection, the log sent again."""
+    protocol = MSGPACK if before.typist.binary else JSON
+    async with racer(gateway, protocol, token=before.typist.ready["token"]) as after:
+        after.typist.started, after.typist.log = before.typist.started, before.typist.log
+        after.state = before.state
+        started = before.typist.started
+        await after.say("resume", session=started["session"], ticket=started["ticket"], n=len(before.typist.log) // 2)
+        n = (await after.hear("resumed"))["n"]
+        if missing := before.typist.log[2 * n :]:
+            await after.say("keys", n=n, e=missing)
+        yield after
+
+
+@asynccontextmanager
 async def racers(*gateways: Gateway) -> AsyncIterator[list[Racer]]:
     """A guest on each of these, one after the other with both encodings."""
     async with AsyncExitStack() as stack:
         yield [
-            await stack.enter_async_context(racer(gateway, "typegate.v1.msgpack" if number % 2 else JSON))
+            await stack.enter_async_context(racer(gateway, MSGPACK if number % 2 else JSON))
             for number, gateway in enumerate(gateways)
         ]
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +9,7 @@ import pytest
 
 from gateway.app import Gateway
 from persistence.redis import RedisOptions
-from tests.gateway.races.racers import RULES, Racer, node, nodes, race_of, racer, racers
-from tests.gateway.typing_client import JSON, MSGPACK
+from tests.gateway.races.racers import RULES, node, nodes, race_of, racer, racers, resumed
 
 
 @pytest.fixture(name="two", params=["one node", "redis"])
@@ -22,21 +20,6 @@ async def _two(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         return
     async with nodes(tmp_path, request.getfixturevalue("redis_single"), "a", "b") as gateways:
         yield gateways
-
-
-@asynccontextmanager
-async def resumed(gateway: Gateway, before: Racer) -> AsyncIterator[Racer]:
-    """The same racer over another connection, the log sent again."""
-    protocol = MSGPACK if before.typist.binary else JSON
-    async with racer(gateway, protocol, token=before.typist.ready["token"]) as after:
-        after.typist.started, after.typist.log = before.typist.started, before.typist.log
-        after.state = before.state
-        started = before.typist.started
-        await after.say("resume", session=started["session"], ticket=started["ticket"], n=len(before.typist.log) // 2)
-        n = (await after.hear("resumed"))["n"]
-        if missing := before.typist.log[2 * n :]:
-            await after.say("keys", n=n, e=missing)
-        yield after
 
 
 async def test_back_by_the_test(two: list[Gateway]) -> None:

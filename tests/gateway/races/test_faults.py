@@ -1,0 +1,151 @@
+"""What breaks in the middle of a race: Redis, a node, the bus. Those who type do not notice."""
+
+import asyncio
+import signal
+import uuid
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from config.bus import BusOptions
+from gateway.bus import Bus, RedisCarrier
+from loadtest.servers.redis import RedisServer
+from persistence.redis import RedisOptions, RedisServers
+from tests.gateway.races.racers import RULES, healthy, node, nodes, race_of, racer, racers, resumed
+from tests.gateway.running import program
+from tests.servers import skip_without
+
+AMID_IT = ("result", "stored", "error")
+
+
+@pytest.fixture(name="server")
+def _server(tmp_path: Path) -> RedisServer:
+    skip_without("redis")
+    return RedisServer(tmp_path / "redis")
+
+
+async def test_redis_is_away_in_mid_race(tmp_path: Path, server: RedisServer) -> None:
+    """Rooms stand still and say so, tests go on and are stored; back, though empty, it is told how the race went."""
+    redis = RedisOptions(url=f"redis://{server.address}/0", call_ms=1_000, retry_min_ms=50, retry_max_ms=200)
+    server.start()
+    try:
+        async with AsyncExitStack() as stack:
+            gateways = [await stack.enter_async_context(node(tmp_path, name, redis=redis)) for name in ("a", "b")]
+            for gateway in gateways:
+                await healthy(gateway)
+            host, other = await stack.enter_async_context(racers(*gateways))
+            await race_of(host, other)
+            for each in (host, other):
+                await each.begin()
+                await each.type(0.5)
+            await host.phase("running")
+            await other.phase("running")
+            server.kill()
+            await host.type()
+            await host.say("finish", n=len(host.typist.log) // 2)
+            came = {wanted["t"]: wanted for wanted in [await host.typist.receive(*AMID_IT) for _ in AMID_IT]}
+            assert came["result"]["session"] == came["stored"]["session"] == host.typist.started["session"]
+            assert (came["error"]["code"], came["error"]["retry"] > 0) == ("away", True)
+            await host.say("race.create", mode="words", count=5)
+            assert (await host.typist.receive("error"))["code"] == "away"
+            server.start()
+            for each in (host, other):
+                closing = await each.phase("closing")
+                assert closing["racers"][0]["place"] == 1
+            await other.type()
+            await other.say("finish", n=len(other.typist.log) // 2)
+            await other.typist.receive("result")
+            for each in (host, other):
+                settled = await each.until(lambda state: state["phase"] == "settled" and not state["provisional"])
+                assert {row["state"] for row in settled["racers"]} == {"finished"}
+    finally:
+        server.stop()
+
+
+async def test_a_node_dies(tmp_path: Path, redis_single: RedisOptions) -> None:
+    """By kill -9: its racers are detached when its lease is over, and are back in their lanes at another node."""
+    prefix = f"{uuid.uuid4().hex}:"
+    rules = {f"TYPEGATE_RACE_{name.upper()}": str(getattr(RULES, name)) for name in ("ready_ms", "countdown_ms")}
+    variables = rules | {
+        "TYPEGATE_REDIS_URL": redis_single.url,
+        "TYPEGATE_REDIS_PREFIX": prefix,
+        "TYPEGATE_REDIS_CALL_MS": "30000",
+        "TYPEGATE_BUS_LEASE_MS": "1000",
+        "TYPEGATE_RACE_CLOSING_MS": "60000",
+        "TYPEGATE_NODE_KEYS_FILE": str(tmp_path / "keys.json"),
+    }
+    async with (
+        node(tmp_path, "b", redis=replace(redis_single, prefix=prefix), bus=BusOptions(lease_ms=1_000)) as there,
+        program(tmp_path / "a", "--node", "a", **variables) as doomed,
+    ):
+        await healthy(there)
+        async with racer(there) as other, racer(doomed) as host:
+            await race_of(host, other)
+            await host.begin()
+            await host.type(0.5)
+            while host.lane not in other.progress:
+                await other.hear("race.progress")
+            await other.phase("running")
+            doomed.signal(signal.SIGKILL)
+            await other.until(lambda state: state["racers"][0]["state"] == "detached")
+            async with resumed(there, host) as back:
+                await other.until(lambda state: state["racers"][0]["state"] == "racing")
+                await back.type()
+                await back.finish()
+                closing = await other.phase("closing")
+                assert closing["racers"][0]["place"] == 1
+
+
+async def test_the_last_node_of_a_race_dies(tmp_path: Path, redis_single: RedisOptions) -> None:
+    """Nobody was there to see it; whoever comes back finds it, and who does not did not finish."""
+    async with nodes(tmp_path, redis_single, "a", race=replace(RULES, closing_ms=500, closing_share=0)) as (gateway,):
+        redis = gateway.settings.redis
+        async with node(tmp_path, "b", redis=redis) as going, racers(going, going) as (host, other):
+            await race_of(host, other)
+            await host.begin()
+            await host.type(0.5)
+            assert going.hub.racing is not None
+            for room in going.hub.racing.rooms.rooms():
+                room.close()  # as if the process had died: nothing more is said of it
+        async with resumed(gateway, host) as back:
+            await back.type()
+            await back.finish()
+            settled = await back.phase("settled")
+            assert [row["state"] for row in settled["racers"]] == ["finished", "dnf"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        "x",
+        [],
+        ["state"],
+        ["state", b"no race"],
+        ["state", "x"],
+        ["p", "c", [[1, 2]]],
+        ["p", "c", [[200, 1, 1.0, 0]]],
+        ["p", "c", [[0, "1", 1.0, 0]]],
+        ["p", 7, []],
+        ["here", "c"],
+        ["something newer", 1, 2],
+        {"t": "state"},
+    ],
+    ids=repr,
+)
+async def test_others_say_what_makes_no_sense(tmp_path: Path, redis_single: RedisOptions, said: object) -> None:
+    """It is counted and passed over; the race goes on."""
+    async with nodes(tmp_path, redis_single, "a") as (gateway,), racers(gateway, gateway) as (host, other):
+        await host.create()
+        redis = gateway.settings.redis
+        async with RedisServers(redis) as servers, Bus(RedisCarrier(servers, redis)) as bus:
+            await bus.publish(f"race:{host.race}", said)
+        assert gateway.hub.racing is not None
+        facts = gateway.hub.racing.rooms.facts
+        async with asyncio.timeout(30):
+            while not facts.misheard:  # noqa: ASYNC110  # facts come without an event
+                await asyncio.sleep(0.01)
+        await other.join(host.race)
+        await host.until(lambda state: len(state["racers"]) == 2)
