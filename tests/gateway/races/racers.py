@@ -15,7 +15,7 @@ from config.rooms import RoomOptions
 from gateway.app import Gateway
 from persistence.redis import RedisOptions
 from session.race_options import RaceRules
-from tests.gateway.running import PATIENCE_S, serving
+from tests.gateway.running import PATIENCE_S, Program, serving
 from tests.gateway.typing_client import JSON, MSGPACK, TypingClient, client
 
 RULES = RaceRules(
@@ -136,7 +136,7 @@ class Racer:
 
 
 @asynccontextmanager
-async def racer(gateway: Gateway, subprotocol: str = JSON, **options: Any) -> AsyncIterator[Racer]:
+async def racer(gateway: Gateway | Program, subprotocol: str = JSON, **options: Any) -> AsyncIterator[Racer]:
     """A guest's connection."""
     async with client(gateway.url, subprotocol, **options) as typist:
         yield Racer(typist)
