@@ -25,6 +25,8 @@ class BusOptions:
     """Bytes that may wait for one subscriber, likewise."""
     lease_ms: int = 5_000
     """A process that has not renewed its lease for so long counts as gone; it does so five times as often."""
+    answer_ms: int = 300
+    """Who takes a test over asks its former process what it saw; one that says nothing for so long counts as gone."""
 
     def __post_init__(self) -> None:
         between("gather_ms", self.gather_ms, 0, 1_000)
@@ -32,4 +34,5 @@ class BusOptions:
         for name in ("sending", "waiting"):
             between(f"{name}_messages", getattr(self, f"{name}_messages"), 1, 10_000_000)
             between(f"{name}_bytes", getattr(self, f"{name}_bytes"), self.message_bytes, 1 << 30)
+        between("answer_ms", self.answer_ms, 10, 10_000)
         between("lease_ms", self.lease_ms, 500, 600_000)

@@ -71,6 +71,7 @@ from persistence.catalogue.texts import Texts
 from persistence.errors import StoreError
 from persistence.folder import DataFolder
 from persistence.front import Front, in_front_of
+from persistence.holders import RedisHolders
 from persistence.keys import KeyFile
 from persistence.notices import Notices
 from persistence.races import MemoryRaces, Races, RedisRaces
@@ -182,6 +183,10 @@ class Gateway:
         """The processes that are there, each with its run: one that was started anew is another."""
         return {f"{node.id}/{node.run}" for node in self._directory.nodes.values()} if self._directory else ()
 
+    def _is_there(self, node: str) -> bool:
+        """Whether another process is there, as far as this one knows."""
+        return self._directory is None or node in self._directory.nodes
+
     async def _known(self) -> None:
         """Raise `StoreError` where the other processes do not know of this one."""
         if self._directory is None:
@@ -246,7 +251,6 @@ class Gateway:
         hub.start()
         opening.push_async_callback(hub.stop)
         bus.subscribe(CHANNEL, hearing(hub.deliver))
-        Takeovers(bus, hub, node=self.name, epoch_ms=_epoch_ms)
         run = os.urandom(8).hex()
         rooms = Rooms(hub, bus, races, node=f"{self.name}/{run}", rules=settings.race, options=settings.rooms)
         hub.racing = Racing(rooms, Speeds(front.recent, front.guests))
@@ -269,6 +273,16 @@ class Gateway:
         if settings.connection.sign_ins == "newest":
             SignIns(bus, hub, node=self.name, epoch_ms=_epoch_ms)
         places = await enter(Places(hub, settings.connection, front.redis, this=f"{self.name}/{run}", alive=self._runs))
+        if front.redis is not None:
+            Takeovers(
+                bus,
+                hub,
+                await enter(RedisHolders(front.redis)),
+                node=self.name,
+                present=self._is_there,
+                epoch_ms=_epoch_ms,
+                answer_ms=settings.bus.answer_ms,
+            )
         sink = await enter(_sink(settings, store, front, BusNotices(bus), node=self.name))
         stream = self._stream = await enter(Drain(spool, sink, hub.submissions.stored, settings.stream))
 

@@ -10,6 +10,7 @@ tests, one after the other.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never
 
@@ -22,9 +23,11 @@ from gateway.submissions import Submission
 from gateway.wheel import PERIOD_S
 from gateway.wire import Peer, WebSocketWire
 from persistence.errors import StoreError
+from session.holder import Grounds, Verdict, weigh
 from session.identity import RANDOM_BITS, mint_session, session_to_text
 from session.machine import SLICED_EVENTS, Breach, Claim, Due, Gap, Outcome, Refused, TypingSession
 from session.messages import (
+    ERRORS,
     Abort,
     Auth,
     CloseCode,
@@ -89,6 +92,7 @@ FULL_RETRY_MS: Final = 5_000
 _HOT_BYTES: Final = 3 * SLICED_EVENTS
 """A frame of keys up to so long is taken at once: no event has less than three bytes."""
 _REASON_BYTES: Final = 123  # RFC 6455 §5.5: a control frame's payload is 125 bytes at most, the code takes two
+_ELSEWHERE: Final = "the test goes on over another connection"
 _ALIVE, _OVER = b"alive", b"over"
 _TOKEN: Final = (str, type(None))
 _FLAG: Final = (bool, type(None))
@@ -585,12 +589,12 @@ class Connection(_OfEachFrame):
             if isinstance(answer, Resumed):
                 self._hold_on(held)
                 self._counts.resumes += 1
-                hub.took(session_id)
                 self._say(answer)
                 self._back(claim)
             else:
-                self._error(answer)
-                self._rebuild(claim, conflict=True)
+                disputed = replace(held.answer(), conflict=True)
+                hub.takeovers.accounts.keep(session_id, held.epoch, disputed)
+                self._take_over(weigh(claim, disputed, epoch=held.epoch))
             return True
         if hub.submissions.of(session_id) is not None:
             if self._ended != session_id:
@@ -606,7 +610,7 @@ class Connection(_OfEachFrame):
         return False
 
     async def _look_up(self, claim: Claim) -> None:
-        """Answer with the stored result, or else make the session anew."""
+        """Answer with the stored result, or else take the session over and make it anew."""
         try:
             result = await self._hub.store.by_id(claim.ticket.session)
         except StoreError as exc:
@@ -616,7 +620,9 @@ class Connection(_OfEachFrame):
         if self._wire is None or self._claim_here(claim):  # much may have happened meanwhile
             return
         if result is None:
-            self._rebuild(claim, conflict=False)
+            verdict = await self._hub.takeovers.take(claim)
+            if self._wire is not None:
+                self._take_over(verdict)
             return
         self._ended = result.session
         self._known(claim.ref)
@@ -625,19 +631,29 @@ class Connection(_OfEachFrame):
         self._send_payload(payload)
         self._say(Stored(session=result.session, verdict=result.verdict))
 
-    def _rebuild(self, claim: Claim, *, conflict: bool) -> None:
-        self._work(
-            self._hub.texts.again(claim.ticket, text=claim.text, ref=claim.ref),
-            partial(self._rebuilt, claim, conflict),
-        )
+    def _take_over(self, verdict: Verdict | None) -> None:
+        """Go on as it was found: make the session anew, or say why not."""
+        if verdict is None:
+            self.supersede()
+            return
+        if isinstance(verdict, Error):
+            self._error(verdict)
+            return
+        claim = verdict.claim
+        if verdict.conflict:
+            self._error(Error("conflict", ERRORS["conflict"], ref=claim.ref))
+        self._work(self._hub.texts.again(claim.ticket, text=claim.text, ref=claim.ref), partial(self._rebuilt, verdict))
 
-    def _rebuilt(self, claim: Claim, conflict: bool, material: Material | Error) -> None:
+    def _rebuilt(self, grounds: Grounds, material: Material | Error) -> None:
         if isinstance(material, Error):
             self._error(material)
             return
-        if not conflict and self._claim_here(claim):
+        hub, claim = self._hub, grounds.claim
+        if not grounds.conflict and self._claim_here(claim):
             return  # another connection was quicker, and what it has is the truth
-        hub = self._hub
+        if not hub.takeovers.accounts.holds(claim.ticket.session, grounds.epoch):
+            self.supersede()
+            return
         session = TypingSession.rebuild(
             claim,
             material,
@@ -645,7 +661,9 @@ class Connection(_OfEachFrame):
             limits=hub.limits,
             now_ms=hub.clock() * 1000,
             epoch_ms=hub.epoch_ms(),
-            conflict=conflict,
+            conflict=grounds.conflict,
+            epoch=grounds.epoch,
+            finished=grounds.finished,
         )
         if isinstance(session, Error):
             self._error(session)
@@ -653,7 +671,7 @@ class Connection(_OfEachFrame):
         hub.release(session.id)  # after a conflict; the last one to ask has it
         self._hold_on(session)
         self._counts.resumes += 1
-        hub.took(session.id)
+        hub.takeovers.began(session.id)
         self._say(session.resumed())
         self._back(claim)
 
@@ -678,16 +696,19 @@ class Connection(_OfEachFrame):
             self.place.gave_up(session)
 
     def _let_go(self, session: TypingSession) -> None:
-        """Give the session to the hub. Not in the middle of a job on it: then its client's log makes it anew."""
+        """Give the session to the hub; in the middle of a job only what was seen: its client's log makes it anew."""
         self._drop(session)
-        if session.n and session.state not in FINAL and not self._working:
-            self._hub.hold(session)
+        if session.seen and session.state not in FINAL:
+            if self._working:
+                self._hub.takeovers.accounts.keep(session.id, session.epoch, session.answer())
+            else:
+                self._hub.hold(session)
 
     def supersede(self) -> None:
         """Another connection has resumed the test: give it up and close."""
         if self._session is not None:
             self._let_go(self._session)
-        self._close(CloseCode.SUPERSEDED, "the test goes on over another connection")
+        self._close(CloseCode.SUPERSEDED, _ELSEWHERE)
 
     def outdo(self) -> None:
         """The account has signed in anew, elsewhere: close, and hold what is being typed for who came."""
@@ -802,6 +823,10 @@ class Connection(_OfEachFrame):
         if self._result is not None and self._ended == session:
             self._result = (self._result[0], verdict)
         self._say(Stored(session=session, verdict=verdict))
+
+    def superseded(self, submission: Submission) -> None:
+        """Another process has taken the session over; what becomes of it is for that one to say."""
+        self._close(CloseCode.SUPERSEDED, _ELSEWHERE)
 
     def lost(self, submission: Submission) -> None:
         """A fault of ours: the client comes back with its log."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from config.gateway import ConnectionOptions
+from gateway.accounts import Accounts
 from gateway.auth import Authenticator
 from gateway.codec import CODECS
 from gateway.connection import Connection
@@ -22,6 +23,7 @@ from gateway.limits import Credits
 from gateway.metrics import Metrics
 from gateway.slices import Slices
 from gateway.submissions import Submissions
+from gateway.takeovers import Alone, Takeovers
 from gateway.wheel import Wheel
 from persistence.catalogue.texts import Texts
 from persistence.results import ResultStore
@@ -88,8 +90,8 @@ class Hub:
         self.wheel = Wheel(loop)
         self.submissions = Submissions(spool, self.slices, metrics, node=node, clock=self.clock)
         self.starts = Credits(rate_per_s=options.starts_per_s, burst=options.starts_burst)
-        self.took: Callable[[bytes], None] = _nobody_asks
-        """Called with a session that goes on here after a `resume`."""
+        self.takeovers: Alone | Takeovers = Alone(Accounts(clock=self.clock, kept_s=limits.detached_ms / 1000))
+        """Asked for a session that is not here."""
         self.ban_of: Callable[[int], Ban | None] = _nobody_is_banned
         """Asked whether a user who has shown who it is may not come in."""
         self.racing: Racing | None = None
@@ -161,6 +163,15 @@ class Hub:
     def held(self, session: bytes) -> TypingSession | None:
         """A session that waits here for its client's return."""
         return self._held.get(session)
+
+    def copy_of(self, session: bytes) -> TypingSession | None:
+        """The session, where it is with a connection or held."""
+        connection = self.live.get(session)
+        return self._held.get(session) if connection is None else connection.session
+
+    def copies(self) -> list[bytes]:
+        """All sessions that are here, with or without a connection."""
+        return [*self.live, *self._held]
 
     def aborted(self, session: bytes) -> None:
         """Remember for a while that this session has no result."""
@@ -279,7 +290,3 @@ class Hub:
 
 def _nobody_is_banned(user: int) -> None:
     """There are no bans here."""
-
-
-def _nobody_asks(session: bytes) -> None:
-    """There is one process, and nobody else has a copy."""

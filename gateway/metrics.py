@@ -115,6 +115,18 @@ class Metrics(Exposition):
         self._rows = rows
         self._closes = Counter("typegate_ws_closes", "Ended WebSockets by close code", ["code"], registry=registry)
         self._errors = Counter("typegate_errors", "`error` messages sent, by code", ["code"], registry=registry)
+        self._takeovers = Counter(
+            "typegate_takeovers",
+            "Tests taken over from other processes, by what became of the question to their holder",
+            ["outcome", "recorded"],
+            registry=registry,
+        )
+        self._given = Counter(
+            "typegate_takeovers_given",
+            "Tests that others took over, by what was here of them",
+            ["what"],
+            registry=registry,
+        )
         self._auths: dict[tuple[str, str], int] = defaultdict(int)  # a guest's is counted in each handshake
         self._started = Histogram(
             "typegate_started_seconds", "From a `start` to its `started`", buckets=RESULT_BUCKETS, registry=registry
@@ -183,6 +195,14 @@ class Metrics(Exposition):
     def error(self, code: str) -> None:
         """Count an `error` message sent, by its code."""
         self._errors.labels(code).inc()
+
+    def takeover(self, outcome: str, *, recorded: bool = True) -> None:
+        """Count a takeover by what became of the question to its holder, and whether it was recorded."""
+        self._takeovers.labels(outcome, "yes" if recorded else "no").inc()
+
+    def given(self, what: str) -> None:
+        """Count a session that another process asked for, or told us that it has, by what we had of it."""
+        self._given.labels(what).inc()
 
     def auth(self, kind: str, outcome: str) -> None:
         """Count an identification: kind `guest` or `jwt`, outcome `ok` or the refusal's code."""

@@ -113,6 +113,9 @@ class _Waiting:
     def stored(self, submission: Submission, verdict: str) -> None:
         """`accepted` came before."""
 
+    def superseded(self, submission: Submission) -> None:
+        """Nobody takes over what was typed offline."""
+
     def lost(self, submission: Submission) -> None:
         """A fault of ours."""
         if not self.durable.done():

@@ -16,9 +16,11 @@ from gateway.metrics import Metrics
 from gateway.slices import Slices
 from persistence.errors import StoreError
 from persistence.stream import Spool
+from session.holder import Answer, Word
 from session.identity import session_to_text
 from session.machine import TypingSession
 from session.messages import Error
+from session.receipt import Receipt
 from session.result import Result
 from session.settling import Finished, Settled
 
@@ -40,6 +42,9 @@ class Listener(Protocol):
     def stored(self, submission: "Submission", verdict: str) -> None:
         """It is where it belongs, with its final verdict. Always after `accepted`."""
 
+    def superseded(self, submission: "Submission") -> None:
+        """The session was taken over by another process, before the result was durable; it is given up here."""
+
     def lost(self, submission: "Submission") -> None:
         """It could not even be made: a fault of ours."""
 
@@ -47,7 +52,18 @@ class Listener(Protocol):
 class Submission:
     """One result on its way."""
 
-    __slots__ = ("accepted", "finished", "finished_s", "listeners", "session", "spooling", "verdict")
+    __slots__ = (
+        "accepted",
+        "epoch",
+        "finished",
+        "finished_s",
+        "lasting",
+        "listeners",
+        "session",
+        "settled",
+        "spooling",
+        "verdict",
+    )
 
     def __init__(self, session: TypingSession, listener: Listener, finished_s: float) -> None:
         self.session = session.id
@@ -55,6 +71,12 @@ class Submission:
         """Who is told about it, and what each calls the test; nobody while the client is away."""
         self.finished_s = finished_s
         """The loop's clock when the test ended."""
+        self.epoch = session.epoch
+        """At which the session came here; 0 where it began here."""
+        self.lasting = False
+        """Whether it is spooled whoever takes the session over: nobody had, or who did was told of it."""
+        self.settled: Settled | None = None
+        """Not yet judged, however long the log."""
         self.finished: Finished | None = None
         """What is spooled; None while a long log is still being judged."""
         self.spooling = False
@@ -87,6 +109,8 @@ class Submissions:
         self._node = node
         self._clock = clock
         self._underway: dict[bytes, Submission] = {}
+        self.lasts: Callable[[bytes, int, Callable[[bool], None]], None] | None = None
+        """Calls with whether nobody has taken a session over since an epoch; None where nobody could."""
 
     def __len__(self) -> int:
         return len(self._underway)
@@ -104,12 +128,35 @@ class Submissions:
         except Exception as exc:  # a fault of ours in one session, which its client gets around with its log
             self._unsettled(submission, exc)
             return
+        submission.settled = settled
         if settled.long:
             self._slices.run(
                 settled.judging(), partial(self._settled, submission), partial(self._unsettled, submission)
             )
         else:
             self._settled(submission, settled)
+
+    def answer(self, session: bytes, *, epoch_ms: int) -> Answer | None:
+        """What was seen of a session that has finished, for another process that takes it over; None if none has.
+
+        Its result goes on its way all the same: made again there it has the same core.
+        """
+        submission = self._underway.get(session)
+        if submission is None or submission.settled is None:
+            return None
+        submission.lasting = True
+        n, result = submission.settled.n, submission.settled.result
+        ago_ms = round((self._clock() - submission.finished_s) * 1000)
+        account = Receipt(
+            n,
+            epoch_ms - ago_ms,
+            result.log_digest,
+            n - result.seen_live,
+            result.unseen_ms,
+            result.slack_ms,
+            submission.settled.conflict,
+        )
+        return Answer(Word.FINISHED, account, epoch=submission.epoch)
 
     def retry(self, session: bytes) -> None:
         """Try the spool again where it did not take a result."""
@@ -155,12 +202,27 @@ class Submissions:
 
     def _put(self, submission: Submission) -> None:
         assert submission.finished is not None
+        if submission.epoch and self.lasts is not None and not submission.lasting:
+            submission.spooling = True
+            self.lasts(submission.session, submission.epoch, partial(self._looked, submission))
+            return
         try:
             self._spool.submit(submission.finished, partial(self._spooled, submission))
         except StoreError as exc:
             self._refused(submission, exc)
             return
         submission.spooling = True
+
+    def _looked(self, submission: Submission, lasts: bool) -> None:
+        """Spool a result of a session that was taken over, unless another one has taken it since."""
+        submission.spooling = False
+        if lasts or submission.lasting:
+            submission.lasting = True
+            self._put(submission)
+            return
+        del self._underway[submission.session]
+        for listener in tuple(submission.listeners):
+            listener.superseded(submission)
 
     def _spooled(self, submission: Submission, fault: StoreError | None) -> None:
         submission.spooling = False

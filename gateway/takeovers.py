@@ -1,59 +1,361 @@
-"""A test that goes on here is given up elsewhere: who takes a session over says so, and others drop their copy.
+"""A test that goes on here is taken from whoever has it: recorded, asked for, and given up there.
 
-A copy that is left, since this was missed, does no harm: a session without a connection has no result, and of two
-results of one session the store keeps one. It is said so that a second tab is told, and memory is free.
+    resume ─> is it here? ─> is it stored? ─> record {epoch, node}, and who was it before ─> ask that one ─> made anew
+
+A record of all processes (`persistence.holders`) says who took a session over last, and orders those who do so by
+epochs; of one that was never taken over the ticket says where it began. That process is asked over the bus to let it
+go and to say what it saw (`session.holder` has what each answer comes to); one that is not in the directory is not
+asked, and one that does not answer in time counts as gone. All of it is bounded: in time by Redis' own limit and the
+answer's, in room by what may be under way.
+
+Each case has one outcome:
+
+- *Two clients with one session, on two nodes.* The later `resume` has it; the other connection closes as `superseded`.
+- *Two at once.* The record orders them. The later one asks the earlier, which waits for its own answer, hands it on,
+  and closes its client.
+- *A node that hangs and comes back, or answers late.* It counted as gone: the receipt alone stood for what it saw. The
+  question reaches it in the end, and it drops its copy. If the question was lost meanwhile it is told that something
+  may have been, and compares all its sessions with the records.
+- *Redis is away, full, a replica, or refuses us.* Nobody is recorded, epochs are the clock's. The ticket's node is
+  asked where the bus carries that; else the receipt alone counts. All are told when it can be said.
+- *Redis has lost its data.* Epochs go on upwards, by the clock. The ticket's node is asked; a copy on a third one drops
+  out when it hears of the takeover, or at the latest when it looks before its result.
+- *A result of a session that was taken over* is spooled only if nobody has taken it since; else its client has been
+  superseded. One that began here and never left has no record to look at: should two such copies end differently, the
+  store keeps one and counts the other as a conflict.
+- *In the middle of a replay* what was seen before it stands, until the log has come to that.
+- *While its node drains* it lets go of it like any other; the client was sent the last receipt as well.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import asyncio
+from collections import deque
 from collections.abc import Callable
-from typing import Any
+from itertools import count
+from typing import TYPE_CHECKING, Any
 
+import structlog
+
+from gateway.accounts import Account, Accounts
 from gateway.bus import Bus
-from gateway.hub import Hub
+from persistence.errors import StoreError
+from persistence.holders import Holders
+from session.holder import NOTHING, Answer, Question, Verdict, Word, weigh
+from session.resume import Claim
 
-__all__ = ["Takeovers"]
+if TYPE_CHECKING:
+    from gateway.hub import Hub
+
+__all__ = ["CHANNEL", "Alone", "Takeovers"]
 
 CHANNEL = "takeovers"
-KEPT = 50_000
-"""Sessions of which it is remembered when they came here; the oldest is forgotten first."""
+"""Where all are told of takeovers; each process is asked, and answered, on `takeovers:{its name}`."""
+MOST = 20_000
+"""Takeovers under way; beyond them the receipt alone counts."""
+LOOKED_AT = 500
+"""Sessions whose records are read at a time, after something may have been missed."""
 
+_ASK, _SAY = "ask", "say"
+_TRIES = 3
+_NUMBER_BITS = 48
 _BEYOND = 1 << 53
 """Milliseconds that no clock shows; who believed them could not say anything later."""
 
+log = structlog.get_logger(__name__)
+
+
+class Alone:
+    """Where there is one process: nobody else has anything."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self.accounts = accounts
+
+    async def take(self, claim: Claim) -> Verdict | None:
+        """What a claim comes to whose session is not here. None: another has it by now."""
+        account = self.accounts.of(claim.ticket.session) or self.accounts.keep(claim.ticket.session, 0, None)
+        return weigh(claim, account.answer, epoch=account.epoch)
+
+    def began(self, session: bytes) -> None:
+        """It was made anew, and stands for itself."""
+        self.accounts.forget(session)
+
 
 class Takeovers:
-    """Between a hub and the bus. `node` names this process; `epoch_ms` is the wall clock.
+    """Between a hub, the bus and the records. `node` names this process, `present` says whether another one is there.
 
-    Two who take a session at once must not both give it up: the later one has it, and of two at the same time the one
-    whose name is greater. The time is the wall clock's, but always later than all that was heard of: who takes a
-    session after hearing that another did has it, however much their clocks differ.
+    `epoch_ms` is the wall clock. Epochs that are not recorded are its, but always later than all that was heard of:
+    who takes a session after hearing that another did has it, however much their clocks differ.
     """
 
-    def __init__(self, bus: Bus, hub: Hub, *, node: str, epoch_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        hub: Hub,
+        holders: Holders,
+        *,
+        node: str,
+        present: Callable[[str], bool],
+        epoch_ms: Callable[[], int],
+        answer_ms: int,
+    ) -> None:
+        self.accounts: Accounts = hub.takeovers.accounts
         self._bus = bus
         self._hub = hub
+        self._holders = holders
         self._node = node
+        self._present = present
         self._epoch_ms = epoch_ms
+        self._answer_s = answer_ms / 1000
         self._latest = 0
-        self._taken: OrderedDict[bytes, int] = OrderedDict()
-        bus.subscribe(CHANNEL, self._heard)
-        hub.took = self._say
+        self._takings: dict[bytes, _Taking] = {}
+        self._open: dict[int, asyncio.Future[Answer | None]] = {}
+        """Questions of ours without an answer, by their number."""
+        self._numbers = count(hub.random_bits(_NUMBER_BITS))  # an answer to a process before us is none of ours
+        self._due: deque[tuple[float, int]] = deque()
+        """When the time for each question is over; all have equally long, so the first is the first."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._looking = self._look_again = False
+        hub.takeovers = self
+        hub.submissions.lasts = self._lasts
+        bus.subscribe(CHANNEL, self._announced, resync=self._missed)
+        bus.subscribe(f"{CHANNEL}:{node}", self._heard, resync=self._missed)
 
-    def _say(self, session: bytes) -> None:
-        when = self._latest = max(self._epoch_ms(), self._latest + 1)
-        self._taken[session] = when
-        self._taken.move_to_end(session)
-        if len(self._taken) > KEPT:
-            self._taken.popitem(last=False)
-        self._bus.post(CHANNEL, [session, when, self._node])
+    # -- taking --------------------------------------------------------------------------------------------------
+
+    async def take(self, claim: Claim) -> Verdict | None:
+        """What a claim comes to whose session is not here. None: another has it by now."""
+        session = claim.ticket.session
+        account = self.accounts.of(session)
+        if account is None:
+            taking = self._takings.get(session)
+            if taking is not None:
+                account = await asyncio.shield(taking.done)
+            elif len(self._takings) < MOST:
+                account = await self._begin(claim)
+            else:
+                self._hub.metrics.takeover("full")
+                account = self.accounts.keep(session, self._now(), None)
+        return None if account is None else weigh(claim, account.answer, epoch=account.epoch)
+
+    def began(self, session: bytes) -> None:
+        """It was made anew, and stands for itself. Unless its holder let it go, any may have a copy: all are told."""
+        account = self.accounts.forget(session)
+        if account is not None and (account.answer is None or account.answer.word is Word.NOTHING):
+            self._bus.post(CHANNEL, [session, account.epoch, self._node])
+
+    async def _begin(self, claim: Claim) -> Account | None:
+        session = claim.ticket.session
+        taking = self._takings[session] = _Taking()
+        account = None
+        try:
+            epoch, answer = await self._take(claim, taking)
+            if taking.beyond < (epoch, self._node):
+                account = self.accounts.keep(session, epoch, answer)
+            else:
+                self._hub.metrics.takeover("superseded")
+        finally:
+            del self._takings[session]
+            taking.done.set_result(account)
+        for asker, number, _ in taking.questions:
+            self._say(asker, number, answer or NOTHING)
+        return account
+
+    async def _take(self, claim: Claim, taking: _Taking) -> tuple[int, Answer | None]:
+        """Record it, and ask who had it."""
+        session = claim.ticket.session
+        for _ in range(_TRIES):
+            recorded = True
+            epoch = self._now()
+            try:
+                epoch, former = await self._holders.take(session, self._node, floor=epoch)
+            except StoreError:
+                recorded, former = False, ""
+            self._latest = max(self._latest, epoch)
+            for asker, number in taking.took(epoch):
+                self._say(asker, number, Answer(Word.LATER, epoch=epoch))
+            outcome, answer = await self._ask(former or claim.ticket.node, Question.of(claim, epoch=epoch))
+            self._hub.metrics.takeover(outcome, recorded=recorded)
+            if answer is None or answer.word is not Word.LATER:
+                break
+            self._latest = max(self._latest, answer.epoch)
+        return epoch, answer
+
+    async def _ask(self, node: str, question: Question) -> tuple[str, Answer | None]:
+        """What became of the question to a process, and its answer."""
+        if not node:
+            return "unnamed", None
+        if node == self._node:
+            return Word.NOTHING.value, None
+        if not self._present(node):
+            return "gone", None
+        number = next(self._numbers)
+        loop = self._hub.loop
+        answered = self._open[number] = loop.create_future()
+        try:
+            await self._bus.publish(f"{CHANNEL}:{node}", [_ASK, number, self._node, *question.to_wire()])
+            self._due.append((loop.time() + self._answer_s, number))
+            if self._timer is None:
+                self._timer = loop.call_at(self._due[0][0], self._over)
+            answer = await answered
+        except StoreError:
+            return "away", None
+        finally:
+            del self._open[number]
+        return "silent" if answer is None else answer.word.value, answer
+
+    def _over(self) -> None:
+        """The time for some questions is over."""
+        loop, due = self._hub.loop, self._due
+        self._timer = None
+        now = loop.time()
+        while due and (due[0][0] <= now or due[0][1] not in self._open):
+            _, number = due.popleft()
+            answered = self._open.get(number)
+            if answered is not None and not answered.done():
+                answered.set_result(None)
+        if due:
+            self._timer = loop.call_at(due[0][0], self._over)
+
+    def _now(self) -> int:
+        return max(self._epoch_ms(), self._latest + 1)
+
+    # -- being asked ---------------------------------------------------------------------------------------------
 
     def _heard(self, message: Any) -> None:
-        session, when, node, *_ = message  # a newer version may say more
-        if not 0 <= when < _BEYOND:
-            raise ValueError(f"no time: {when!r}")
-        self._latest = max(self._latest, when)
-        if node != self._node and (when, node) > (self._taken.get(session, 0), self._node):
-            self._taken.pop(session, None)
-            self._hub.release(session)
+        """A question to us, or the answer to one of ours; what else a newer version says is passed over."""
+        match message:
+            case [str(kind), int(number), str(asker), *parts] if kind == _ASK:
+                self._asked(asker, number, Question.of_wire(parts))
+            case [str(kind), int(number), *parts] if kind == _SAY:
+                answered = self._open.get(number)
+                if answered is None or answered.done():
+                    self._hub.metrics.takeover("late")
+                else:
+                    answered.set_result(Answer.of_wire(parts))
+
+    def _asked(self, asker: str, number: int, question: Question) -> None:
+        if not question.epoch < _BEYOND - 1:
+            raise ValueError(f"no epoch: {question.epoch!r}")
+        self._latest = max(self._latest, question.epoch)
+        taking = self._takings.get(question.session)
+        if taking is None:
+            answer = self._let_go(question)
+        elif (taking.epoch, self._node) < (question.epoch, asker):
+            taking.questions.append((asker, number, question.epoch))
+            taking.beyond = max(taking.beyond, (question.epoch, asker))
+            return
+        else:
+            answer = Answer(Word.LATER, epoch=taking.epoch)
+        self._say(asker, number, answer)
+
+    def _let_go(self, question: Question) -> Answer:
+        """Give up what is here of a session, and say what was seen of it."""
+        hub, session = self._hub, question.session
+        finished = hub.submissions.answer(session, epoch_ms=self._epoch_ms())
+        if finished is not None:
+            return finished
+        copy = hub.copy_of(session)
+        if copy is not None:
+            if copy.epoch >= question.epoch:
+                return Answer(Word.LATER, epoch=copy.epoch)
+            answer = copy.answer(question)
+            self._drop(session)
+            return answer
+        account = self.accounts.of(session)
+        if account is not None:
+            if account.epoch >= question.epoch:
+                return Answer(Word.LATER, epoch=account.epoch)
+            self.accounts.forget(session)
+            return account.answer or NOTHING
+        return Answer(Word.ABORTED) if hub.was_aborted(session) else NOTHING
+
+    def _say(self, asker: str, number: int, answer: Answer) -> None:
+        self._hub.metrics.given(answer.word.value)
+        self._bus.post(f"{CHANNEL}:{asker}", [_SAY, number, *answer.to_wire()])
+
+    # -- being told, and looking ---------------------------------------------------------------------------------
+
+    def _announced(self, message: Any) -> None:
+        """Somebody has taken a session over: no older copy of it goes on."""
+        session, epoch, node, *_ = message  # a newer version may say more
+        if not 0 <= epoch < _BEYOND:
+            raise ValueError(f"no epoch: {epoch!r}")
+        self._latest = max(self._latest, epoch)
+        if node != self._node:
+            self._outdated(session, epoch, node)
+
+    def _outdated(self, session: bytes, epoch: int, node: str) -> None:
+        """A session was taken at this epoch by another one."""
+        taking = self._takings.get(session)
+        if taking is not None:
+            taking.beyond = max(taking.beyond, (epoch, node))
+            return
+        mine = self._hub.copy_of(session) or self.accounts.of(session)
+        if mine is not None and (mine.epoch, self._node) < (epoch, node):
+            self._hub.metrics.given("outdated")
+            self._drop(session)
+
+    def _drop(self, session: bytes) -> None:
+        self._hub.release(session)
+        self.accounts.forget(session)  # in the middle of a job it has left an account
+
+    def _missed(self) -> None:
+        """Something may have been missed: have others taken what is here?"""
+        if self._looking:
+            self._look_again = True
+            return
+        self._looking = True
+        self._hub.spawn(self._look())
+
+    async def _look(self) -> None:
+        try:
+            again = True
+            while again:
+                self._look_again = False
+                sessions = self._hub.copies()
+                for start in range(0, len(sessions), LOOKED_AT):
+                    some = sessions[start : start + LOOKED_AT]
+                    for session, record in zip(some, await self._holders.read(some), strict=True):
+                        if record is not None and record.node != self._node:
+                            self._outdated(session, record.epoch, record.node)
+                again = self._look_again
+        except StoreError as fault:
+            log.warning("it is not known whether others have taken tests of ours", why=str(fault))
+        finally:
+            self._looking = False
+
+    # -- before a result -----------------------------------------------------------------------------------------
+
+    def _lasts(self, session: bytes, epoch: int, then: Callable[[bool], None]) -> None:
+        """Call with whether nobody has taken a session since this epoch, as far as anybody knows."""
+        self._hub.spawn(self._look_at(session, epoch, then))
+
+    async def _look_at(self, session: bytes, epoch: int, then: Callable[[bool], None]) -> None:
+        try:
+            (record,) = await self._holders.read([session])
+        except StoreError:
+            record = None
+        then(record is None or record.epoch <= epoch or record.node == self._node)
+
+
+class _Taking:
+    """One takeover under way, for all clients here that want it."""
+
+    __slots__ = ("beyond", "done", "epoch", "questions")
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        """0 until it is recorded."""
+        self.beyond = (0, "")
+        """The greatest epoch at which another one took it meanwhile, and which."""
+        self.questions: list[tuple[str, int, int]] = []
+        """Who asked meanwhile for what we are to get: the asker, its question's number, its epoch."""
+        self.done: asyncio.Future[Account | None] = asyncio.get_running_loop().create_future()
+
+    def took(self, epoch: int) -> list[tuple[str, int]]:
+        """It is ours at this epoch; who asked before this, and has taken it before us."""
+        self.epoch = epoch
+        early = [(asker, number) for asker, number, theirs in self.questions if theirs < epoch]
+        self.questions = [question for question in self.questions if question[2] >= epoch]
+        return early

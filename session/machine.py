@@ -12,7 +12,7 @@ How a connection uses it::
     wire = session.tick(now_ms=now)                    # once a second; None where nothing changed
     outcome = session.finish(n, now_ms=now)            # None: `ended` by now (or long since: send the same result)
     if now >= session.deadline_ms: session.due(now_ms=now)
-    settled = session.settled(node=..., epoch=..., ping_ms=...)    # durable, `accepted`; later:
+    settled = session.settled(node=..., ping_ms=...)   # durable, `accepted`; later:
     result = yield from settled.judging()
 
     session.detach(now_ms=now)                         # the connection is lost; hold the session until FORGET
@@ -41,6 +41,7 @@ from scoring.drift import Drift
 from scoring.scorer import Scorer
 from scoring.summary import Summary
 from session.history import CODES, MAX_DT_MS, SHORT_GAPS, encode, events_of, keys_of, offset_after, too_fast
+from session.holder import Answer, Question, Word
 from session.messages import ERRORS, CloseCode, Error, Resumed, Started
 from session.options import SessionLimits, TestOptions
 from session.outcome import Breach, Due, Gap, Outcome, Refused
@@ -284,11 +285,14 @@ class TypingSession(_OfEachTick):
         now_ms: float,
         epoch_ms: int,
         conflict: bool = False,
+        epoch: int = 0,
+        finished: bool = False,
         race_ms: int | None = None,
     ) -> "TypingSession | Error":
-        """Make the session of a claim anew, its log to come from event 0. `conflict`: `reattach` said so.
+        """Make the session of a claim anew, its log to come from event 0.
 
-        `race_ms` is the race's clock, in a race (`epoch_ms` if left out).
+        `conflict`, `epoch` and `finished` are as in `holder.Grounds`; `race_ms` is the race's clock, in a race
+        (`epoch_ms` if left out).
         """
         ticket = claim.ticket
         if hash_of(material.text.encode()) != ticket.text_hash:
@@ -314,6 +318,8 @@ class TypingSession(_OfEachTick):
             conflict=conflict,
             limits=limits,
             start_ms=session._start_ms,
+            epoch=epoch,
+            finished=finished,
         )
         return session
 
@@ -417,6 +423,46 @@ class TypingSession(_OfEachTick):
     def summary(self) -> Summary | None:
         """Its figures, once it is over."""
         return self._summary
+
+    # --- for another process that takes it over ---
+
+    @property
+    def epoch(self) -> int:
+        """At which it came to this process; 0 where it began here."""
+        return 0 if self._takeover is None else self._takeover.epoch
+
+    @property
+    def seen(self) -> bool:
+        """Whether anything of it was, here or before it came here."""
+        takeover = self._takeover
+        return self.n > 0 or (takeover is not None and (takeover.standing is not None or takeover.conflict))
+
+    def answer(self, question: Question | None = None) -> Answer:
+        """What was seen of it, and whether the claim asked about is of that. Whoever says so to another lets it go."""
+        conflict = self._takeover is not None and self._takeover.conflict
+        if question is not None:
+            receipt = question.receipt
+            conflict |= (
+                question.ticket_hash != self._ticket_hash
+                or question.n < self._least_n()
+                or not (receipt is None or self._agrees(*receipt))
+            )
+        return Answer(Word.HELD, self._account(), conflict=conflict, epoch=self.epoch)
+
+    def _account(self) -> Receipt | None:
+        """All that was seen, as a receipt says it; of a log that is still being looked at, what was seen before it."""
+        takeover = self._takeover
+        if takeover is not None and self.n < takeover.log_n:
+            return takeover.standing
+        if not self.n:
+            return None
+        clock_ms = int(self._seen_ms + self._epoch_offset_ms)
+        account = ALL_SEEN if takeover is None else takeover.account()
+        return Receipt(self.n, clock_ms, hash_of(self._history), *account)
+
+    def _least_n(self) -> int:
+        """Events that a client's log must have: those that are in, and those that are to come since they were seen."""
+        return self.n if self._takeover is None else max(self.n, self._takeover.seen_n)
 
     # --- keystrokes ---
 
@@ -756,15 +802,18 @@ class TypingSession(_OfEachTick):
         """
         if claim.ticket_hash != self._ticket_hash:
             return Error("ticket", "this is not the ticket that the test was given", ref=claim.ref)
-        if claim.n < self.n or not self._agrees(claim.receipt):
+        receipt = claim.receipt
+        if claim.n < self._least_n() or not (receipt is None or self._agrees(receipt.n, receipt.digest)):
             return Error("conflict", ERRORS["conflict"], ref=claim.ref)
         self.state = next_state(self.state, Input.REATTACH)
         self.ref = claim.ref
         self.deadline_ms = inf
         elapsed_ms = self._scorer.elapsed_ms
+        account = self._account()
         takeover = self._takeover
         if takeover is None:
             takeover = self._takeover = Takeover(seen_n=0, offset_ms=0, log_n=0, resumed_ms=now_ms)
+        takeover.standing = account
         takeover.again(
             seen_n=self.n,
             seen_client_ms=self._client_ms(),
@@ -777,18 +826,18 @@ class TypingSession(_OfEachTick):
             self._catch_up(takeover, now_ms=now_ms)
         return self.resumed()
 
-    def _agrees(self, receipt: Receipt | None) -> bool:
+    def _agrees(self, n: int, digest: bytes) -> bool:
         """Whether what a receipt vouches for is what was seen here, as far as that is in yet."""
-        if receipt is None or self.replaying:
+        if self.replaying:
             return True
-        if receipt.n > self.n:
+        if n > self.n:
             return False
-        last = self._digested if receipt.n == self._ticked else offset_after(self._history, receipt.n)
-        return receipt.digest == hash_of(self._history[:last])
+        last = self._digested if n == self._ticked else offset_after(self._history, n)
+        return digest == hash_of(self._history[:last])
 
     # --- the result ---
 
-    def settled(self, *, node: str, epoch: int = 0, ping_ms: float = 0.0) -> Settled:
+    def settled(self, *, node: str, ping_ms: float = 0.0) -> Settled:
         """Settle a session that has `ended`: its result, to be judged. `ping_ms`: the connection's latest ping time."""
         assert self.ended, "only a session that has ended has a result"
         summary, takeover = self._summary, self._takeover
@@ -809,11 +858,11 @@ class TypingSession(_OfEachTick):
             clocks=self._drift.reading(ping_ms=ping_ms),
             text=self._text,
         )
-        return over.settle(node=node, epoch=epoch, limits=self._limits)
+        return over.settle(node=node, epoch=self.epoch, limits=self._limits)
 
-    def settle(self, *, node: str, epoch: int = 0, ping_ms: float = 0.0) -> Result:
+    def settle(self, *, node: str, ping_ms: float = 0.0) -> Result:
         """Settle and judge at once."""
-        return _run(self.settled(node=node, epoch=epoch, ping_ms=ping_ms).judging())
+        return _run(self.settled(node=node, ping_ms=ping_ms).judging())
 
     def _new_scorer(self) -> Scorer:
         limits = self._limits

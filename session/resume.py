@@ -63,6 +63,7 @@ class Takeover:
     __slots__ = (
         "conflict",
         "digest",
+        "epoch",
         "log_n",
         "measuring",
         "offset_ms",
@@ -71,6 +72,7 @@ class Takeover:
         "seen_client_ms",
         "seen_n",
         "slack_ms",
+        "standing",
         "unseen_events",
         "unseen_ms",
     )
@@ -95,6 +97,10 @@ class Takeover:
         self.slack_ms: float = 0
         self.conflict = False
         """The log differs from what was seen."""
+        self.epoch = 0
+        """At which the session was taken from whoever had it before; 0 where it has never left its process."""
+        self.standing: Receipt | None = None
+        """What was seen before the log that the client had at `resume`; None: nothing was."""
         self.said = False
         """The client was told."""
 
@@ -108,10 +114,13 @@ class Takeover:
         conflict: bool,
         limits: SessionLimits,
         start_ms: float | None = None,
+        epoch: int = 0,
+        finished: bool = False,
     ) -> "Takeover":
-        """Take over from a node that is gone: the receipt stands in for what it saw.
+        """Take over what another process had: the claim's receipt says what it saw, its own or the holder's account.
 
-        `start_ms` is a race's start instant (server's monotonic clock); None in any other test.
+        `start_ms` is a race's start instant (server's monotonic clock); None in any other test. `finished`: that one
+        saw the test's end, so no time has passed that the log does not account for.
         """
         receipt = claim.receipt
         log_n = min(claim.n, limits.events)
@@ -137,6 +146,9 @@ class Takeover:
             takeover.slack_ms = receipt.slack_ms
             takeover.conflict |= receipt.conflict
         takeover.said = conflict or (receipt is not None and receipt.conflict)
+        takeover.standing = receipt
+        takeover.epoch = epoch
+        takeover.measuring &= not finished
         return takeover
 
     def again(self, *, seen_n: int, seen_client_ms: float, offset_ms: float, log_n: int, resumed_ms: float) -> None:

@@ -61,6 +61,10 @@ class Finishes:
         lane = self._lanes.pop(submission.session)
         self._owe(("judged", lane), Judged(lane, verdict))
 
+    def superseded(self, submission: Submission) -> None:
+        """Another process has the test by now, and says what it comes to."""
+        self._lanes.pop(submission.session, None)
+
     def lost(self, submission: Submission) -> None:
         """A fault of ours: its typist comes back with the log."""
         self._lanes.pop(submission.session, None)

@@ -11,13 +11,14 @@ from gateway.metrics import Metrics
 from gateway.slices import Slices
 from gateway.submissions import RETRY_MS, Submission, Submissions
 from persistence.stream import Spool, SpoolOptions
+from session.holder import Word
 from session.machine import TypingSession
 from session.messages import Error
 from session.options import TestOptions
 from session.result import Result
 from session.settling import Settled
 from tests.persistence.samples import sample
-from tests.session.play import Player
+from tests.session.play import EPOCH_MS, Player, rebuilt
 
 
 def ended(seed: int) -> TypingSession:
@@ -61,6 +62,9 @@ class Heard:
     def stored(self, submission: Submission, verdict: str) -> None:
         self.verdicts.append(verdict)
         self._note("stored", submission)
+
+    def superseded(self, submission: Submission) -> None:
+        self._note("superseded", submission)
 
     def lost(self, submission: Submission) -> None:
         self._note("lost", submission)
@@ -209,16 +213,84 @@ async def test_a_fault_in_settling_is_told(house: House) -> None:
     class Broken(TypingSession):
         __slots__ = ()
 
-        def settled(self, *, node: str, epoch: int = 0, ping_ms: float = 0.0) -> Settled:
+        def settled(self, *, node: str, ping_ms: float = 0.0) -> Settled:
             raise RuntimeError("a bug")
 
     heard, session = Heard(), ended(1)
     broken = Broken.__new__(Broken)
-    for name in ("id", "ref"):
+    for name in ("id", "ref", "_takeover"):
         setattr(broken, name, getattr(session, name))
     house.submissions.submit(broken, heard, ping_ms=5)
     assert heard.news == [("lost", session.id)]
     assert len(house.submissions) == 0
+
+
+def taken_over(seed: int) -> TypingSession:
+    """The same of one that was taken over from another process."""
+    player = Player(TestOptions(mode="words", count=2), seed=seed)
+    for key in player.material.text:
+        player.note(120, key)
+    player.session = rebuilt(player.claim(), player.options, now_ms=player.now_ms, seed=seed, epoch=7)
+    assert player.send(0) is None
+    return player.session
+
+
+class Records:
+    """Whether a session is still ours, as a test says it, once it does."""
+
+    def __init__(self, house: House) -> None:
+        self.asked: list[tuple[bytes, int]] = []
+        self.say: Callable[[bool], None]
+        house.submissions.lasts = self._lasts
+
+    def _lasts(self, session: bytes, epoch: int, then: Callable[[bool], None]) -> None:
+        self.asked.append((session, epoch))
+        self.say = then
+
+
+async def test_what_was_taken_over_is_spooled_once_it_is_known_to_be_ours(house: House) -> None:
+    """Its result says which takeover it was; what began here is not asked about."""
+    heard, session, records = Heard(), taken_over(1), Records(house)
+    house.submissions.submit(session, heard, ping_ms=5)
+    assert records.asked == [(session.id, 7)]
+    assert house.spool.facts().rows == 0
+    house.submissions.retry(session.id)
+    records.say(True)
+    await heard.until(lambda: bool(heard.news))
+    assert heard.news == [("accepted", session.id)]
+    assert heard.results[0].epoch == 7
+    await house.drop_all()
+    house.submissions.submit(ended(2), heard, ping_ms=5)
+    assert len(records.asked) == 1
+
+
+async def test_what_another_has_taken_since_is_given_up(house: House) -> None:
+    """A lower epoch drops its copy: nothing is spooled, and the client is told."""
+    heard, session, records = Heard(), taken_over(1), Records(house)
+    house.submissions.submit(session, heard, ping_ms=5)
+    records.say(False)
+    assert heard.news == [("superseded", session.id)]
+    assert house.submissions.of(session.id) is None
+    assert house.spool.facts().rows == 0
+
+
+async def test_who_takes_over_what_has_finished_is_told_so_and_the_result_goes_on(house: House) -> None:
+    """All that counts of it, and when it ended; even where the record names the other one by then."""
+    heard, session, records = Heard(), taken_over(1), Records(house)
+    assert house.submissions.answer(session.id, epoch_ms=1_000) is None
+    house.submissions.submit(session, heard, ping_ms=5)
+    answer = house.submissions.answer(session.id, epoch_ms=EPOCH_MS)
+    assert answer is not None
+    assert (answer.word, answer.epoch, answer.conflict) == (Word.FINISHED, 7, False)
+    account = session.answer().account
+    assert answer.account is not None
+    assert account is not None
+    assert (answer.account.n, answer.account.digest) == (account.n, account.digest)
+    assert answer.account.unseen_events == account.n, "nothing of it was seen live"
+    assert EPOCH_MS - 60_000 < answer.account.clock_ms <= EPOCH_MS
+    records.say(False)
+    await heard.until(lambda: bool(heard.news))
+    assert heard.news == [("accepted", session.id)]
 
 
 async def test_a_long_log_is_judged_before_it_is_spooled(tmp_path: Path) -> None:

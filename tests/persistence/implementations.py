@@ -5,7 +5,7 @@ A driver joins by adding a line here; where it needs a server, its factory start
 
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -15,6 +15,7 @@ from persistence.boards import Boards, BoardsOptions, MemoryBoards, RedisBoards
 from persistence.cache import Cache, CacheOptions, MemoryCache, RedisCache
 from persistence.catalogue import Catalogue, CatalogueOptions, EmbeddedCatalogue
 from persistence.catalogue.mysql import MysqlCatalogue
+from persistence.holders import Holders, MemoryHolders, RedisHolders
 from persistence.kafka.options import KafkaOptions
 from persistence.redis import RedisOptions, RedisServers
 from persistence.results import ResultStore, SqliteResults
@@ -97,6 +98,25 @@ BOARDS: dict[str, Callable[[ResultStore, BoardsOptions, Fixture], AbstractAsyncC
     "redis": lambda store, options, fixture: _redis_boards(fixture("redis_single"), store, options),
     "redis-cluster": lambda store, options, fixture: _redis_boards(fixture("redis_cluster"), store, options),
 }
+
+
+@asynccontextmanager
+async def _redis_holders(where: RedisOptions) -> AsyncIterator[Holders]:
+    async with RedisServers(where) as servers, RedisHolders(servers) as holders:
+        yield holders
+
+
+def _processes(where: RedisOptions, count: int) -> list[AbstractAsyncContextManager[Holders]]:
+    ours = replace(where, prefix=f"{uuid.uuid4().hex}:")
+    return [_redis_holders(ours) for _ in range(count)]
+
+
+HOLDERS: dict[str, Callable[[Fixture, int], list[AbstractAsyncContextManager[Holders]]]] = {
+    "memory": lambda _, count: [nullcontext(MemoryHolders())] * count,
+    "redis": lambda fixture, count: _processes(fixture("redis_single"), count),
+    "redis-cluster": lambda fixture, count: _processes(fixture("redis_cluster"), count),
+}
+"""The same records, as so many processes open them; those in memory are one process's."""
 
 
 class FarSide(Protocol):

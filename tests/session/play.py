@@ -180,6 +180,8 @@ def rebuilt(
     seed: int = 1,
     limits: SessionLimits = LIMITS,
     conflict: bool = False,
+    epoch: int = 0,
+    finished: bool = False,
 ) -> TypingSession:
     session = TypingSession.rebuild(
         claim,
@@ -189,6 +191,8 @@ def rebuilt(
         now_ms=now_ms,
         epoch_ms=EPOCH_MS + int(now_ms),
         conflict=conflict,
+        epoch=epoch,
+        finished=finished,
     )
     assert isinstance(session, TypingSession), session
     return session

@@ -285,10 +285,10 @@ def test_the_last_word_ends_the_test() -> None:
     assert player.session.ended
     assert player.session.state is State.FINISHED
     assert player.session.deadline_ms == inf
-    result = player.session.settle(node="n9", epoch=2, ping_ms=20.0)
+    result = player.session.settle(node="n9", ping_ms=20.0)
     assert result.summary.acc == 100.0
     assert result.summary.chars.correct == len(text)
-    assert (result.mode, result.count, result.user, result.node, result.epoch) == ("words", 5, USER, "n9", 2)
+    assert (result.mode, result.count, result.user, result.node, result.epoch) == ("words", 5, USER, "n9", 0)
     assert (result.seen_live, result.unseen_ms, result.slack_ms, result.verdict) == (len(text), 0, 0, "ok")
     assert result.summary == rescored(player, result.replay, gave_up=result.gave_up)
     assert player.session.finish(player.n, now_ms=player.now_ms) is None, "answered by the same result"
