@@ -471,6 +471,11 @@ class TypingSession(_OfEachTick):
         """Whether the log that the client had at `resume` is still coming in; no ticks meanwhile."""
         return self._takeover is not None and self.n < self._takeover.log_n
 
+    @property
+    def returning(self) -> bool:
+        """Whether it was resumed, and nothing live has come since."""
+        return self._takeover is not None and self._takeover.measuring
+
     def keys(self, n: Any, e: Any, h: Any, *, now_ms: float) -> Outcome:
         """Take one `keys` frame. The hot path: frames of one or two events.
 
@@ -601,7 +606,8 @@ class TypingSession(_OfEachTick):
             # a receipt given before anything live has come must not hide the time since
             self._seen_ms = min(takeover.offset_ms + self._scorer.elapsed_ms, now_ms)
             if not over:
-                self._arm(now_ms)
+                # the last key was typed by now at the latest; when exactly is another server's clock to know, if any's
+                self._arm(now_ms, zero_ms=now_ms - self._scorer.elapsed_ms)
 
     def _arrived(self, now_ms: float) -> None:
         """Note when live events came."""
@@ -611,11 +617,12 @@ class TypingSession(_OfEachTick):
         self._seen_ms = now_ms
         self._drift.arrived(client_ms, now_ms=now_ms)
         if self.deadline_ms == inf and not self._pinged:
-            self._arm(now_ms)
+            self._arm(now_ms, zero_ms=now_ms - client_ms)
 
-    def _arm(self, now_ms: float) -> None:
-        """Set the deadline by the test's time zero on the server's clock; after a resume it may have passed."""
-        zero_ms = self._seen_ms - self._scorer.elapsed_ms if self._start_ms is None else self._start_ms
+    def _arm(self, now_ms: float, *, zero_ms: float) -> None:
+        """Set the deadline by the test's time zero on the server's clock; where that is not known, by its latest."""
+        if self._start_ms is not None:
+            zero_ms = self._start_ms  # by a clock that is the same for all servers
         grace_ms = self._limits.grace_ms
         if self._limit_ms is None:
             self.deadline_ms = max(zero_ms + self._limits.untimed_ms, now_ms + grace_ms)

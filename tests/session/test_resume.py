@@ -376,11 +376,15 @@ def test_a_receipt_that_covers_events_after_the_end() -> None:
 
 
 def test_after_the_deadline() -> None:
-    """A test that ran out while its typist was offline waits for the log, then for `finish`, then asks by ping."""
+    """A test that ran out while its typist was offline waits for the log, then for `finish`, then asks by ping.
+
+    It waits for as long as it may still go on by the typist's clock: the log alone tells how far that one is.
+    """
     player = typed(TestOptions("time", seconds=10))
     player.move(after_ms=600_000)
     deadline_ms = player.session.deadline_ms
-    assert deadline_ms == player.now_ms + 600_000 + 2000
+    left_ms = 10_000 - player.client_ms
+    assert deadline_ms == player.now_ms + 600_000 + left_ms + 2000
     assert player.session.due(now_ms=deadline_ms) is Due.PING
     assert player.session.pong(now_ms=deadline_ms + 5) is None
     result = player.session.settle(node="n")
@@ -388,6 +392,35 @@ def test_after_the_deadline() -> None:
     untimed = typed(ZEN)
     untimed.move(after_ms=7_200_000)
     assert untimed.session.due(now_ms=untimed.session.deadline_ms) is Due.SETTLE
+
+
+@pytest.mark.parametrize("apart_ms", [-3_600_000, 3_600_000])
+@pytest.mark.parametrize("options", [TestOptions("time", seconds=10), TestOptions("quote")], ids=["timed", "untimed"])
+def test_a_clock_that_is_wrong_ends_no_test(options: TestOptions, apart_ms: int) -> None:
+    """Taken over by a server whose clock is an hour off, a test has all the time that it has left."""
+    player = typed(options)
+    now_ms = player.now_ms + 1000
+    player.session = TypingSession.rebuild(  # type: ignore[assignment]  # it is no error
+        player.claim(),
+        player.material,
+        ring=RING,
+        limits=LIMITS,
+        now_ms=now_ms,
+        epoch_ms=EPOCH_MS + int(now_ms) + apart_ms,
+    )
+    assert player.send_again(batch=700, now_ms=now_ms) is None
+    longest_ms = 10_000 if options.seconds else LIMITS.untimed_ms
+    assert player.session.deadline_ms >= now_ms + longest_ms - player.client_ms
+
+
+def test_what_came_back_and_was_not_typed_on() -> None:
+    """Until something live comes, a test that was resumed is only on its way back."""
+    player = typed(TIME_60)
+    before = player.session.returning
+    player.move(after_ms=1000)
+    back = player.session.returning
+    player.type("x", dt=2000)
+    assert (before, back, player.session.returning) == (False, True, False)
 
 
 def test_a_log_beyond_the_longest_duration() -> None:
@@ -658,7 +691,7 @@ def test_a_lost_connection_after_the_end_changes_nothing() -> None:
 
 
 def test_a_ping_that_was_never_answered() -> None:
-    """Without the pong the test is detached, not finished; back again it has its grace and is asked again."""
+    """Without the pong the test is detached, not finished; back again it has its time anew, and is asked again."""
     player = typed(TestOptions("time", seconds=10))
     asked_ms = player.session.deadline_ms
     assert player.session.due(now_ms=asked_ms) is Due.PING
@@ -666,9 +699,10 @@ def test_a_ping_that_was_never_answered() -> None:
     assert player.session.pong(now_ms=asked_ms + 20_001) is None
     assert not player.session.ended
     player.session.reattach(player.claim(), now_ms=asked_ms + 30_000)
-    assert player.session.deadline_ms == asked_ms + 32_000
-    assert player.session.due(now_ms=asked_ms + 32_000) is Due.PING
-    assert player.session.pong(now_ms=asked_ms + 32_100) is None
+    again_ms = player.session.deadline_ms
+    assert again_ms == asked_ms + 30_000 + (10_000 - player.client_ms) + 2000
+    assert player.session.due(now_ms=again_ms) is Due.PING
+    assert player.session.pong(now_ms=again_ms + 100) is None
     assert player.session.ended
 
 
