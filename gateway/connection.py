@@ -310,7 +310,8 @@ class Connection(_OfEachFrame):
             self._pinged_ms = now_ms
             wire.ping(_ALIVE)
         if not self.user and not self._working and self._age_s > options.auth_deadline_s:
-            self._close(CloseCode.UNAUTHORISED, f"no auth within {options.auth_deadline_s:g} s")
+            # no word of who it is not: on its way for so long the token may be, and after 4501 it would be thrown away
+            self._close(CloseCode.HEARTBEAT, f"no auth within {options.auth_deadline_s:g} s")
 
     def alarm(self, now_ms: float) -> None:
         """Do what is due in the running test."""
@@ -465,7 +466,9 @@ class Connection(_OfEachFrame):
             return
         if self._racing(ref):
             return
-        if self._session is not None:
+        if self._session is not None and self._session.returning:
+            self._let_go(self._session)  # `start` came right behind a `resume`: a finished log may be on its way
+        elif self._session is not None:
             self._abort()
         hub = self._hub
         epoch_ms, now_s = hub.epoch_ms(), hub.clock()

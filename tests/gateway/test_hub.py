@@ -83,6 +83,21 @@ async def test_a_lost_session_is_held(tmp_path: Path) -> None:
             assert hub.sessions() == {"live": 1, "held": 0, "submitted": 0}
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["held", "made anew"])
+async def test_a_start_right_behind_a_resume_aborts_nothing(tmp_path: Path, known: bool) -> None:
+    """A page resumes a finished log when it is back, and its user may ask for the next test before that is through."""
+    async with Gateway(settings(tmp_path)) as gateway:
+        started, token = await lose_a_test(gateway.url)
+        if not known:
+            gateway.hub.release(session_from_text(started["session"]))
+        async with client(gateway.url, token=token) as typist:
+            await typist.send("resume", session=started["session"], ticket=started["ticket"], n=3)
+            await typist.send("start", mode="words", count=5)
+            assert (await typist.receive("started"))["session"] != started["session"]
+            async with client(gateway.url, token=token) as other:
+                assert await resume(other, started) == (3 if known else 0)
+
+
 async def test_a_session_is_held_for_its_time_only(tmp_path: Path) -> None:
     """After 120 s it is forgotten without a result; ticket and log still resume it, from event 0."""
     async with Gateway(settings(tmp_path)) as gateway:
