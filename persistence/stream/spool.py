@@ -210,7 +210,7 @@ class Spool:
         slot = spoolfile.open_slot(self._folder, max_file_bytes=self._options.max_file_bytes, now_ms=self._clock_ms())
         facts = os.stat(slot.path)
         self._slot, self._identity = slot, (facts.st_dev, facts.st_ino)
-        self._free_bytes = free_bytes(self._folder)
+        self._free_bytes = self._free()
         if self._free_bytes < self._options.min_free_bytes:
             self._say_room(self._free_bytes)
         return slot.connection
@@ -487,7 +487,7 @@ class Spool:
 
     def _tend(self, connection: sqlite3.Connection) -> None:
         try:
-            free = free_bytes(self._folder)
+            free = self._free()
             lost = self._file_lost()
         except OSError as error:
             free, lost = 0, f"the spool's folder is gone: {error}"
@@ -522,6 +522,10 @@ class Spool:
             log.error("the spool's volume is nearly full; new tests are refused", free_mib=mib, least_mib=least_mib)
         else:
             log.warning("there is room for the spool again", free_mib=mib)
+
+    def _free(self) -> int:
+        """Room on the volume."""
+        return free_bytes(self._folder)
 
     def _file_lost(self) -> str | None:
         """A file that was deleted under us takes writes that nobody will ever see again."""
