@@ -44,11 +44,12 @@ if version ~= ARGV[1] and value ~= ARGV[2] then return value end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
 """)
-# ARGV: the id, now, when it is forgotten, the most there may be. The answer: whether there is room.
+# ARGV: the id, now, when it is forgotten, the most there may be, how long the list is kept. The answer: is there room?
 _ENTER = Script("""\
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[2])
 if not redis.call('ZSCORE', KEYS[1], ARGV[1]) and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[4]) then return 0 end
 redis.call('ZADD', KEYS[1], ARGV[3], ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
 return 1
 """)
 # ARGV: the member, now, its end, the most there may be, how long the list is kept.
@@ -106,7 +107,7 @@ class RedisRaces:
         if not self._clock.known:
             await self._clock.read()
         before = await self.read(race)
-        entered = False
+        entered = False  # it is counted before it is there: rather one too many for a while than one beyond the limit
         for attempt in range(self._options.tries):
             if attempt:
                 self._conflicts += 1
@@ -137,8 +138,8 @@ class RedisRaces:
 
     async def _enter(self, race: str) -> bool:
         """Count a new race, if there is room for it."""
-        now_ms = self.now_ms()
-        call = _ENTER.call((self._count,), race, now_ms, now_ms + self._options.live_ms, self._options.most)
+        now_ms, live_ms = self.now_ms(), self._options.live_ms
+        call = _ENTER.call((self._count,), race, now_ms, now_ms + live_ms, self._options.most, live_ms)
         return bool((await self._servers.ask(call)).value)
 
     async def _follow(self, before: Race | None, after: Race) -> None:
@@ -186,6 +187,10 @@ class RedisRaces:
 
 
 def _lobbies(members: Sequence[bytes]) -> list[tuple[str, int]]:
-    """Ids and bands of what a list of open lobbies has."""
-    parts = [member.decode().split(" ") for member in members]
-    return [(race, int(band)) for band, race in parts]
+    """Ids and bands of what a list of open lobbies has; what is none is passed over."""
+    found = []
+    for member in members:
+        band, _, race = member.decode(errors="replace").partition(" ")
+        if is_race(race) and len(band) == 1 and band.isdecimal():
+            found.append((race, int(band)))
+    return found

@@ -17,6 +17,7 @@ from persistence.catalogue import Catalogue, CatalogueOptions, EmbeddedCatalogue
 from persistence.catalogue.mysql import MysqlCatalogue
 from persistence.holders import Holders, MemoryHolders, RedisHolders
 from persistence.kafka.options import KafkaOptions
+from persistence.races import MemoryRaces, Races, RacesOptions, RedisRaces
 from persistence.redis import RedisOptions, RedisServers
 from persistence.results import ResultStore, SqliteResults
 from persistence.results.mysql import MysqlResults
@@ -117,6 +118,41 @@ HOLDERS: dict[str, Callable[[Fixture, int], list[AbstractAsyncContextManager[Hol
     "redis-cluster": lambda fixture, count: _processes(fixture("redis_cluster"), count),
 }
 """The same records, as so many processes open them; those in memory are one process's."""
+
+
+@asynccontextmanager
+async def _memory_races(options: RacesOptions) -> AsyncIterator[Callable[[], AbstractAsyncContextManager[Races]]]:
+    async with MemoryRaces(options) as races:
+
+        @asynccontextmanager
+        async def opened() -> AsyncIterator[Races]:
+            yield races
+
+        yield opened
+
+
+@asynccontextmanager
+async def _redis_races(
+    where: RedisOptions, options: RacesOptions
+) -> AsyncIterator[Callable[[], AbstractAsyncContextManager[Races]]]:
+    where = replace(where, prefix=f"{uuid.uuid4().hex}:")
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Races]:
+        async with RedisServers(where) as servers, RedisRaces(servers, options) as races:
+            yield races
+
+    yield opened
+
+
+OpenRaces = Callable[[], AbstractAsyncContextManager[Races]]
+"""Another process's view of the same races."""
+
+RACES: dict[str, Callable[[RacesOptions, Fixture], AbstractAsyncContextManager[OpenRaces]]] = {
+    "memory": lambda options, _: _memory_races(options),
+    "redis": lambda options, fixture: _redis_races(fixture("redis_single"), options),
+    "redis-cluster": lambda options, fixture: _redis_races(fixture("redis_cluster"), options),
+}
 
 
 class FarSide(Protocol):
