@@ -32,7 +32,7 @@ from tests.simulation.disk import Disk, DiskSpool
 from tests.simulation.library import library
 from tests.simulation.network import GONE, Line
 from tests.simulation.process import Process
-from tests.simulation.redis import Redis
+from tests.simulation.redis import Redis, RedisHolders
 from tests.simulation.stores import Rows, Topic, TopicSink
 from tests.simulation.wire import Wire
 from tests.simulation.world import EPOCH_S, World
@@ -170,7 +170,15 @@ class Server:
         )
         hub.start()
         self._opened.push_async_callback(hub.stop)
-        Takeovers(bus, hub, node=self.name, epoch_ms=machine.epoch_ms)
+        Takeovers(
+            bus,
+            hub,
+            RedisHolders(machine.redis, self.name),
+            node=self.name,
+            present=machine.knows,
+            epoch_ms=machine.epoch_ms,
+            answer_ms=BusOptions().answer_ms,
+        )
         sink: Sink
         if machine.topic is None:
             sink = StoreSink(store)
@@ -249,7 +257,16 @@ class Machine:
         self.server: Server | None = None
         self.kill_at: list[tuple[str, int]] = []
         """Where in its work the server is to be killed: the point, and how many times it is passed before."""
+        self.knows: Callable[[str], bool] = lambda _: True
+        """Whether another one is in the directory."""
+        self.seen_s = 0.0
+        """When its lease was last renewed, where it runs no more or hangs."""
         self._lives = 0
+
+    @property
+    def renews(self) -> bool:
+        """Whether it renews its lease now."""
+        return self.server is not None and not self.server.process.hangs
 
     def epoch_ms(self) -> int:
         """What its clock shows."""
@@ -282,6 +299,8 @@ class Machine:
         server, self.server = self.server, None
         if server is not None:
             self.world.note(self.name, "loses power" if silently else "is killed")
+            if not server.process.hangs:
+                self.seen_s = self.world.now
             server.process.kill()
             server.hang_up(silently=silently)
 

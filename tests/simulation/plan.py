@@ -135,6 +135,7 @@ _KINDS: Final = {
     "worker killed": 2,
     "redis away": 2,
     "redis cut": 2,
+    "redis loses": 1,
     "clock": 2,
     "wall clock": 1,
     "slow reader": 1,

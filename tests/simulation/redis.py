@@ -1,13 +1,15 @@
-"""Redis as the nodes use it: what is said on a channel reaches who listens at that moment, or nobody."""
+"""Redis as the nodes use it: what is said on a channel reaches who listens at that moment; who holds which session."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 from gateway.bus import Hearer
 from gateway.bus.port import Frame
 from persistence.errors import StoreError
+from persistence.holders import Holding, MemoryHolders
 from tests.simulation.process import Process
 from tests.simulation.world import World
 
@@ -21,6 +23,7 @@ class Redis:
         self.away = False
         self.cuts: set[str] = set()
         """Machines that cannot reach it."""
+        self.holders = MemoryHolders()
         self._carriers: list[RedisCarrier] = []
 
     def is_away(self, machine: str) -> bool:
@@ -46,6 +49,10 @@ class Redis:
         for was_away, carrier in zip(before, self._carriers, strict=True):
             if was_away and not self.is_away(carrier.machine):
                 self.world.after(0.5 * self.random(), carrier.come_back)
+
+    def lose(self) -> None:
+        """Lose all data."""
+        self.holders = MemoryHolders()
 
     def publish(self, frames: Sequence[Frame]) -> None:
         """Bring frames to all who listen now."""
@@ -117,3 +124,29 @@ class RedisCarrier:
 
     def _returned(self) -> None:
         self._hearer.returned()
+
+
+class RedisHolders:
+    """`Holders` in it, as one process reaches them. What is not answered may have been done."""
+
+    def __init__(self, redis: Redis, machine: str) -> None:
+        self._redis = redis
+        self._machine = machine
+
+    async def take(self, session: bytes, node: str, *, floor: int) -> tuple[int, str]:
+        await self._way()
+        found = await self._redis.holders.take(session, node, floor=floor)
+        await self._way()
+        return found
+
+    async def read(self, sessions: Sequence[bytes]) -> list[Holding | None]:
+        await self._way()
+        found = await self._redis.holders.read(sessions)
+        await self._way()
+        return found
+
+    async def _way(self) -> None:
+        await asyncio.sleep(0.0003 + 0.01 * self._redis.random() ** 4)
+        if self._redis.is_away(self._machine):
+            await asyncio.sleep(0.2 * self._redis.random())
+            raise StoreError("Redis is away", retriable=True)

@@ -19,6 +19,8 @@ from tests.simulation.world import EPOCH_S, Broken, World, no_other_world
 
 MOST_WELL_S = 40.0
 """By then every fault is over."""
+LEASE_S = 5.0
+"""How long the directory takes a dead node for one that is there."""
 PATIENCE_S = 400.0
 """How long everybody may take until all is in, once nothing goes wrong any more."""
 
@@ -56,6 +58,7 @@ class Scene:
         }
         for machine in self.machines.values():
             machine.server_class = server_class
+            machine.knows = self._is_there
         self.ledger = Ledger(world, self.rows, durable=self._is_durable, confirmed=self._is_confirmed)
         qualities = world.chance("qualities")
         self.browsers: dict[str, Browser] = {}
@@ -107,6 +110,11 @@ class Scene:
             return True
         return self.rows.row(session) is not None
 
+    def _is_there(self, machine: str) -> bool:
+        """What the directory says, as long as Redis is there to be asked."""
+        other = self.machines[machine]
+        return other.renews or self.world.now - other.seen_s < LEASE_S
+
     # -- what goes wrong ----------------------------------------------------------------------------------------------
 
     def _go_wrong(self, fault: Fault) -> None:
@@ -131,6 +139,7 @@ class Scene:
                 machine.kill_at.append((fault.other, int(fault.amount)))
             case "hang" if machine is not None and machine.server is not None:
                 process = machine.server.process
+                machine.seen_s = world.now
                 process.hang()
                 later(process.go_on)
             case "stop" if machine is not None:
@@ -166,6 +175,8 @@ class Scene:
             case "redis away":
                 self.redis.change(away=True)
                 later(partial(self.redis.change, away=False))
+            case "redis loses":
+                self.redis.lose()
             case "redis cut":
                 self.redis.change(cut=fault.who)
                 later(partial(self.redis.change, mend=fault.who))
