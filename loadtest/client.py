@@ -399,6 +399,11 @@ class TypingClient(Line):
         elif kind == "reconnect":
             self.hang_up()
             self.lost(1012, "reconnect")
+        else:
+            self._other(kind, message)
+
+    def _other(self, kind: str, message: dict[str, Any]) -> None:
+        """Take a message that only some clients have use for."""
 
     # --- messages ---
 

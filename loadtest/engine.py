@@ -15,6 +15,7 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 from heapq import heappop, heappush
+from math import inf
 from time import monotonic
 from typing import Protocol
 
@@ -128,7 +129,9 @@ class Engine:
         last = int(now_ms) // SLOT_MS
         heap = self._heap
         while heap and heap[0][0] < now_ms + (_SLOTS - 2) * SLOT_MS / 2:
-            self.at(heappop(heap)[2])
+            member = heappop(heap)[2]
+            if member.due_ms < inf:  # else it has asked for no instant since
+                self.at(member)
         if last - self._slot >= _SLOTS:  # the machine slept: everything is due
             self._slot = last - _SLOTS + 1
         if self._slot < last:

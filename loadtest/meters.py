@@ -103,6 +103,8 @@ class Meters:
     accepted: int = 0
     """Results, each session once."""
     stored: int = 0
+    raced: int = 0
+    """Of these, tests of races."""
     checked: int = 0
     """Results held against the client's own scoring."""
     mismatched: int = 0

@@ -19,6 +19,7 @@ from loadtest.engine import Engine
 from loadtest.line import Address
 from loadtest.meters import Meters, Times
 from loadtest.mixes import MIXES, MixPlan
+from loadtest.racer import SEATS, RacingClient, Table
 
 __all__ = ["Outcome", "Share", "SwarmOptions", "Window", "help_swarm"]
 
@@ -40,6 +41,10 @@ class SwarmOptions:
     """Over which typists come; 0: two thousand a second."""
     seed: int = 1
     mix: str = "mix"
+    racers: int = 0
+    """Of the typists, how many race each other instead, five at a table."""
+    race_words: int = 20
+    """Words of a race."""
     rest_ms: float = 2_000.0
     """Mean pause between two tests."""
     kill_every_s: float | None = None
@@ -59,6 +64,8 @@ class SwarmOptions:
             raise ValueError(f"typists is {self.typists}; allowed are 1 to {MOST_TYPISTS}")
         if not 0 < self.seconds <= LONGEST_S or not 0 <= self.ramp_s <= LONGEST_S:
             raise ValueError(f"seconds and ramp are at most {LONGEST_S}, and seconds more than 0")
+        if not 0 <= self.racers <= self.typists or not 1 <= self.race_words <= 200:
+            raise ValueError("racers are some of the typists, and a race has 1 to 200 words")
         if self.mix not in MIXES:
             raise ValueError(f"mode is {self.mix!r}; allowed are {', '.join(MIXES)}")
         if self.kill_every_s is not None and self.kill_every_s < 1:
@@ -124,15 +131,9 @@ class Share:
         self._numbers = range(place, options.typists, options.processes)
         for number in self._numbers[:PEOPLE]:
             crowd.person(number)  # now, not amid the run
+        tables = [Table() for _ in self._numbers[::SEATS]]
         self.clients = [
-            TypingClient(
-                self.engine,
-                number,
-                MixPlan(crowd, number, mix=options.mix, seed=options.seed, rest_ms=options.rest_ms),
-                options=options.client,
-                meters=self.meters,
-            )
-            for number in self._numbers
+            self._client(number, crowd, tables[place // SEATS]) for place, number in enumerate(self._numbers)
         ]
         self._address = address
         self._chance = Random(f"swarm {options.seed} {place}")
@@ -140,6 +141,21 @@ class Share:
         self._drop_ms = 0.0
         self._before = (0.0, 0, 0, 0, 0.0)
         self._look_ms = 0.0
+
+    def _client(self, number: int, crowd: Crowd, table: Table) -> TypingClient:
+        options = self.options
+        plan = MixPlan(crowd, number, mix=options.mix, seed=options.seed, rest_ms=options.rest_ms)
+        if number >= options.racers:
+            return TypingClient(self.engine, number, plan, options=options.client, meters=self.meters)
+        return RacingClient(
+            self.engine,
+            number,
+            plan,
+            options=options.client,
+            meters=self.meters,
+            table=table,
+            count=options.race_words,
+        )
 
     def begin(self, begun_ms: float) -> None:
         """Come one after the other, from this instant on."""

@@ -46,6 +46,7 @@ _OUT = Path("bench-out/chaos")
 @click.option("--seed", default=1, help="What happens, and what is typed.")
 @click.option("--minutes", default=5.0, help="For how long faults begin.")
 @click.option("--typists", default=1_000, help="How many type at once.")
+@click.option("--racers", type=int, help="How many of them race each other [a fifth].")
 @click.option("--mode", "mix", default="mix", type=click.Choice(list(MIXES)), help="What they type.")
 @click.option("--every", "every_s", default=4.0, help="Mean seconds from one fault to the next.")
 @click.option("--longest", "longest_s", default=20.0, help="Longest fault, in seconds.")
@@ -60,6 +61,7 @@ def main(
     seed: int,
     minutes: float,
     typists: int,
+    racers: int | None,
     mix: str,
     every_s: float,
     longest_s: float,
@@ -78,6 +80,7 @@ def main(
         options = ChaosOptions(
             seed=seed,
             typists=typists,
+            racers=typists // 5 if racers is None else racers,
             mix=mix,
             schedule=ScheduleOptions(seconds=60 * minutes, every_s=every_s, longest_s=longest_s),
             cluster=ClusterOptions(nodes=nodes, workers=workers, brokers=brokers),

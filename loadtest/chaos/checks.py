@@ -145,6 +145,11 @@ def of_people(people: People) -> list[Check]:
         ),
         _check("Nobody was given two different results of one test", not meters.doubled, f"{meters.doubled} were"),
         _check(
+            "All racers of a race were told the same end of it",
+            not meters.errors["another table"],
+            f"{meters.raced} tests were of races, {meters.errors['another table']} ends differ",
+        ),
+        _check(
             "The server never said anything that cannot be",
             not any(meters.errors[one] for one in _NONSENSE),
             _counted(Counter({one: meters.errors[one] for one in _NONSENSE if meters.errors[one]})),
@@ -160,6 +165,7 @@ _NONSENSE = (
     "conflict",
     "ticket",
     "foreign",
+    "early",
 )
 
 

@@ -7,7 +7,7 @@ wrong at that (a program that does not come back at once, or ends without being 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -57,16 +57,15 @@ def _sort(name: str) -> str:
     return name.partition("-")[0]
 
 
-def well(cluster: Cluster, part: str, sort: str) -> bool:
-    """Whether all is well for those whom this part concerns. Who is dead or paused just now is not asked."""
+def well(cluster: Cluster, part: str, sort: str, *, suffering: Collection[str] = ()) -> bool:
+    """Whether all is well for those whom this part concerns; those to whom something else is done are not asked."""
     if sort == WAY:
         link = _link(cluster, part)
         if link.part == BALANCER:
-            return cluster.balancer.states(within_s=_ASK_S).get(link.to, "").startswith("UP") or not _there(
-                cluster.servers[link.to]
-            )
+            return link.to in suffering or cluster.balancer.states(within_s=_ASK_S).get(link.to, "").startswith("UP")
         program = cluster.servers[link.part]
-        return isinstance(program, Program) and _resources_well(program, _sort(link.to))
+        assert isinstance(program, Program), "only programs have ways behind them"
+        return program.name in suffering or _resources_well(program, _sort(link.to))
     server = cluster.servers[part]
     if isinstance(server, Program):
         health = server.health(within_s=_ASK_S)
@@ -77,20 +76,12 @@ def well(cluster: Cluster, part: str, sort: str) -> bool:
         )
     if sort == BALANCER:
         return bool(cluster.balancer.states(within_s=_ASK_S))
-    return all(_resources_well(program, sort) for program in cluster.programs)
-
-
-def _there(server: ServerProcess) -> bool:
-    return server.alive and not server.paused
+    return all(program.name in suffering or _resources_well(program, sort) for program in cluster.programs)
 
 
 def _resources_well(program: Program, sort: str) -> bool:
-    if not _there(program):
-        return True
     health = program.health(within_s=_ASK_S)
-    if health is None:
-        return not _there(program)
-    return all(health.parts.get(name, "ok") == "ok" for name in _CONCERNS[sort])
+    return health is not None and all(health.parts.get(name, "ok") == "ok" for name in _CONCERNS[sort])
 
 
 def _link(cluster: Cluster, name: str) -> Link:
@@ -176,7 +167,7 @@ class Faults:
             one.ended_s = self._clock()
             self._under_way.discard(fault.part)
         while self._clock() < one.ended_s + WELL_S:
-            if well(self._cluster, fault.part, fault.sort):
+            if well(self._cluster, fault.part, fault.sort, suffering=self._under_way.copy()):
                 one.well_s = self._clock()
                 return
             if self._stopping.wait(_LOOK_S):  # whoever stops looks at all of it at once

@@ -38,6 +38,9 @@ class ChaosOptions:
 
     seed: int = 1
     typists: int = 1_000
+    racers: int = 200
+    """Of the typists, how many race each other."""
+    race_words: int = 20
     mix: str = "mix"
     rest_ms: float = 2_000.0
     """Mean pause of a typist between two tests."""
@@ -50,6 +53,8 @@ class ChaosOptions:
         return cls(
             seed=seed,
             typists=24,
+            racers=8,
+            race_words=4,
             mix="time5",
             rest_ms=500.0,
             schedule=ScheduleOptions(seconds=0.0, every_s=2.0, longest_s=3.0),
@@ -63,6 +68,8 @@ class ChaosOptions:
             seconds=1.0,
             ramp_s=max(1.0, self.typists / 200),
             seed=self.seed,
+            racers=self.racers,
+            race_words=self.race_words,
             mix=self.mix,
             rest_ms=self.rest_ms,
             client=ClientOptions(keep=True, tries=10_000, retry_ms=(500.0, 10_000.0)),
@@ -169,6 +176,7 @@ def _counts(people: People) -> dict[str, Any]:
         "started": meters.started,
         "accepted": meters.accepted,
         "stored": meters.stored,
+        "raced": meters.raced,
         "reconnects": meters.reconnects,
         "resumed": meters.resumed,
         "resent_events": meters.resent,

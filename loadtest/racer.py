@@ -1,0 +1,193 @@
+"""A racer's client: race after race with the others of its table, and in each of them a typist like any other.
+
+One of a table opens a race, the others join it by its id, all make ready; the text comes with the countdown, and time
+begins at the start instant. Nobody waits for ever: who does not get in opens the next one.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from time import monotonic, time
+from typing import Any
+
+from loadtest.checking import words_of
+from loadtest.client import ClientOptions, Phase, Plan, TypingClient
+from loadtest.engine import Engine
+from loadtest.frames import Frames
+from loadtest.meters import Meters
+
+__all__ = ["SEATS", "RacingClient", "Table"]
+
+SEATS = 5
+"""Racers at a table."""
+
+_LOOK_MS = 300.0  # how often who waits for the table's next race looks whether it is there
+_SETTLED_MS = 30_000.0  # how long a racer waits for the others, to see the final table
+_CLOSED = frozenset(("no_race", "race_full", "race_running", "race_over", "not_racing"))
+_LATER = frozenset(("away", "busy", "full", "races_full", "draining"))
+
+
+class Table:
+    """Racers of one process who race each other."""
+
+    __slots__ = ("finals", "opener", "race")
+
+    def __init__(self) -> None:
+        self.race: str | None = None
+        """The race that one may join now."""
+        self.opener: int | None = None
+        """Who opens the next one, or has opened it."""
+        self.finals: dict[str, list[dict[str, Any]]] = {}
+        """How the last races ended, as the first of the racers was told."""
+
+
+class RacingClient(TypingClient):
+    """One racer with one connection. `count`: words of a race."""
+
+    __slots__ = ("_count", "_race", "_table")
+
+    def __init__(
+        self,
+        engine: Engine,
+        number: int,
+        plan: Plan,
+        *,
+        options: ClientOptions,
+        meters: Meters,
+        table: Table,
+        count: int,
+    ) -> None:
+        super().__init__(engine, number, plan, options=options, meters=meters)
+        self._table = table
+        self._count = count
+        self._race: str | None = None
+
+    def stop(self) -> None:
+        """Join no further race; the one that has begun is typed to its end and waited for."""
+        self._stopping = True
+        if self._started is None:
+            self._say({"t": "race.leave"})
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._table.opener == self._number:
+            self._table.opener = None
+            self._table.race = None
+        super()._leave()
+
+    def _begin_test(self) -> None:
+        """Join the table's race, open it, or wait for who does."""
+        if self._stopping:
+            self._leave()
+            return
+        self._clear()
+        self._race = None
+        table = self._table
+        if table.race is not None:
+            self._start = {"t": "race.join", "race": table.race}
+        elif table.opener in (None, self._number):
+            table.opener = self._number
+            self._start = {"t": "race.create", "mode": "words", "count": self._count, "racers": SEATS}
+        else:
+            self.phase = Phase.RESTING
+            self.wake_at(self._engine.now_ms + _LOOK_MS)
+            return
+        self._send_start()
+
+    def _send_start(self) -> None:
+        self.phase = Phase.STARTING
+        self._started_ms = monotonic() * 1000
+        self._say(dict(self._start or {}))
+
+    def _other(self, kind: str, message: dict[str, Any]) -> None:
+        if kind == "race.state" and message.get("lane") is not None:
+            self._take_state(message)
+
+    def _take_state(self, state: dict[str, Any]) -> None:
+        race, table = state["race"], self._table
+        final = state["phase"] == "settled" and state.get("provisional") is False
+        if final:
+            self._compare(race, state["racers"])
+        if self._started is not None:
+            return
+        if state["phase"] == "lobby":
+            if self.phase is not Phase.STARTING:
+                return
+            self._race = race
+            self._start = {"t": "race.join", "race": race}  # where to come back to
+            if table.opener == self._number:
+                table.race = race
+            if not next(row for row in state["racers"] if row["lane"] == state["lane"])["ready"]:
+                self._say({"t": "race.ready"})
+            return
+        self._begun(race)
+        if final and race == self._race:
+            self._race = None
+            self._start = None
+            self.phase = Phase.RESTING
+            self.wake_at(self._engine.now_ms + self._plan.pause_ms(self._test))
+
+    def _begun(self, race: str | None) -> None:
+        """Nobody can join this one any more."""
+        table = self._table
+        if race == table.race:
+            table.race = table.opener = None
+
+    def _compare(self, race: str, racers: list[dict[str, Any]]) -> None:
+        """All racers of a race are told the same in the end."""
+        table = [{name: value for name, value in row.items() if name != "session"} for row in racers]
+        finals = self._table.finals
+        if finals.setdefault(race, table) != table:
+            self._meters.errors["another table"] += 1
+            self._meters.note(f"race {race} ended as {table}, and as {finals[race]}")
+        if len(finals) > SEATS:
+            finals.pop(next(iter(finals)))
+
+    def _take_text(self, message: dict[str, Any]) -> None:
+        """The countdown: type from the start instant on."""
+        if self._started is not None or "race" not in message or self.phase is not Phase.STARTING:
+            return
+        meters = self._meters
+        meters.started += 1
+        self._begun(message["race"])
+        now_ms = monotonic() * 1000
+        start_ms = now_ms + message["start_ms"] - time() * 1000  # the race's clock is this machine's
+        self._started = message
+        self.live_ms = max(now_ms, start_ms)
+        self._words = words_of(message)
+        typed = self._plan.type(self._words, test=self._test, limit_ms=None)
+        self._frames = Frames(typed, self._options.flush_ms)
+        self.phase = Phase.TYPING
+        self._first_ms = start_ms + typed.gaps[0]
+        self._end_ms = inf
+        self.wake_at(max(self._engine.now_ms, self._first_ms))
+
+    def _rest(self) -> None:
+        """Wait for the others, to be told how the race ended, and a while longer."""
+        raced = self._started is not None
+        super()._rest()
+        if raced and not self.done:
+            self.wake_at(self._engine.now_ms + _SETTLED_MS)
+
+    def _stored(self, message: dict[str, Any]) -> None:
+        before = self._meters.stored
+        super()._stored(message)
+        self._meters.raced += self._meters.stored - before
+
+    def _error(self, message: dict[str, Any]) -> None:
+        code = message["code"]
+        if self._started is not None:
+            if code in _LATER or code in _CLOSED:  # the race stands still or goes on without us; the test goes on
+                self._meters.errors[code] += 1
+                return
+        elif code in _CLOSED or code in _LATER:
+            self._meters.errors[code] += 1
+            if code in _CLOSED:
+                self._begun(self._race or (self._start or {}).get("race"))
+            if self._table.opener == self._number and self._table.race is None:
+                self._table.opener = None
+            self._race = self._start = None
+            self.phase = Phase.RESTING
+            self.wake_at(self._engine.now_ms + (message.get("retry") or _LOOK_MS) + 1)
+            return
+        super()._error(message)
