@@ -18,6 +18,8 @@ export class RaceTyping extends TypingView {
   show(log) {
     this.open = false;
     super.show(log);
+    clearInterval(this.clock);
+    this.clock = 0;
     this.setTyping(false);
     this.view.rest(true);
   }

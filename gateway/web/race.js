@@ -48,7 +48,7 @@ const client = new Client({
   url: socketUrl.href,
   listener: {
     connection: onConnection,
-    opened: () => room.opened(),
+    opened: () => room.opened(client.log !== null && !client.isSettled(client.log)),
     heard: (message) => room.heard(message),
     beat: (hb, at) => clock.heard(hb, at),
     startsAt: (started) => clock.at(started.start_ms),
@@ -143,6 +143,10 @@ function route() {
   notice.tell("");
   if (id) {
     if (id === room.id && room.state) return onState(room.state, room.state);
+    if (log?.started.race === id) {
+      room.id = id; // what is typed leads back to it
+      return;
+    }
     showMessage("Coming in …");
     room.join(id);
   } else if (ghost) {
@@ -364,6 +368,7 @@ function onResult(session, result) {
 
 /** @param {string} session @param {string} verdict */
 function onStored(session, verdict) {
+  room.catchUp();
   if (session !== resultView.session) return;
   resultView.showState("stored");
   resultView.setVerdict({ verdict });

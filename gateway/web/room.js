@@ -68,6 +68,8 @@ export class Room {
     /** What was asked for and not yet answered. @type {Record<string, unknown> | null} */
     this.wanted = null;
     this.watching = false;
+    /** Whether nothing was heard of the race since the connection is there. */
+    this.behind = false;
     this.retryTimer = 0;
   }
 
@@ -96,6 +98,11 @@ export class Room {
   join(id) {
     this.id = id;
     this.ask({ t: "race.join", race: id, ...this.who() });
+  }
+
+  /** The test is over and kept: comes back to a race of which nothing was heard meanwhile. */
+  catchUp() {
+    if (this.behind && this.id) this.opened(false);
   }
 
   /** @param {string} id */
@@ -137,10 +144,17 @@ export class Room {
     this.send(message);
   }
 
-  /** There is a connection: what waits is asked for, and what was there is come back to. */
-  opened() {
+  /**
+   * There is a connection: what waits is asked for, and what was there is come back to.
+   *
+   * @param {boolean} resuming whether a test of the race is gone on with: that leads back by itself, and to join instead
+   *   would begin it anew
+   */
+  opened(resuming) {
+    this.behind = resuming;
+    if (resuming) return;
     if (this.wanted && this.wanted.t !== "race.again") this.send(this.wanted);
-    else if (this.id && this.state) this.send(this.watching ? { t: "watch", race: this.id } : { t: "race.join", race: this.id, ...this.who() });
+    else if (this.id) this.send(this.watching ? { t: "watch", race: this.id } : { t: "race.join", race: this.id, ...this.who() });
     if (this.wanted?.t === "race.again") this.send(this.wanted);
   }
 
@@ -172,6 +186,7 @@ export class Room {
     if (state.race !== this.id && !(wanted && state.race !== this.state?.race)) return;
     if (state.race === this.state?.race && state.version < this.state.version) return;
     if (t !== "race.again" || state.race !== this.id) this.wanted = null;
+    this.behind = false;
     const before = this.state?.race === state.race ? this.state : null;
     this.id = state.race;
     this.watching = state.lane === undefined;

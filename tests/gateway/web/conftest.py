@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,11 +66,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class Server:
     """`typegate serve` as a process of its own, which can be killed and started again on the same port and data."""
 
-    def __init__(self, data: Path, *arguments: str, tree: Path | None = None) -> None:
+    def __init__(
+        self, data: Path, *arguments: str, tree: Path | None = None, variables: Mapping[str, str] | None = None
+    ) -> None:
         self.data = data
         self.arguments = arguments
         self.tree = tree
         """Where the server's code lies; None: where this one does."""
+        self.variables = variables or {}
+        """Settings, as the environment has them."""
         self.port = 0
         self.url = ""
         self._process: subprocess.Popen[bytes] | None = None
@@ -85,7 +89,7 @@ class Server:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=self.tree,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **self.variables},
             )
         assert self._process.stdout is not None
         for line in self._process.stdout:

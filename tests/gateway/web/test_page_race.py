@@ -1,0 +1,269 @@
+"""Races on the page: two browsers against each other from the link to the table, and all that may come between."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import pytest
+from playwright.async_api import expect
+
+from tests.gateway.web.conftest import Server, Visit, Visitor
+from tests.gateway.web.racing import QUICK, choosing, meet, ready, run, table, to_the_end
+from tests.gateway.web.test_page_access import CONTRASTS, MARKS
+
+
+@pytest.fixture(scope="module", name="track")
+def _track(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of quick races."""
+    server = Server(tmp_path_factory.mktemp("races"), variables=QUICK)
+    server.start()
+    yield server
+    server.stop()
+
+
+async def test_two_pages_race(visit: Visit, track: Server) -> None:
+    """One text, one start; both see each other, the same table, everybody's course and their own result; then again."""
+    ada, zoe = racers = await meet(visit, track, "Ada", "<b>Zoë</b>")
+    await ready(ada, zoe)
+    assert await ada.typed_text() == await zoe.typed_text() != ""
+    assert ada.got("started")[0]["start_ms"] == zoe.got("started")[0]["start_ms"]
+    await asyncio.gather(run(ada, wpm=150), run(zoe, wpm=110, seed=2))
+    await to_the_end(ada, zoe)
+    rows = await table(ada)
+    assert rows == await table(zoe)
+    assert {row[1] for row in rows} == {"Ada", "<b>Zoë</b>"}
+    assert [row[0] for row in rows] == ["1st", "2nd"]
+    for visitor in racers:
+        await visitor.page.wait_for_selector("#outcome .state[data-state=stored]")
+        assert await visitor.page.locator(".graph .plot .key").all_text_contents() != []
+        own = visitor.got("result")[0]
+        assert await visitor.page.inner_text(".me td.main") == f"{own['wpm']:.1f}"
+        assert await visitor.logs() == []
+        assert await visitor.page.evaluate("window.shift") < 0.02
+    names = await ada.page.locator("#outcome > .graph .key").all_text_contents()
+    assert sorted(names) == ["<b>Zoë</b>", "Ada"]
+    first = ada.page.url
+    await ada.page.get_by_role("button", name="Race again").click()
+    await ada.page.wait_for_selector("#lobby:not([hidden])")
+    await expect(zoe.page.locator("#outcome > .after .quiet")).to_contain_text("Another race")
+    await zoe.page.get_by_role("button", name="Race again").click()
+    await zoe.page.wait_for_selector("#lobby:not([hidden])")
+    assert ada.page.url == zoe.page.url != first
+    await ready(ada, zoe)
+    assert await ada.typed_text() == await zoe.typed_text()
+
+
+async def test_keys_before_the_start_are_swallowed_and_that_is_said(visit: Visit, track: Server) -> None:
+    ada, zoe = await meet(visit, track, "Ada", "Zoë")
+    await ready(ada, zoe)
+    assert re.fullmatch("[123]", await ada.page.inner_text("#countdown"))
+    await ada.type((await ada.typed_text())[:3])
+    await ada.notice("Too early")
+    assert await ada.marks("typed") == []
+    await ada.page.wait_for_selector("html.typing-now")
+    assert ada.sent("keys") == []
+    await ada.type((await ada.typed_text())[:3])
+    await ada.until(lambda: bool(ada.sent("keys")))
+    assert ada.sent("keys")[0]["e"][0] > 0, "the first key's time counts from the start"
+    assert ada.got("error") == []
+
+
+async def test_a_reload_in_mid_race_goes_on_where_it_was(visit: Visit, track: Server) -> None:
+    ada, zoe = await meet(visit, track, "Ada", "Zoë")
+    await ready(ada, zoe)
+    await run(ada, part=0.5)
+    await ada.until(lambda: bool(ada.got("tick")))
+    await ada.page.reload()
+    await ada.until(lambda: bool(ada.got("resumed")))
+    await ada.page.wait_for_selector("#field:focus")
+    await run(ada, done=0.5)
+    await run(zoe)
+    await to_the_end(ada, zoe)
+    assert await table(ada) == await table(zoe)
+    text = zoe.got("started")[0]["text"]
+    assert ada.got("result")[0]["chars"] == [len(text), 0, 0, 0]
+
+
+async def test_a_reload_before_the_first_key_keeps_the_race(visit: Visit, track: Server) -> None:
+    ada, zoe = await meet(visit, track, "Ada", "Zoë")
+    await ready(ada, zoe)
+    await ada.page.wait_for_selector("html.typing-now")
+    await ada.page.reload()
+    await ada.page.wait_for_selector("#race:not([hidden]) .text .w")
+    await asyncio.gather(run(ada), run(zoe))
+    await to_the_end(ada, zoe)
+    assert await table(ada) == await table(zoe)
+
+
+async def test_a_host_who_leaves_the_lobby_makes_room_and_another_one_host(visit: Visit, track: Server) -> None:
+    ada, zoe = await meet(visit, track, "Ada", "Zoë")
+    assert await zoe.page.is_hidden("button:has-text('Start now')")
+    await ada.page.get_by_role("button", name="Leave").click()
+    await ada.page.wait_for_selector("#entrance:not([hidden])")
+    await expect(zoe.page.locator(".seat:not(.free)")).to_have_count(1)
+    assert await zoe.page.inner_text(".seat .host") == "host"
+    assert await zoe.page.is_disabled("button:has-text('Start now')"), "against nobody there is no race"
+    await ada.page.go_back()
+    await ada.page.wait_for_selector("#lobby:not([hidden])")
+    await zoe.page.get_by_role("button", name="Start now").click()
+    await ada.page.wait_for_selector("#race:not([hidden]) .text .w")
+
+
+async def test_who_leaves_in_mid_race_did_not_finish(visit: Visit, track: Server) -> None:
+    """By the keyboard: Esc leads to the button; the other one finishes alone."""
+    ada, zoe = await meet(visit, track, "Ada", "Zoë")
+    await ready(ada, zoe)
+    await run(zoe, part=0.3)
+    await zoe.page.keyboard.press("Escape")
+    await zoe.page.keyboard.press("Enter")
+    await zoe.page.wait_for_selector("#entrance:not([hidden])")
+    await ada.page.wait_for_selector("#lanes [data-state=dnf] .doing:has-text('did not finish')")
+    await run(ada)
+    await to_the_end(ada)
+    rows = await table(ada)
+    assert [row[:2] for row in rows] == [["1st", "Ada"], ["–", "Zoë"]]
+    assert await zoe.logs() == []
+
+
+async def test_a_race_that_cannot_be_joined_says_why(visit: Visit, track: Server) -> None:
+    """Unknown, full, running: each a sentence and ways on; who comes late looks on."""
+    lost = await visit(server=track, path="race/0000000000000", ready=False)
+    await lost.page.wait_for_selector("#message:has-text('no such race') a[href='/race']")
+    ada, zoe = await meet(visit, track, "Ada", "Zoë", choices={"racers": 2})
+    path = ada.page.url.removeprefix(track.url)
+    third = await visit(server=track, path=path, ready=False)
+    await third.page.wait_for_selector("#message:has-text('taken') a[href='/race']")
+    await ready(ada, zoe)
+    await third.page.reload()
+    await third.page.wait_for_selector("#race:not([hidden]).watching")
+    await asyncio.gather(run(ada), run(zoe))
+    await to_the_end(ada, zoe)
+    await third.page.wait_for_selector("#outcome:not([hidden])")
+    assert await table(third) == await table(ada)
+    fourth = await visit(server=track, path=path, ready=False)
+    await fourth.page.wait_for_selector("#message:has-text('over'), #outcome:not([hidden])")
+
+
+async def test_a_name_that_deceives_is_refused(visit: Visit, track: Server) -> None:
+    visitor = await visit(server=track, path="race", ready=False, script=choosing(name="Guest 7"))
+    await visitor.page.click("#make button[type=submit]")
+    await visitor.notice("given to who has none")
+    await visitor.page.fill("#name", "Ada")
+    await visitor.page.click("#make button[type=submit]")
+    await visitor.page.wait_for_selector("#lobby:not([hidden])")
+    assert await visitor.page.inner_text(".seat .name") == "Ada"
+
+
+async def test_who_looks_for_a_race_finds_who_looks_for_one(visit: Visit, track: Server) -> None:
+    ada = await visit(server=track, path="race", ready=False)
+    await ada.page.click("#find")
+    await ada.page.wait_for_selector("#lobby:not([hidden]) .status:has-text('looks for a race')")
+    zoe = await visit(server=track, path="race", ready=False)
+    await zoe.page.click("#find")
+    await zoe.page.wait_for_selector("#lobby:not([hidden])")
+    assert zoe.page.url == ada.page.url
+    await ada.page.wait_for_selector(".status:has-text('The text comes in')")
+    await ready(ada, zoe)
+
+
+async def test_a_race_by_keyboard_alone(visit: Visit, track: Server) -> None:
+    """From the main page's header to the result and the next race, without a mouse."""
+    zoe = await visit(server=track, settings={"restart": "tab-enter"}, script=choosing())
+    await _tab_to(zoe, "nav-race")
+    await zoe.page.keyboard.press("Enter")
+    await zoe.page.wait_for_selector("#entrance-title")
+    await _tab_to(zoe, "find")
+    await zoe.page.keyboard.press("Enter")
+    await zoe.page.wait_for_selector("#lobby:not([hidden])")
+    ada = await visit(server=track, path=zoe.page.url.removeprefix(track.url), ready=False, script=choosing(name="Ada"))
+    await ada.page.wait_for_selector("#lobby:not([hidden])")
+    for visitor in (ada, zoe):
+        assert await visitor.page.evaluate("document.activeElement.textContent") == "Ready"
+        await visitor.page.keyboard.press("Enter")
+    for visitor in (ada, zoe):
+        await visitor.page.wait_for_selector("#field:focus")
+        await visitor.page.wait_for_selector("html.typing-now")
+    await asyncio.gather(run(ada, wpm=220), run(zoe, wpm=200))
+    await to_the_end(ada, zoe)
+    assert await zoe.page.evaluate("document.activeElement.id") == "outcome-title"
+    await zoe.page.keyboard.press("Tab")
+    await zoe.page.keyboard.press("Enter")
+    await zoe.page.wait_for_selector("#lobby:not([hidden])")
+
+
+async def _tab_to(visitor: Visitor, wanted: str) -> None:
+    for _ in range(40):
+        await visitor.page.keyboard.press("Tab")
+        if await visitor.page.evaluate("document.activeElement.id") == wanted:
+            return
+    raise AssertionError(wanted)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_all_text_of_a_race_has_a_contrast_of_4_5_and_fits_a_phone(
+    visit: Visit, track: Server, scheme: str
+) -> None:
+    """WCAG 2.2, 1.4.3 (AA), of entrance, lobby, countdown and table; nothing is cut off sideways, by finger too."""
+    contrasts = CONTRASTS.replace("product", str([list(pair) for pair in product(*_LANES)] + [list(p) for p in MARKS]))
+    over = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    phone: dict[str, Any] = {"viewport": {"width": 390, "height": 760}, "has_touch": True, "is_mobile": True}
+
+    async def sound(visitor: Visitor) -> None:
+        await visitor.still()
+        assert await visitor.page.evaluate(contrasts) == []
+        assert await visitor.page.evaluate(over) <= 0
+
+    entrance = await visit(server=track, path="race", ready=False, color_scheme=scheme, **phone)
+    await entrance.page.wait_for_selector("#entrance:not([hidden])")
+    await sound(entrance)
+    ada, zoe = await meet(visit, track, "Ada", "A rather long name", color_scheme=scheme, **phone)
+    await sound(ada)
+    await ready(ada, zoe)
+    await sound(ada)
+    await asyncio.gather(run(ada, wpm=220), run(zoe, wpm=200))
+    await to_the_end(ada, zoe)
+    await sound(ada)
+    assert await ada.page.evaluate("window.shift") < 0.05
+
+
+_LANES = ([f"--lane-{i}" for i in range(6)], ["--ground"])
+
+
+async def test_a_screen_reader_hears_what_matters_and_not_more(visit: Visit, track: Server) -> None:
+    """Who came, the last seconds, the start, the place: a sentence each, and none for the others' progress."""
+    heard = """
+    window.heard = [];
+    addEventListener("DOMContentLoaded", () => new MutationObserver(() => {
+      const said = document.getElementById("announcer").textContent;
+      if (said) window.heard.push(said);
+    }).observe(document.getElementById("announcer"), { childList: true, characterData: true, subtree: true }));
+    """
+    ada = await visit(server=track, path="race", ready=False, script=choosing(name="Ada") + heard)
+    await ada.page.click("#make button[type=submit]")
+    await ada.page.wait_for_selector("#lobby:not([hidden])")
+    path = ada.page.url.removeprefix(track.url)
+    zoe = await visit(server=track, path=path, ready=False, script=choosing(name="Zoë"))
+    await ada.page.wait_for_selector(".seat:has-text('Zoë')")
+    await ready(ada, zoe)
+    await asyncio.gather(run(ada), run(zoe, wpm=100))
+    await to_the_end(ada, zoe)
+    said: list[str] = await ada.page.evaluate("window.heard")
+    assert any("Zoë joined" in sentence for sentence in said)
+    for wanted in ("1", "Go"):
+        assert wanted in said
+    assert any(re.search(r"(1st|2nd)", sentence) for sentence in said)
+    assert len(said) < 16, said
+
+
+async def test_without_a_server_the_page_says_so_and_comes_in_when_it_is_back(visit: Visit, own_server: Server) -> None:
+    visitor = await visit(server=own_server, path="race", ready=False, may_lose_server=True, script=choosing())
+    await visitor.page.wait_for_selector("#entrance:not([hidden])")
+    await visitor.until(lambda: bool(visitor.got("ready")))
+    own_server.kill()
+    await visitor.notice("Connection lost")
+    await visitor.page.click("#make button[type=submit]")
+    await asyncio.to_thread(own_server.start)
+    await visitor.page.wait_for_selector("#lobby:not([hidden])")
+    assert await visitor.page.inner_text("#notice") == ""
