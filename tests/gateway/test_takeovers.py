@@ -2,8 +2,8 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ import pytest
 from config.bus import BusOptions
 from config.gateway import NodeOptions
 from gateway.app import Gateway
+from gateway.takeovers import CHANNEL, Takeovers
 from persistence.redis import RedisOptions
 from session.identity import session_from_text
-from tests.gateway.running import PATIENCE_S, serving
+from tests.gateway.running import PATIENCE_S, serving, store_locked
 from tests.gateway.typing_client import TypingClient, client
 
 PATIENT = BusOptions(answer_ms=10_000)
@@ -82,6 +83,11 @@ def counted(gateway: Gateway, outcome: str, *, recorded: str = "yes") -> float:
 def given(gateway: Gateway, what: str) -> float:
     labels = {"what": what}
     return gateway.metrics.registry.get_sample_value("typegate_takeovers_given_total", labels) or 0.0
+
+
+def taking(gateway: Gateway) -> Takeovers:
+    assert isinstance(gateway.hub.takeovers, Takeovers)
+    return gateway.hub.takeovers
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -191,3 +197,186 @@ async def test_back_and_forth_everything_was_seen(two: list[Gateway]) -> None:
         assert (kept.seen_live, kept.unseen_ms) == (len(last.log) // 2, 0)
     assert counted(two[0], "held") == 2
     assert counted(two[1], "held") == 3
+
+
+async def test_of_two_who_resume_at_once_one_keeps_it(two: list[Gateway]) -> None:
+    """However their words cross: the later one in the record has it, the other is told, and nothing seen is lost."""
+    async with client(two[0].url) as first:
+        await typed(first, 12)
+        for _ in range(10):
+            async with AsyncExitStack() as stack:
+                rivals = [await stack.enter_async_context(client(at.url, token=first.ready["token"])) for at in two]
+                for rival in rivals:
+                    started = first.started
+                    await rival.send("resume", session=started["session"], ticket=started["ticket"], n=12)
+                loop = asyncio.get_running_loop()
+                ends = [loop.create_task(rival.closed()) for rival in rivals]
+                done, going_on = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                assert [task.result().code for task in done] == [4502]
+                for task in going_on:
+                    task.cancel()
+                await asyncio.wait(going_on)
+                at = ends.index(*going_on)
+                await rivals[at].send("hb", c=1)
+                await rivals[at].receive("hb")
+                (resumed,) = [message for message in rivals[at].seen if message["t"] == "resumed"]
+                await rivals[at].send("keys", n=resumed["n"], e=first.log[2 * resumed["n"] :])
+                await rivals[at].send("hb", c=2)
+                await rivals[at].receive("hb")
+                assert two[at].hub.live
+            await until(lambda: sum(gateway.hub.sessions()["held"] for gateway in two) == 1)
+        async with resuming(two[1], first) as last:
+            assert (await finish(last))["verdict"] != "void"
+        assert (await result_of(two[1], first)).unseen_ms == 0
+
+
+async def test_two_bumps_and_a_chain_of_three(tmp_path: Path, redis: RedisOptions) -> None:
+    """Who is asked while it is itself waiting for an answer hands that on, and its own client is told."""
+    async with cluster(tmp_path, redis, "a", "b", "c") as (one, two, three), client(one.url) as first:
+        await typed(first, 12)
+        async with AsyncExitStack() as stack:
+            rivals = [
+                await stack.enter_async_context(client(at.url, token=first.ready["token"])) for at in (two, three)
+            ]
+            with unheard(one):
+                for rival, at in zip(rivals, (two, three), strict=True):
+                    await rival.send("resume", session=first.started["session"], ticket=first.started["ticket"], n=12)
+                    await until(lambda at=at: bool(taking(at)._open))  # type: ignore[misc]
+                await until(lambda: any(one.questions for one in taking(two)._takings.values()))
+            assert (await rivals[1].receive("resumed"))["n"] == 0
+            assert (await rivals[0].closed()).code == 4502
+            session = three.hub.copy_of(session_from_text(first.started["session"]))
+            assert session is not None
+            account = session.answer().account
+            assert account is not None
+            assert account.n == 12
+        assert (counted(two, "superseded"), counted(three, "held")) == (1, 1)
+
+
+@contextmanager
+def unheard(gateway: Gateway) -> Iterator[None]:
+    """Let a gateway hear nothing of takeovers until the context is left."""
+    takeovers = taking(gateway)
+    channels = takeovers._bus._channels
+    subscriptions = [
+        each for name in (CHANNEL, f"{CHANNEL}:{takeovers._node}") for each in channels[name].subscriptions
+    ]
+    for subscription in subscriptions:
+        subscription.pause()
+    try:
+        yield
+    finally:
+        for subscription in subscriptions:
+            subscription.resume()
+
+
+async def test_a_test_that_was_aborted_elsewhere_is_gone(two: list[Gateway]) -> None:
+    here, there = two
+    async with client(here.url) as first, client(there.url, token=first.ready["token"]) as second:
+        await typed(first, 3)
+        await first.send("abort")
+        await until(lambda: not here.hub.copies())
+        await second.send("resume", session=first.started["session"], ticket=first.started["ticket"], n=3)
+        assert (await second.receive("error"))["code"] == "gone"
+
+
+async def test_a_result_on_its_way_is_asked_for_at_another_server(tmp_path: Path, redis: RedisOptions) -> None:
+    """It goes on its way, and the same test comes to the same core there, all of it seen and without slack."""
+    async with cluster(tmp_path, redis, "a", "b") as (here, there), client(here.url) as first:
+        with store_locked(tmp_path / "a"):
+            await typed(first, 12)
+            await first.keys(*first.started["text"][12:])
+            await first.finish()
+            async with resuming(there, first) as second:
+                second.log = first.log
+                await finish(second)
+                kept = await result_of(there, first)
+        await first.receive("stored")
+        assert counted(there, "finished") == 1
+        former = await result_of(here, first)
+        assert former is not None
+        assert (kept.core_hash, kept.seen_live) == (former.core_hash, former.seen_live)
+        assert (kept.unseen_ms, kept.slack_ms) == (0, 0)
+
+
+async def test_a_log_that_differs_from_a_finished_one_is_void(tmp_path: Path, redis: RedisOptions) -> None:
+    """Who does not like the end cannot take it back at another server while the result is on its way."""
+    async with cluster(tmp_path, redis, "a", "b") as (here, there), client(here.url) as first:
+        with store_locked(tmp_path / "a"):
+            await first.start("time", seconds=15)
+            await first.keys(*first.started["text"][:30], gap_ms=400)
+            await first.keys("x" if first.started["text"][30] != "x" else "y", gap_ms=400)
+            await first.finish()
+            better = [*first.log[:-1], first.started["text"][30]]
+            async with resuming(there, first, log=better) as second:
+                assert (await second.receive("error"))["code"] == "conflict"
+                await second.finish()
+                assert (await second.receive("stored"))["verdict"] == "void"
+
+
+async def test_the_middle_of_a_replay_is_taken_over(two: list[Gateway]) -> None:
+    """What the first holder saw stands, though the second has not yet seen the log: no undo by a quick return."""
+    here, there = two
+    async with client(here.url) as first:
+        await typed(first, 12)
+    async with client(there.url, token=first.ready["token"]) as second:
+        await second.send("resume", session=first.started["session"], ticket=first.started["ticket"], n=12)
+        await second.receive("resumed")
+        await second.send("keys", n=0, e=first.log[:8])
+        await second.send("hb")
+        await second.receive("hb")
+    await until(lambda: there.hub.sessions()["held"] == 1)
+    async with resuming(here, first) as third:
+        assert (await finish(third))["verdict"] != "void"
+        assert (await result_of(here, third)).unseen_ms == 0
+    assert counted(here, "held") == 1
+
+
+async def test_who_goes_away_before_the_answer_keeps_what_was_seen(two: list[Gateway]) -> None:
+    """The holder has let the session go, and its client closed before it was made anew: the account stays."""
+    here, there = two
+    async with client(here.url) as first:
+        await typed(first, 12)
+    with unheard(here):
+        async with client(there.url, token=first.ready["token"]) as second:
+            await second.send("resume", session=first.started["session"], ticket=first.started["ticket"], n=12)
+            await until(lambda: bool(taking(there)._open))
+            (connection,) = there.hub.connections
+            connection.ban("for this test")
+            assert (await second.closed()).code == 4505
+        await until(lambda: not there.hub.connections)
+    await until(lambda: len(there.hub.takeovers.accounts) == 1)
+    async with client(there.url, token=first.ready["token"]) as third:
+        await third.send("resume", session=first.started["session"], ticket=first.started["ticket"], n=10)
+        assert (await third.receive("resumed", "error"))["code"] == "conflict"
+    async with resuming(here, first, n=10, log=first.log[:20]) as fourth:
+        assert (await finish(fourth))["verdict"] == "void"
+
+
+# --- the holder does not answer ---
+
+
+@pytest.fixture(name="hasty")
+async def _hasty(tmp_path: Path, redis: RedisOptions) -> AsyncIterator[list[Gateway]]:
+    async with cluster(tmp_path, redis, "a", "b", bus=BusOptions(answer_ms=50)) as gateways:
+        yield gateways
+
+
+async def test_a_holder_that_answers_late_counts_as_gone(hasty: list[Gateway]) -> None:
+    """The receipt alone stands for what it saw; it drops its copy in the end, and its answer is passed over."""
+    here, there = hasty
+    async with client(here.url) as first:
+        await typed(first, 12)
+        await first.keys("x")
+        await first.send("hb")
+        await first.receive("hb")
+        with unheard(here):
+            async with resuming(there, first, log=first.log[:24]) as second:
+                assert (await finish(second))["verdict"] != "void"
+                kept = await result_of(there, second)
+                assert kept.seen_live < len(second.log) // 2 + 1
+            assert here.hub.live
+        assert (await first.closed()).code == 4502
+        assert not here.hub.copies()
+    assert counted(there, "silent") == 1
+    await until(lambda: counted(there, "late") == 1)
