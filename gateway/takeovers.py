@@ -17,7 +17,7 @@ Each case has one outcome:
   question reaches it in the end, and it drops its copy. If the question was lost meanwhile it is told that something
   may have been, and compares all its sessions with the records.
 - *Redis is away, full, a replica, or refuses us.* Nobody is recorded, epochs are the clock's. The ticket's node is
-  asked where the bus carries that; else the receipt alone counts. All are told when it can be said.
+  asked where the bus carries that; else the receipt alone counts. All are told of what is still here when they can be.
 - *Redis has lost its data.* Epochs go on upwards, by the clock. The ticket's node is asked; a copy on a third one drops
   out when it hears of the takeover, or at the latest when it looks before its result.
 - *A result of a session that was taken over* is spooled only if nobody has taken it since; else its client has been
@@ -40,7 +40,7 @@ import structlog
 from gateway.accounts import Account, Accounts
 from gateway.bus import Bus
 from persistence.errors import StoreError
-from persistence.holders import Holders
+from persistence.holders import Holders, Holding
 from session.holder import NOTHING, Answer, Question, Verdict, Word, weigh
 from session.resume import Claim
 
@@ -317,13 +317,21 @@ class Takeovers:
                 for start in range(0, len(sessions), LOOKED_AT):
                     some = sessions[start : start + LOOKED_AT]
                     for session, record in zip(some, await self._holders.read(some), strict=True):
-                        if record is not None and record.node != self._node:
-                            self._outdated(session, record.epoch, record.node)
+                        self._compare(session, record)
                 again = self._look_again
         except StoreError as fault:
             log.warning("it is not known whether others have taken tests of ours", why=str(fault))
         finally:
             self._looking = False
+
+    def _compare(self, session: bytes, record: Holding | None) -> None:
+        """Hold a session that is here to its record."""
+        if record is not None and record.node != self._node:
+            self._outdated(session, record.epoch, record.node)
+            return
+        copy = self._hub.copy_of(session)
+        if copy is not None and copy.epoch > (0 if record is None else record.epoch):
+            self._bus.post(CHANNEL, [session, copy.epoch, self._node])  # taken while nobody could be told of it
 
     # -- before a result -----------------------------------------------------------------------------------------
 

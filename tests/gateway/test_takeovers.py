@@ -1,6 +1,7 @@
 """Servers with one Redis and one ring of keys: whoever resumes a test last has it, and the holder says what it saw."""
 
 import asyncio
+import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -14,10 +15,13 @@ from config.bus import BusOptions
 from config.gateway import NodeOptions
 from gateway.app import Gateway
 from gateway.takeovers import CHANNEL, Takeovers
+from loadtest.servers.redis import RedisServer
 from persistence.redis import RedisOptions
 from session.identity import session_from_text
-from tests.gateway.running import PATIENCE_S, serving, store_locked
+from session.machine import Due
+from tests.gateway.running import PATIENCE_S, program, serving, store_locked
 from tests.gateway.typing_client import TypingClient, client
+from tests.servers import skip_without
 
 PATIENT = BusOptions(answer_ms=10_000)
 """For tests in which somebody answers, however busy the machine."""
@@ -33,11 +37,17 @@ async def cluster(folder: Path, redis: RedisOptions, *names: str, **sections: An
             given = {"bus": PATIENT, **sections}
             gateway, _ = await stack.enter_async_context(serving(folder / name, redis=redis, node=node, **given))
             gateways.append(gateway)
-        async with asyncio.timeout(PATIENCE_S):
-            for gateway in gateways:
-                while (await gateway.health.parts())["bus"] != "ok" or not all(map(gateway._is_there, names)):  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
+        await heard(gateways)
         yield gateways
+
+
+async def heard(gateways: list[Gateway]) -> None:
+    """Wait until they all hear and know each other."""
+    async with asyncio.timeout(PATIENCE_S):
+        for gateway in gateways:
+            names = [other.name for other in gateways]
+            while (await gateway.health.parts())["bus"] != "ok" or not all(map(gateway._is_there, names)):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
 
 
 @pytest.fixture(name="redis")
@@ -380,3 +390,251 @@ async def test_a_holder_that_answers_late_counts_as_gone(hasty: list[Gateway]) -
         assert not here.hub.copies()
     assert counted(there, "silent") == 1
     await until(lambda: counted(there, "late") == 1)
+
+
+async def test_an_old_receipt_after_the_holder_is_gone_is_told_by_what_was_unseen(
+    tmp_path: Path, redis: RedisOptions
+) -> None:
+    """There is nobody who saw more: the log goes on from the receipt, and the result says that it was not seen live."""
+    async with cluster(tmp_path, redis, "b") as (there,):
+        async with cluster(tmp_path, redis, "a") as (here,), client(here.url) as first:
+            await until(lambda: there._is_there("a"))
+            await typed(first, 6)
+            await first.keys(*"xyz")
+            await first.send("hb")
+            await first.receive("hb")
+        await until(lambda: not there._is_there("a"))
+        log = first.log[:12] + [each for key in first.started["text"][6:12] for each in (100, key)]
+        async with resuming(there, first, log=log) as second:
+            assert (await finish(second))["verdict"] != "void"
+        kept = await result_of(there, second)
+        assert (len(second.log) // 2 - kept.seen_live, kept.unseen_ms) == (6, 600)
+        assert counted(there, "gone") == 1
+
+
+async def test_a_ticket_that_names_nobody_has_nobody_to_ask(two: list[Gateway]) -> None:
+    """One of an earlier version: the receipt alone counts, and all are told."""
+    here, there = two
+    here.hub.node = ""
+    async with client(here.url) as first:
+        await typed(first, 12)
+        async with resuming(there, first) as second:
+            assert (await first.closed()).code == 4502
+            assert (await finish(second))["verdict"] != "void"
+    assert counted(there, "unnamed") == 1
+
+
+async def test_time_that_ran_out_while_nobody_was_there(two: list[Gateway]) -> None:
+    """A copy without a connection has no result; what was typed offline is not seen, and the time since is slack."""
+    here, there = two
+    async with client(here.url) as first:
+        await first.start("time", seconds=15)
+        await first.keys(*first.started["text"][:10], gap_ms=100)
+        await first.receive("tick")
+    await until(lambda: here.hub.sessions()["held"] == 1)
+    session = here.hub.copy_of(session_from_text(first.started["session"]))
+    assert session is not None
+    assert session.due(now_ms=session.deadline_ms - 1) is Due.NOTHING, "its time is over long before"
+    log = first.log + [each for key in first.started["text"][10:40] for each in (400, key)]
+    async with resuming(there, first, log=log) as second:
+        await second.finish()
+        await second.receive("stored")
+    kept = await result_of(there, second)
+    assert (kept.seen_live, kept.summary.duration_ms) == (10, 15_000)
+    assert kept.unseen_ms == 12_000
+    assert await result_of(here, first) is None
+    assert not here.hub.submissions
+
+
+async def test_a_fork_whose_copies_end_differently(tmp_path: Path, redis: RedisOptions) -> None:
+    """Neither hears of the other: both have a result. One is the row, by what was seen live; the other a conflict."""
+    async with cluster(tmp_path, redis, "a", "b", bus=BusOptions(answer_ms=50)) as (here, there):
+        async with client(here.url) as first, client(there.url, token=first.ready["token"]) as second:
+            await typed(first, 12)
+            with unheard(here):
+                await resume(second, first)
+                wrong = "x" if first.started["text"][-1] != "x" else "y"
+                await second.keys(*second.started["text"][12:-1], wrong, " ")
+                await second.finish()
+                await second.receive("stored")
+                await finish(first)
+        one, other = await result_of(here, first), await result_of(there, second)
+        assert one.core_hash != other.core_hash
+        assert (one.epoch, other.epoch > 0) == (0, True)
+        await here.hub.store.write([other])
+        kept = await result_of(here, first)
+        assert kept.core_hash == max((one, other), key=lambda copy: copy.attestation_rank).core_hash
+        assert (kept.verdict != "ok", here.hub.store.facts().conflicts) == (True, 1)
+
+
+async def test_a_test_is_taken_over_while_its_node_drains(tmp_path: Path, redis: RedisOptions) -> None:
+    """The node that goes says what it saw as long as it is there."""
+    async with cluster(tmp_path, redis, "a", "b") as (here, there), client(here.url) as first:
+        await typed(first, 12)
+        await first.keys("x")
+        await first.send("hb")
+        await first.receive("hb")
+        draining = asyncio.get_running_loop().create_task(here.hub.drain(grace_s=0))
+        assert (await first.closed()).code in (1012, 4001)
+        await draining
+        async with resuming(there, first) as second:
+            await second.keys("\b")
+            assert (await finish(second, at=12))["verdict"] != "void"
+        assert (await result_of(there, second)).unseen_ms == 0
+        assert counted(there, "held") == 1
+
+
+# --- Redis ---
+
+
+@pytest.fixture(name="server")
+def _server(tmp_path: Path) -> Iterator[RedisServer]:
+    skip_without("redis")
+    server = RedisServer(tmp_path / "redis")
+    server.start()
+    yield server
+    server.stop()
+
+
+def of(server: RedisServer) -> RedisOptions:
+    return RedisOptions(url=f"redis://{server.address}/0", call_ms=1_000, retry_min_ms=20, retry_max_ms=100)
+
+
+async def test_without_redis_a_takeover_is_harmless(tmp_path: Path, server: RedisServer) -> None:
+    """Killed, then hung: the receipt alone counts, it takes no longer than Redis' limit, and all goes on."""
+    async with cluster(tmp_path, of(server), "a", "b") as gateways:
+        here, there = gateways
+        for fault in (server.kill, server.pause):
+            async with client(here.url) as first:
+                await typed(first, 12)
+                fault()
+                async with resuming(there, first) as second:
+                    if server.alive:
+                        server.resume()
+                    else:
+                        server.start()
+                    assert (await first.closed()).code == 4502, "it is told when it can be"
+                    await heard(gateways)
+                    assert (await finish(second))["verdict"] != "void"
+                    kept = await result_of(there, second)
+                    assert (kept.epoch > 0, kept.node) == (True, "b")
+        assert counted(there, "away", recorded="no") == 2
+        async with client(here.url) as first:
+            await typed(first, 12)
+            async with resuming(there, first) as second:
+                assert (await finish(second))["verdict"] != "void"
+        assert counted(there, "held") == 1
+
+
+async def test_redis_that_has_lost_its_records(tmp_path: Path, server: RedisServer) -> None:
+    """Epochs go on upwards, and a copy that nobody knows of any more drops out."""
+    async with cluster(tmp_path, of(server), "a", "b", "c") as (one, two, three), client(one.url) as first:
+        await typed(first, 12)
+        async with resuming(two, first) as second:
+            await second.send("hb")
+            await second.receive("hb")
+            before = two.hub.copy_of(session_from_text(first.started["session"]))
+            assert before is not None
+            server.ask("flushall")
+            async with resuming(three, first) as third:
+                assert (await second.closed()).code == 4502
+                assert (await finish(third))["verdict"] != "void"
+                assert (await result_of(three, third)).epoch > before.epoch
+        assert counted(three, "nothing") == 1
+
+
+async def test_redis_that_takes_no_records_but_messages(tmp_path: Path, server: RedisServer) -> None:
+    """As a replica, or when it is full: the holder is asked all the same."""
+    async with cluster(tmp_path, of(server), "a", "b") as (here, there), client(here.url) as first:
+        await typed(first, 12)
+        server.ask("config", "set", "maxmemory", "1")
+        async with resuming(there, first) as second:
+            assert (await first.closed()).code == 4502
+            assert (await finish(second))["verdict"] != "void"
+            assert (await result_of(there, second)).unseen_ms == 0
+        server.ask("config", "set", "maxmemory", "0")
+        assert counted(there, "held", recorded="no") == 1
+
+
+async def test_what_was_missed_is_found_in_the_records(tmp_path: Path, server: RedisServer) -> None:
+    """A copy whose takeover was not heard of drops out when its process learns that it may have missed something."""
+    async with cluster(tmp_path, of(server), "a", "b") as (here, there), client(here.url) as first:
+        await typed(first, 12)
+        session = session_from_text(first.started["session"])
+        await taking(there)._holders.take(session, "b", floor=1)
+        assert here.hub.live
+        server.ask("client", "kill", "type", "pubsub")
+        assert (await first.closed()).code == 4502
+        assert not here.hub.copies()
+
+
+async def test_a_result_is_given_up_where_the_record_names_another(two: list[Gateway]) -> None:
+    """A copy that was taken over, and taken again behind its back, ends without a result; its client is told."""
+    here, there = two
+    async with client(here.url) as first:
+        await typed(first, 12)
+        async with resuming(there, first) as second:
+            session = session_from_text(first.started["session"])
+            await taking(here)._holders.take(session, "c", floor=1)
+            await second.keys(*second.started["text"][12:])
+            await second.send("finish", n=len(second.log) // 2)
+            assert (await second.closed()).code == 4502
+            assert not there.hub.submissions
+            assert await result_of(there, second) is None
+
+
+# --- what others say ---
+
+
+async def test_nonsense_on_the_channels_harms_nobody(two: list[Gateway]) -> None:
+    """Malformed words are passed over, those of a newer version too, and takeovers go on."""
+    here, there = two
+    async with client(here.url) as first:
+        await typed(first, 12)
+        bus = taking(there)._bus
+        session = session_from_text(first.started["session"])
+        digest = bytes(16)
+        for channel, message in [
+            (CHANNEL, None),
+            (CHANNEL, [session, 1 << 60, "c"]),
+            (CHANNEL, [session, "x", "c"]),
+            (CHANNEL, [session]),
+            (f"{CHANNEL}:a", 7),
+            (f"{CHANNEL}:a", ["ask"]),
+            (f"{CHANNEL}:a", ["ask", 1, "b", session]),
+            (f"{CHANNEL}:a", ["ask", 1, "b", session, (1 << 53) - 1, digest, 1, None, None]),
+            (f"{CHANNEL}:a", ["say", 1]),
+            (f"{CHANNEL}:a", ["hibernate", 1, "b", session]),
+        ]:
+            await bus.publish(channel, message)
+        assert here.hub.live
+        async with resuming(there, first) as second:
+            assert (await finish(second))["verdict"] != "void"
+    assert counted(there, "held") == 1
+
+
+async def test_a_server_that_hangs_and_comes_back(tmp_path: Path, redis: RedisOptions) -> None:
+    """Meanwhile it counts as gone; when it is back it hears that the test goes on elsewhere, and tells its client."""
+    variables = {
+        "TYPEGATE_REDIS_URL": redis.url,
+        "TYPEGATE_REDIS_PREFIX": redis.prefix,
+        "TYPEGATE_REDIS_CALL_MS": str(redis.call_ms),
+        "TYPEGATE_NODE_NAME": "hung",
+        "TYPEGATE_NODE_KEYS_FILE": str(tmp_path / "keys.json"),
+    }
+    async with (
+        cluster(tmp_path, redis, "b", bus=BusOptions(answer_ms=300)) as (there,),
+        program(tmp_path / "hung", **variables) as hung,
+        client(hung.url) as first,
+    ):
+        await until(lambda: there._is_there("hung"))
+        await typed(first, 12)
+        hung.signal(signal.SIGSTOP)
+        try:
+            async with resuming(there, first) as second:
+                result = await finish(second)
+        finally:
+            hung.signal(signal.SIGCONT)
+        assert result["verdict"] != "void"
+        assert counted(there, "silent") + counted(there, "gone") == 1
+        assert (await first.closed()).code == 4502
