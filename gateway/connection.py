@@ -664,6 +664,7 @@ class Connection(_OfEachFrame):
             limits=hub.limits,
             now_ms=hub.clock() * 1000,
             epoch_ms=hub.epoch_ms(),
+            race_ms=hub.races_ms(),
             conflict=grounds.conflict,
             epoch=grounds.epoch,
             finished=grounds.finished,

@@ -413,7 +413,8 @@ class Room:
             ring=hub.ring,
             limits=hub.limits,
             now_ms=hub.clock() * 1000,
-            epoch_ms=self._rooms.now_ms(),
+            epoch_ms=hub.epoch_ms(),
+            race_ms=self._rooms.now_ms(),
             node=hub.node,
             seat=race.seat_of(racer),
         )

@@ -1,6 +1,7 @@
 """Racers who drop and come back: by their test, without it, at the same node, at another, after their node has died."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -73,6 +74,25 @@ async def test_back_in_the_countdown(two: list[Gateway]) -> None:
         await other.typist.socket.close()
         async with resumed(two[1], other) as back:
             await back.begin()
+            await back.type()
+            await back.finish()
+            closing = await host.phase("closing")
+            assert closing["racers"][1]["place"] == 1
+
+
+async def test_back_at_a_node_whose_wall_clock_is_wrong(two: list[Gateway]) -> None:
+    """The start instant is the race's: by that node's own clock it were a minute away, and all keys early."""
+    async with racers(two[0], two[0]) as (host, other):
+        await race_of(host, other)
+        await other.begin()
+        await other.type(0.5)
+        await host.until(lambda state: state["phase"] == "running")
+        while other.lane not in host.progress:
+            await host.hear("race.progress")
+        await other.typist.socket.close()
+        await host.until(lambda state: state["racers"][1]["state"] == "detached")
+        two[1].hub.epoch_ms = lambda: round(time.time() * 1000) - 60_000
+        async with resumed(two[1], other) as back:
             await back.type()
             await back.finish()
             closing = await host.phase("closing")
