@@ -42,7 +42,7 @@ COMPRESSED = (".html", ".js", ".css", ".svg", ".json", ".webmanifest", ".txt")
 WORTH_BYTES = 512
 """Smaller files fit one packet with their headers anyway."""
 
-PAGE, RACE, WORKER = "index.html", "race.html", "worker.js"
+PAGE, RACE, WATCH, WORKER = "index.html", "race.html", "watch.html", "worker.js"
 PARTS = "parts/"
 PART = re.compile(rb"<!-- part: ([a-z]+) -->\n?")
 FOR_EVER = "public, max-age=31536000, immutable"
@@ -109,7 +109,7 @@ class Pages:
 
 
 def router(pages: Pages) -> APIRouter:
-    """`/`, `/race`, `/assets/...` and what browsers ask for at fixed places."""
+    """`/`, `/race`, `/watch/...`, `/assets/...` and what browsers ask for at fixed places."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/")
@@ -121,6 +121,11 @@ def router(pages: Pages) -> APIRouter:
     async def race_page(request: Request) -> Response:
         # the page itself asks what race that is, and whether there is one
         return _asset(pages, RACE).response(request)
+
+    @routes.get("/watch/{session}")
+    async def watch_page(request: Request) -> Response:
+        # likewise: whether there is anything to be seen is told over the WebSocket, to those who may see it
+        return _asset(pages, WATCH).response(request)
 
     @routes.get("/worker.js")
     async def worker(request: Request) -> Response:
@@ -144,7 +149,7 @@ def router(pages: Pages) -> APIRouter:
 
     @routes.get("/robots.txt")
     async def robots() -> Response:
-        return Response("User-agent: *\nDisallow: /v1/\nDisallow: /race/\n", media_type="text/plain; charset=utf-8")
+        return Response("User-agent: *\nDisallow: /v1/\nDisallow: /race/\nDisallow: /watch/\n", media_type="text/plain; charset=utf-8")
 
     return routes
 

@@ -23,6 +23,7 @@ import { ResultView } from "./result-view.js";
 import { change, settings, show as showSettings } from "./settings.js";
 import { wireSettings } from "./settings-dialog.js";
 import { settleKeptLogs } from "./settle.js";
+import { Sharing } from "./sharing.js";
 import { watchSleep } from "./sleep.js";
 import { TestView } from "./test-view.js";
 import { guest, token } from "./token.js";
@@ -74,6 +75,7 @@ const past = new Past({ who: () => client.who(), settle });
 const historyView = new HistoryView(byId("history"), { bests, past });
 const leaderboardsView = new LeaderboardsView(byId("leaderboards"), { who: () => client.who(), best: (kind) => bests.of(kind), type: typeKind, addressed: setHash });
 const options = new OptionsBar({ changed: () => startTest({ keepFocus: true }) });
+const sharing = new Sharing({ changed: () => startTest() });
 
 let offlineTimer = 0;
 let saidOffline = false;
@@ -99,7 +101,7 @@ function startTest({ keepFocus = false, special = null } = {}) {
   testView.wait();
   notice.tell("");
   saidOffline = false;
-  client.start(special ?? startOptions());
+  client.start(sharing.with(special ?? startOptions()));
   if (!keepFocus) testView.focus();
   clearTimeout(offlineTimer);
   if (!client.online) offlineTimer = window.setTimeout(sayOffline, client.connection.attempt ? 0 : CONNECT_MS);
@@ -109,6 +111,7 @@ function startTest({ keepFocus = false, special = null } = {}) {
 function onStarted(log) {
   secondTry = false;
   testView.show(log);
+  sharing.started(log);
   notice.tell("");
   saidOffline = false;
   if (log.started.ref > 1) announce(`New test. ${log.started.text.split(" ", READ_WORDS).join(" ")}`);
@@ -432,6 +435,7 @@ async function begin() {
     setHash("#/");
     showSection("test");
     testView.show(log);
+    sharing.started(log);
     testView.focus();
   } else {
     route();
