@@ -149,7 +149,8 @@ def router(pages: Pages) -> APIRouter:
 
     @routes.get("/robots.txt")
     async def robots() -> Response:
-        return Response("User-agent: *\nDisallow: /v1/\nDisallow: /race/\nDisallow: /watch/\n", media_type="text/plain; charset=utf-8")
+        below = "".join(f"Disallow: /{name}/\n" for name in ("v1", "race", "watch"))
+        return Response(f"User-agent: *\n{below}", media_type="text/plain; charset=utf-8")
 
     return routes
 

@@ -143,7 +143,7 @@ class Sight:
     def _begin(self, session: TypingSession, now_ms: float) -> None:
         """Show a test from its first key on."""
         if session is not self._session:
-            self._epoch = self._watching.epoch_of(session)
+            self._epoch = session.epoch
             self._verdict = None
         self._session, self._user = session, session.user
         self._n = self._mark = 0

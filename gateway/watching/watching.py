@@ -210,10 +210,6 @@ class Watching:
         del self._sights[sight.thread]
         self._rest(sight)
 
-    def epoch_of(self, session: TypingSession) -> int:
-        """At which this node took a test over: of two nodes that have it the later one's is greater."""
-        return self.hub.epoch_ms()
-
     def say(self, channel: str, message: list[Any]) -> None:
         """Say something of what is shown."""
         self.facts.posted += 1
