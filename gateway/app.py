@@ -59,6 +59,7 @@ from gateway.places import Places
 from gateway.places import families as place_families
 from gateway.races import Racing, Rooms
 from gateway.races import metrics as race_metrics
+from gateway.races.ghosts import Ghosts
 from gateway.races.speeds import Speeds
 from gateway.sign_ins import SignIns
 from gateway.stores import bans_of, catalogue_of, store_of
@@ -253,7 +254,7 @@ class Gateway:
         bus.subscribe(CHANNEL, hearing(hub.deliver))
         run = os.urandom(8).hex()
         rooms = Rooms(hub, bus, races, node=f"{self.name}/{run}", rules=settings.race, options=settings.rooms)
-        hub.racing = Racing(rooms, Speeds(front.recent, front.guests))
+        hub.racing = Racing(rooms, Speeds(front.recent, front.guests), Ghosts(store, front.guests, texts, rooms))
         hub.races_ms = rooms.now_ms
         rooms.start()
         opening.callback(rooms.stop)

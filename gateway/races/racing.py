@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
+from gateway.races.ghosts import Ghosts, ghost_of, ghosts_of, options_of
 from gateway.races.place import Place
 from gateway.races.room import NO_RACE, Room, Step
 from gateway.races.rooms import Rooms
@@ -31,7 +32,7 @@ from session.race_messages import (
     Watch,
 )
 from session.race_options import RaceOptions, choose_race
-from session.racing import Change, Due, Join, Leave, Next, Ready, Start, change, opened
+from session.racing import Change, Due, Ghost, Join, Leave, Next, Ready, Start, change, opened
 from session.receipt import Seat
 
 if TYPE_CHECKING:
@@ -57,11 +58,13 @@ RUNNING: Final = Error("running", "you are racing; race.leave gives up, then you
 class Racing:
     """All conversations of this node about races."""
 
-    def __init__(self, rooms: Rooms, speeds: Speeds) -> None:
+    def __init__(self, rooms: Rooms, speeds: Speeds, ghosts: Ghosts) -> None:
         self.rooms = rooms
         self._hub = rooms.hub
         self._speeds = speeds
+        self._ghosts = ghosts
         rooms.alone = self._alone
+        rooms.courses = ghosts.courses
 
     async def hear(self, connection: Connection, said: RaceTalk) -> Error | None:
         """Do what a connection says; the error to answer, if there is one."""
@@ -107,7 +110,10 @@ class Racing:
         joining = self._joining(connection, said.name, said.input)
         if isinstance(joining, Error):
             return joining
-        race = await self._compose(options, band=await self._band(connection))
+        if said.ghosts:
+            race = await self._against(connection, options, said.ghosts)
+        else:
+            race = await self._compose(options, band=await self._band(connection))
         if isinstance(race, Error):
             return race
         return await self._enter(connection, race.id, self._into(joining, race))
@@ -189,7 +195,7 @@ class Racing:
         before = place.room.race
         racer = before.lane(place.lane)
         assert racer is not None
-        following = await self._compose(before.options, band=before.band)
+        following = await self._following(before)
         if isinstance(following, Error):
             return following
         after = await place.room.ask(place.room.step(Next(connection.user, following.id)))
@@ -199,6 +205,13 @@ class Racing:
         joining = Join(connection.user, racer.name, self.rooms.node, racer.input)
         following = replace(following, id=after.next)  # somebody else's, perhaps, who has not opened it yet
         return await self._enter(connection, following.id, self._into(joining, following))
+
+    async def _following(self, before: Race) -> Race | Error:
+        """A race like the one before; against ghosts it is the same text again."""
+        ghosts = ghosts_of(before)
+        if not ghosts:
+            return await self._compose(before.options, band=before.band)
+        return self._opened(before.options, before.text, band=before.band, ghosts=ghosts)
 
     async def _watch(self, connection: Connection, said: Watch) -> Error | None:
         if said.race is None:
@@ -224,15 +237,36 @@ class Racing:
         hub = self._hub
         seed = hub.random_bits(SEED_BITS)
         material = await self.rooms.sliced(hub.texts.choosing(options.test, seed=seed, ref=None))
+        return (
+            material
+            if isinstance(material, Error)
+            else self._opened(options, RaceText.of(material, seed=seed), band=band)
+        )
+
+    async def _against(self, connection: Connection, options: RaceOptions, sessions: tuple[bytes, ...]) -> Race | Error:
+        """A new race against results: its text is theirs."""
+        results = await self._ghosts.chosen(connection.user, sessions)
+        if isinstance(results, Error):
+            return results
+        first = results[0]
+        material = await self._ghosts.text(first)
         if isinstance(material, Error):
             return material
+        options = replace(options, test=options_of(first))
+        text = RaceText.of(material, seed=first.seed)
+        ghosts = tuple(map(ghost_of, results))
+        return self._opened(options, text, band=band_of(first.summary.wpm), ghosts=ghosts)
+
+    def _opened(self, options: RaceOptions, text: RaceText, *, band: int, ghosts: tuple[Ghost, ...] = ()) -> Race:
+        hub = self._hub
         return opened(
             mint_race(hub.random_bits(64) << RACE_BITS - 64 | hub.random_bits(RACE_BITS - 64)),
             options,
-            RaceText.of(material, seed=seed),
+            text,
             salt=hub.random_bits(SALT_BITS),
             band=band,
             now_ms=self.rooms.now_ms(),
+            ghosts=ghosts,
         )
 
     def _into(self, joining: Join, made: Race | None = None) -> Step:

@@ -18,6 +18,7 @@ from gateway.bus import Bus, Directory, Node
 from gateway.limits import Credits
 from gateway.races.facts import RoomFacts
 from gateway.races.room import PERIOD_S, Room
+from gateway.said import Said
 from gateway.wheel import Wheel
 from persistence.errors import StoreError
 from persistence.races import Races
@@ -61,6 +62,8 @@ class Rooms:
         """How many more races each user may open, or be found."""
         self.alone: Callable[[Room], Coroutine[Any, Any, None]] | None = None
         """Called each second with a room whose only racer was found no other."""
+        self.courses: Callable[[Race], Coroutine[Any, Any, list[Said]]] | None = None
+        """What is said of a race's ghosts."""
         self._rooms: dict[str, Room] = {}
         self._directory: Directory | None = None
         self._away = False

@@ -54,6 +54,8 @@ class Sharing:
         self._pull = pull
         self._everybody = everybody
         self._progress = Progress()
+        self._last: list[Row] = []
+        """The last rows of tests that have ended, to be told with the next post."""
         self._behind: set[Place] = set()
         """Those who have missed something, or have seen nothing yet."""
         self._interest: dict[str, float] = {}
@@ -71,15 +73,21 @@ class Sharing:
         self._behind.discard(place)
 
     def take(self, row: Row) -> None:
-        """This is how it is with one of ours."""
-        self._progress.take((row,))
+        """This is how far one of ours came."""
+        self._last.append(row)
+
+    @property
+    def owing(self) -> bool:
+        """Whether something is to be posted even when the race is over."""
+        return bool(self._last)
 
     def post(self, now_ms: float) -> None:
         """Tell ours, unless that was done just now. Then either `waiting`, or all has been sent."""
         if now_ms - self._posted_ms < FOLLOWS_MS:
             return
         self._posted_ms = now_ms
-        rows = self._pull()
+        rows = self._last + self._pull()
+        self._last = []
         self._progress.take(rows)
         if not self._others(now_ms):
             self.send()
@@ -104,7 +112,9 @@ class Sharing:
                     self._behind.add(place)
         if self._behind and (rows := self._progress.all()):
             said = self._said(rows)
-            self._behind = {place for place in self._behind if not place.connection.hear(said)}
+            told = {place for place in self._behind if place.connection.hear(said)}
+            self._behind -= told
+            self._facts.progress += len(told)
 
     def _said(self, rows: list[Row]) -> Said:
         return Said({"t": RaceProgress.T, "race": self._race, "p": rows})

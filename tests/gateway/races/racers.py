@@ -109,8 +109,10 @@ class Racer:
         await self.say("race.ready")
 
     async def started(self) -> dict[str, Any]:
-        """The `started` that comes with the countdown."""
-        return await self.hear("started")
+        """The `started` that comes with the countdown, unless it was heard already."""
+        while self.typist.started.get("race") != self.race:
+            await self.hear("started")
+        return self.typist.started
 
     async def begin(self) -> None:
         """Wait for the start instant by the race's clock."""

@@ -199,8 +199,8 @@ async def test_one_may_type_alone_in_the_lobby(gateway: Gateway) -> None:
     async with racers(gateway, gateway) as (one, two):
         await one.create()
         await two.join(one.race)
-        await one.typist.send("start", mode="words", count=50, ref=1)
-        await one.started()
+        await one.say("start", mode="words", count=50, ref=1)
+        await one.hear("started")
         await one.typist.keys("x")
         await one.ready()
         await two.ready()
