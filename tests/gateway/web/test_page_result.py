@@ -52,6 +52,18 @@ async def test_the_plot_is_read_by_arrow_keys_and_as_a_table(visit: Visit) -> No
     assert first.split() == ["1", *(str(result["series"][name][0]) for name in ("burst", "wpm", "raw", "err"))]
 
 
+async def test_the_plot_becomes_as_narrow_as_its_place(visit: Visit) -> None:
+    """What was drawn for a wide window does not hold the page wide."""
+    visitor = await finished(visit)
+    await visitor.page.set_viewport_size({"width": 900, "height": 800})
+    fits = "() => document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    await visitor.page.wait_for_function(fits)
+    boards = (
+        "() => [...document.querySelectorAll('.plot svg')].every((one) => one.getBoundingClientRect().right <= 900)"
+    )
+    await visitor.page.wait_for_function(boards)
+
+
 async def test_errors_show_on_the_keyboard_and_in_its_table(visit: Visit) -> None:
     visitor = await finished(visit)
     caps = visitor.page.locator(".keyboard .cap")
