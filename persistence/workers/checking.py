@@ -173,7 +173,6 @@ _RULES: Final = (
         "test_version",
         "list_version",
         "generator",
-        "epoch",
         "seen_live",
         "unseen_ms",
         "slack_ms",
@@ -184,6 +183,11 @@ _RULES: Final = (
         "summary.chars.missed",
         "summary.inserts.correct",
         "summary.inserts.wrong",
+    ),
+    _each(
+        lambda value: type(value) is int and 0 <= value < 1 << 53,  # a clock's, where the test was taken over
+        f"a whole number, 0 to {2**53 - 1}",
+        "epoch",
     ),
     _number(0, 99_999, "summary.wpm", "summary.raw"),
     _number(0, 100, "summary.acc", "summary.consistency", "summary.key_consistency", "summary.wpm_consistency"),

@@ -23,6 +23,7 @@ __all__ = ["read"]
 
 _Digest: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 _Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+_Epoch: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 _Wholes: TypeAlias = Annotated[list[_Whole], msgspec.Meta(max_length=SERIES)]
 _Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 _Speed: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=99_999)]
@@ -107,7 +108,7 @@ class _Packed(msgspec.Struct, array_like=True, gc=False):
     gave_up: bool
     core_hash: _Digest
     node: _Name
-    epoch: _Whole
+    epoch: _Epoch
     seen_live: _Whole
     unseen_ms: _Whole
     slack_ms: _Whole

@@ -57,7 +57,9 @@ def test_what_nodes_send_is_let_through(typists: Typists) -> None:
         ("count", -1, "or nothing"),
         ("test", 2**63, "or nothing"),
         ("seed", -1, "18446744073709551615"),
-        ("epoch", -1, "0 to 4294967295"),
+        ("epoch", -1, "0 to 9007199254740991"),
+        ("epoch", 2**53, "0 to 9007199254740991"),
+        ("epoch", True, "0 to 9007199254740991"),
         ("seen_live", 2**40, "0 to 4294967295"),
         ("unseen_ms", 1.5, "0 to 4294967295"),
         ("slack_ms", "1", "0 to 4294967295"),
@@ -84,6 +86,11 @@ def test_a_field_that_no_node_would_send(honest: Result, field: str, value: Any,
         check(replace(honest, **{field: value}))
     assert allowed in str(refused.value)
     assert len(str(refused.value)) < 300
+
+
+def test_the_epoch_of_a_test_that_was_taken_over(honest: Result) -> None:
+    """It is a clock's, in ms."""
+    check(replace(honest, epoch=1_795_717_084_452))
 
 
 @pytest.mark.parametrize(

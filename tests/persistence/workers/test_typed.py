@@ -58,6 +58,12 @@ def test_a_race_s_result_is_read_fast_too(honest: Result) -> None:
         assert typed.read(replace(honest, race=wrong).pack()) is None
 
 
+def test_a_result_that_was_taken_over_is_read_fast_too(honest: Result) -> None:
+    taken = replace(honest, epoch=1_795_717_084_452)
+    assert typed.read(taken.pack()) == taken
+    assert typed.read(replace(honest, epoch=2**53).pack()) is None
+
+
 def test_fields_that_a_newer_build_appended_are_passed_over(honest: Result) -> None:
     of_race = replace(honest, race="0123456789abc")
     assert typed.read(msgpack.packb([*msgpack.unpackb(of_race.pack()), "new", {"and": "more"}])) == of_race

@@ -75,7 +75,7 @@ changes = st.fixed_dictionaries(
         "tags": st.lists(st.sampled_from(["a", "b=c", "'--"]), max_size=3).map(tuple),
         "input": st.sampled_from(["keyboard", "touch", "ime", "assistive"]),
         "seed": st.integers(0, 2**64 - 1),
-        "epoch": counts,
+        "epoch": st.integers(0, 2**53 - 1),
         "seen_live": counts,
         "unseen_ms": counts,
         "slack_ms": counts,
