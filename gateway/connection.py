@@ -486,8 +486,6 @@ class Connection(_OfEachFrame):
             node=hub.node,
         )
         self._hold_on(session)
-        if session.watch and hub.watching is not None:
-            hub.watching.opened(session, self)
         self._counts.starts += 1
         hub.metrics.started(now_s - began_s)
         self._say(session.started(material))
@@ -691,6 +689,8 @@ class Connection(_OfEachFrame):
         self._ended = self._result = None
         self._known(session.ref)
         self._hub.live[session.id] = self
+        if session.watch and self._hub.watching is not None:
+            self._hub.watching.opened(session, self)
 
     def _drop(self, session: TypingSession) -> None:
         self._session = self._asked_ms = None

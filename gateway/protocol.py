@@ -12,9 +12,11 @@ from typing import Final
 
 from config.edge import EdgeOptions
 from config.gateway import ConnectionOptions
+from config.watch import WatchOptions
 from gateway.codec import JSON, MSGPACK
 from gateway.connection import FRAME_COST, RARE_COST, RESUME_COST, WATCH_COST
 from session import receipt
+from session.identity import session_to_text
 from session.machine import TypingSession
 from session.messages import (
     CLIENT_MESSAGES,
@@ -33,6 +35,7 @@ from session.messages import (
 )
 from session.options import SessionLimits
 from session.passages import practising
+from session.race_messages import Watch, Watched, WatchEnd, WatchKeys, WatchState
 from session.receipt import KeyRing
 from session.state import diagram, race_diagram, racer_diagram
 
@@ -106,7 +109,7 @@ def races() -> str:
 
 def limits() -> str:
     """The limits with their defaults; each is a setting."""
-    session, connection, edge = SessionLimits(), ConnectionOptions(), EdgeOptions()
+    session, connection, edge, watch = SessionLimits(), ConnectionOptions(), EdgeOptions(), WatchOptions()
     rows = [
         ("message", f"{edge.wire.message_bytes:,} bytes"),
         ("timed test", f"{session.timed_seconds:,} s"),
@@ -136,6 +139,16 @@ def limits() -> str:
         ("a ticket", f"{session.ticket_ms // 86_400_000} days"),
         ("connections of an address that are not `ready` yet", f"{edge.pending_per_address:,} (IPv6: of a /64)"),
         (
+            "connections of a node that look on at tests",
+            f"{watch.watchers:,} in all, {watch.watchers_each:,} at one typist; "
+            f"{watch.typists:,} typists looked at, {watch.shown:,} shown",
+        ),
+        ("a `watch` that leads to nothing", f"{watch.answer_ms / 1000:g} s until the answer"),
+        (
+            "a watched typist of whom nothing is heard",
+            f"away after {watch.silent_ms / 1000:g} s, gone after {watch.gone_s} s",
+        ),
+        (
             "unsent bytes of a client that does not read",
             f"{edge.wire.soft_bytes:,}, then ticks are left out; {edge.wire.hard_bytes:,}, then closed",
         ),
@@ -156,6 +169,34 @@ def example() -> str:
         parts.append(JSON.encode(message).decode() + "\n")
         parts.append("\n".join(_hex_lines(MSGPACK.encode(message))) + "\n```\n\n")
     return "".join(parts)
+
+
+def watch_example() -> str:
+    """What one is told who looks on, in JSON."""
+    session = bytes.fromhex("019b76da900071238000000000000001")
+    watched = Watched(
+        session=session,
+        mode="words",
+        text="to be",
+        language="en",
+        direction="ltr",
+        cyclic=False,
+        punctuation=False,
+        numbers=False,
+        own=False,
+        name="Guest 1042",
+        count=2,
+    )
+    said = (
+        (True, {"t": Watch.T, "session": session_to_text(session)}),
+        (False, watched.to_wire()),
+        (False, WatchKeys(0, ["t", "p"], 140, 85.71, 171.43, 50.0, 1).to_wire()),
+        (False, WatchKeys(2, ["\b", "o", " "], 740, 48.65, 48.65, 75.0, 1).to_wire()),
+        (False, WatchEnd(session, "aborted").to_wire()),
+        (False, WatchState(session, "waiting").to_wire()),
+    )
+    lines = [f"{'>' if to_server else '<'} {JSON.encode(message).decode()}\n" for to_server, message in said]
+    return f"\nTo the server (`>`) and to the client (`<`):\n\n```\n{''.join(lines)}```\n\n"
 
 
 def _hex_lines(data: bytes, width: int = 48) -> Iterator[str]:
@@ -224,6 +265,7 @@ SECTIONS = {
     "races": races,
     "limits": limits,
     "layouts": layouts,
+    "watch example": watch_example,
     "example": example,
 }
 

@@ -41,6 +41,7 @@ const connection = new Connection({
   url: socketUrl.href,
   token,
   refuse,
+  aside: true, // who looks on at their own test must not be taken for somebody who signs in twice
   listener: {
     opened: () => watch(session || asked),
     ready: (ready) => {

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from config.gateway import ConnectionOptions
 from config.watch import WatchOptions
+from tests.gateway.running import serving
 from tests.gateway.typing_client import TypingClient, client
 from tests.gateway.watching.audience import Onlooker, Places, places
 
@@ -120,3 +122,21 @@ async def test_who_comes_too_late_is_told_so(
             await one.send("hb", c=1)
             await one.receive("hb")
             assert (await late.watch(session))["t"] == "watched"
+
+
+async def test_one_s_own_page_that_looks_on_is_no_second_sign_in(tmp_path: Any) -> None:
+    """Where the newest sign-in closes the older connection, `aside` leaves the typist alone."""
+    async with (
+        serving(tmp_path, connection=ConnectionOptions(sign_ins="newest")) as (gateway, _),
+        client(gateway.url) as typist,
+        client(gateway.url, auth=False) as page,
+    ):
+        started = await typist.start(mode="words")
+        await page.send("auth", token=typist.ready["token"], aside=True)
+        await page.receive("ready")
+        own = Onlooker(page)
+        assert (await own.watch(started["session"]))["own"] is True
+        await page.send("unwatch")
+        await own.watch(started["session"])
+        await typist.keys("z")
+        await own.sees("z")
