@@ -59,7 +59,8 @@ class NodeOptions:
     """Name of this node in results and metrics; the host's name by default."""
     keys_file: Path | None = None
     """The cluster's keys: the same file, or a copy of it, for all nodes that one balancer stands before; keys.json in
-    the data folder by default. Without common keys no node takes over another's tests, nor knows its guests."""
+    the data folder by default. Without common keys no node takes over another's tests, nor knows its guests,
+    nor believes what it says on the bus."""
     roles: tuple[Role, ...] = ("ws", "api")
     """What it serves: ws (the WebSocket), api (page and HTTP API). Health is answered by all."""
 

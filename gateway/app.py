@@ -30,7 +30,7 @@ from gateway.api.pages import Pages
 from gateway.auth import Authenticator
 from gateway.bans import Bans, sending_off
 from gateway.bans import families as ban_families
-from gateway.bus import Directory, Node
+from gateway.bus import Bus, Directory, Node
 from gateway.chance import Chance
 from gateway.codec import CODECS
 from gateway.connection import Connection
@@ -110,6 +110,7 @@ class Gateway:
         """Where the balancer's question is answered; None where it is not."""
         self._edge: Edge
         self._admin: Edge | None = None
+        self._bus: Bus
         self._spool: Spool
         self._stream: Stream
         self._directory: Directory | None = None
@@ -179,6 +180,7 @@ class Gateway:
     def _take_keys(self, ring: KeyRing) -> None:
         """Seal and open by these from now on. Tests under way go on with those that they began with."""
         self.hub.ring = self._authenticator.ring = ring
+        self._bus.marks = ring.marks
 
     def _runs(self) -> Collection[str]:
         """The processes that are there, each with its run: one that was started anew is another."""
@@ -230,7 +232,7 @@ class Gateway:
                 catalogue=catalogue,
             )
         )
-        bus = await enter(bus_over(front.redis, settings))
+        bus = self._bus = await enter(bus_over(front.redis, settings, marks=ring.marks))
         races = await enter(_races(front.redis, settings))
         spool = self._spool = await enter(Spool(folder.spool, settings.spool))
 

@@ -28,6 +28,7 @@ def families(facts: BusFacts, directory: Directory | None = None) -> Iterable[Me
     refused.add_metric(["malformed"], facts.malformed)
     refused.add_metric(["newer"], facts.newer)
     refused.add_metric(["repeated"], facts.repeated)
+    refused.add_metric(["foreign"], facts.foreign)
     yield refused
     yield CounterMetricFamily(
         "typegate_bus_gaps",

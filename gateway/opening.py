@@ -4,7 +4,7 @@ import asyncio
 import errno
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
@@ -110,10 +110,10 @@ async def admin_port(
         await edge.close(timeout_s=CLOSE_S)
 
 
-def bus_over(servers: RedisServers | None, settings: Settings) -> Bus:
+def bus_over(servers: RedisServers | None, settings: Settings, *, marks: Sequence[bytes] = ()) -> Bus:
     """The bus of this process, to be opened: through Redis where there is one, else within the process."""
     carrier = Exchange().carrier() if servers is None else RedisCarrier(servers, settings.redis)
-    return Bus(carrier, settings.bus)
+    return Bus(carrier, settings.bus, marks=marks)
 
 
 def directory_over(

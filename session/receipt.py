@@ -56,6 +56,7 @@ __all__ = [
 ]
 
 MAC_BYTES: Final = 16
+MARK_BYTES: Final = 8
 HISTORY_LAYOUT: Final = 1
 """Version of the canonical history's layout, named in each ticket."""
 
@@ -105,10 +106,12 @@ class KeyRing:
     `keys` are pairs of id (0 to 255, never used twice) and secret (32 to 64 bytes of chance).
     """
 
-    __slots__ = ("_macs", "_sealing", "ids")
+    __slots__ = ("_macs", "_sealing", "ids", "marks")
 
     ids: tuple[int, ...]
     """The keys' ids, the sealing one first."""
+    marks: tuple[bytes, ...]
+    """For each key 8 bytes that tell nothing of it, and by which others who have it know each other."""
 
     def __init__(self, keys: Sequence[tuple[int, bytes]]) -> None:
         if not keys:
@@ -127,6 +130,9 @@ class KeyRing:
                 # the id stands first in what is authenticated, and copying a keyed state is cheaper than keying one
                 state = blake2b(bytes([key_id]), key=key, digest_size=MAC_BYTES)
                 self._macs[key_id, purpose] = state.copy
+        self.marks = tuple(
+            blake2b(key=secret, digest_size=MARK_BYTES, person=b"typegate mark").digest() for _, secret in keys
+        )
         self._sealing = {purpose: (bytes([self.ids[0]]), self._macs[self.ids[0], purpose]) for purpose in Purpose}
 
     def seal(self, purpose: Purpose, payload: bytes, bound: bytes = b"") -> bytes:

@@ -53,7 +53,10 @@ class Bus:
     as lists, and nothing shared with the sender.
     """
 
-    def __init__(self, carrier: Carrier, options: BusOptions | None = None) -> None:
+    def __init__(self, carrier: Carrier, options: BusOptions | None = None, *, marks: Sequence[bytes] = ()) -> None:
+        self.marks = marks
+        """Marks of this cluster, by which another one's frames are told from ours; the first is put into what is said.
+        Without any all are taken for ours, as are frames without one."""
         self._carrier = carrier
         self._options = options or BusOptions()
         self._facts = BusFacts()
@@ -200,7 +203,8 @@ class Bus:
         sender = self._sender(channel)
         sender.number += 1
         lost, sender.owing = sender.owing, False
-        return frames.compose(self._run, sender.number, [one.packed for one in said], lost=lost)
+        packed = [one.packed for one in said]
+        return frames.compose(self._run, sender.number, packed, lost=lost, mark=self.marks[0] if self.marks else b"")
 
     def _sender(self, channel: str) -> _Sender:
         sender = self._senders.get(channel)
@@ -259,7 +263,7 @@ class Bus:
         facts.frames_heard += 1
         facts.bytes_heard += len(frame)
         try:
-            run, number, lost, messages = frames.read(frame)
+            run, number, lost, messages, mark = frames.read(frame)
         except frames.Newer as newer:
             facts.newer += 1
             self._rarely("a newer Typegate says what this one does not understand", channel=channel, why=str(newer))
@@ -267,6 +271,10 @@ class Bus:
         except ValueError as error:
             facts.malformed += 1
             self._rarely("somebody else says something on our channels", channel=channel, why=str(error))
+            return
+        if mark and self.marks and mark not in self.marks:
+            facts.foreign += 1
+            self._rarely("another cluster, with keys of its own, is on our channels: give each its redis.prefix")
             return
         last = known.numbers.get(run)
         if last is not None and number <= last:

@@ -33,6 +33,8 @@ class BusFacts:
     """Frames that no bus of ours sends."""
     newer: int = 0
     """Frames of a newer version."""
+    foreign: int = 0
+    """Frames of another cluster, with other keys."""
     failures: int = 0
     """Subscribers that raised something."""
     subscriptions: int = 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from config.gateway import AuthOptions
+from config.gateway import AuthOptions, NodeOptions
 from gateway.app import Gateway
 from persistence.redis import RedisOptions
 from session.identity import session_to_text
@@ -82,6 +82,11 @@ async def test_a_best_is_told_to_all_tabs_of_its_user(tmp_path: Path, auth: Auth
         assert not [message for message in other.seen if message["t"] == "event"]
 
 
+def node(folder: Path, name: str) -> NodeOptions:
+    """One of a cluster: with its keys."""
+    return NodeOptions(name=name, data=folder / name, keys_file=folder / "keys.json")
+
+
 @pytest.mark.parametrize("kind", ["redis_single", "redis_cluster"])
 async def test_a_best_stored_by_another_process_is_told_where_its_user_is(
     tmp_path: Path,
@@ -93,8 +98,8 @@ async def test_a_best_stored_by_another_process_is_told_where_its_user_is(
     """Through Redis: whoever stores a result need not know where its user is connected."""
     options: RedisOptions = replace(request.getfixturevalue(kind), prefix=fresh_name("notices") + ":")
     async with (
-        serving(tmp_path / "here", auth=auth, redis=options) as (here, _),
-        serving(tmp_path / "there", auth=auth, redis=options) as (there, _),
+        serving(tmp_path / "here", auth=auth, redis=options, node=node(tmp_path, "here")) as (here, _),
+        serving(tmp_path / "there", auth=auth, redis=options, node=node(tmp_path, "there")) as (there, _),
         client(here.url, token=account(5)) as typist,
     ):
         await listening(here)

@@ -226,7 +226,8 @@ async def test_of_two_who_resume_at_once_one_keeps_it(two: list[Gateway]) -> Non
                 for task in going_on:
                     task.cancel()
                 await asyncio.wait(going_on)
-                at = ends.index(*going_on)
+                (survivor,) = going_on
+                at = ends.index(survivor)
                 await rivals[at].send("hb", c=1)
                 await rivals[at].receive("hb")
                 (resumed,) = [message for message in rivals[at].seen if message["t"] == "resumed"]
@@ -594,7 +595,7 @@ async def test_nonsense_on_the_channels_harms_nobody(two: list[Gateway]) -> None
         bus = taking(there)._bus
         session = session_from_text(first.started["session"])
         digest = bytes(16)
-        for channel, message in [
+        said: list[tuple[str, Any]] = [
             (CHANNEL, None),
             (CHANNEL, [session, 1 << 60, "c"]),
             (CHANNEL, [session, "x", "c"]),
@@ -605,7 +606,8 @@ async def test_nonsense_on_the_channels_harms_nobody(two: list[Gateway]) -> None
             (f"{CHANNEL}:a", ["ask", 1, "b", session, (1 << 53) - 1, digest, 1, None, None]),
             (f"{CHANNEL}:a", ["say", 1]),
             (f"{CHANNEL}:a", ["hibernate", 1, "b", session]),
-        ]:
+        ]
+        for channel, message in said:
             await bus.publish(channel, message)
         assert here.hub.live
         async with resuming(there, first) as second:

@@ -88,6 +88,14 @@ def test_a_receipt_comes_back(
     assert Receipt.open(RING, receipt.seal(RING, b"t" * 16), b"t" * 16) == receipt
 
 
+def test_marks_of_a_ring() -> None:
+    """One for each key, the sealing one's first; another key has another, and rings that share a key its mark."""
+    old, new = (1, b"o" * 32), (2, b"n" * 32)
+    assert KeyRing([new, old]).marks == (*KeyRing([new]).marks, *KeyRing([old]).marks)
+    assert {len(mark) for mark in KeyRing([new, old]).marks} == {8}
+    assert KeyRing([old]).marks != KeyRing([new]).marks
+
+
 def test_golden_ticket_of_layout_2() -> None:
     """The node, then the race with lane and start instant, where there is one."""
     plain = a_ticket().seal(RING)[3:-16].hex()

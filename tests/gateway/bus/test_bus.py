@@ -53,6 +53,26 @@ async def test_messages_of_one_sender_come_once_and_in_order(two: tuple[Bus, Bus
         assert ear.resyncs == 1
 
 
+async def test_another_cluster_is_not_believed(two: tuple[Bus, Bus]) -> None:
+    """Its frames are counted and passed over; while keys rotate all hear each other, and who has none is heard."""
+    here, there = two
+    ear = await Ear(there, "news").listening()
+    there.marks = (b"older...", b"newer...")
+    for marks, heard in (((), 1), ((b"foreign.",), 1), ((b"newer...", b"older..."), 2), ((b"older...",), 3)):
+        here.marks = marks
+        await here.publish("news", len(ear.messages))
+        here.marks = ()
+        await here.publish("news", "end")
+        await ear.until(lambda: ear.messages[-1:] == ["end"])
+        assert len([message for message in ear.messages if message != "end"]) == heard
+        ear.heard[:] = [message for message in ear.heard if message != "end"]
+    assert there.facts().foreign == 1
+    there.marks = ()
+    here.marks = (b"foreign.",)
+    await here.publish("news", "to who has no keys")
+    await ear.until(lambda: "to who has no keys" in ear.messages)
+
+
 async def test_what_is_said_at_once_goes_in_one_frame(two: tuple[Bus, Bus]) -> None:
     here, there = two
     ear = await Ear(there, "news").listening()
