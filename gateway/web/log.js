@@ -160,6 +160,8 @@ export function readLog(session) {
       log.events.push(...events);
     }
     for (let i = 0; i < log.events.length; i += 2) log.lastMs += Number(log.events[i]);
+    // A wall clock that was set back since must not make time stand still until it is there again.
+    log.startedAt = Math.min(log.startedAt, performance.now() - log.lastMs);
     Object.assign(log, { user: head.user ?? "", receipt: head.receipt, finished: head.finished, acked: head.acked, holds: head.holds });
     Object.assign(log, { savedBlocks: Math.floor(log.n / BLOCK), written: true, dirty: false });
     return log;

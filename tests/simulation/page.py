@@ -81,6 +81,7 @@ class Log:
         log.user, log.receipt, log.finished = kept["user"], kept["receipt"], kept["finished"]
         log.events = list(kept["events"])
         log.last_ms = sum(log.events[::2])
+        log.started_at = min(log.started_at, browser.clock_ms() - log.last_ms)
         log.dirty = False
         return log
 
@@ -137,6 +138,7 @@ class Link:
         self._browser = tab.browser
         self._listener = listener
         self._socket: Socket | None = None
+        self._is_open = False
         self.is_ready = False
         self.closed = False
         self._attempt = 0
@@ -147,7 +149,8 @@ class Link:
 
     @property
     def is_open(self) -> bool:
-        return self._socket is not None and self._socket.is_open
+        """From when the page hears of it."""
+        return self._is_open and self._socket is not None and self._socket.is_open
 
     def revive(self) -> None:
         self.closed = False
@@ -159,6 +162,7 @@ class Link:
 
         def opened() -> None:
             if socket is self._socket:
+                self._is_open = True
                 self._shown = self._token()
                 self.send({"t": "auth"} | ({"token": self._shown} if self._shown else {}))
                 self._listener.opened()
@@ -177,7 +181,7 @@ class Link:
         self._clear("retry")
 
     def send(self, message: Message) -> bool:
-        if self._socket is None or not self._socket.is_open:
+        if self._socket is None or not self.is_open:
             return False
         self._browser.world.note(self._tab.name, "says", _short(message))
         self._socket.send(orjson.dumps(message))
@@ -244,7 +248,7 @@ class Link:
 
     def _forget(self, code: int) -> None:
         socket, self._socket = self._socket, None
-        self.is_ready = False
+        self._is_open = self.is_ready = False
         for name in ("deadline", "drain", "steady", "heartbeat"):
             self._clear(name)
         if socket is not None:

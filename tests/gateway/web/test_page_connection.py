@@ -71,6 +71,26 @@ async def test_a_reload_in_mid_test_goes_on_where_it_was(visit: Visit) -> None:
     assert visitor.got("result")[-1]["chars"] == [len(TEXT["text"]), 0, 0, 0]
 
 
+async def test_a_wall_clock_set_back_during_a_reload_stops_no_time(visit: Visit) -> None:
+    """Keys typed after it still have their gaps: a test on the clock would never end else."""
+    visitor = await visit(settings=TEXT)
+    await visitor.type(TEXT["text"][:17])
+    await visitor.until(lambda: keys(visitor) == TEXT["text"][:17])
+    await visitor.page.evaluate(
+        """() => {
+            const name = Object.keys(localStorage).find((key) => key.endsWith(".test"));
+            const kept = JSON.parse(localStorage.getItem(name));
+            localStorage.setItem(name, JSON.stringify({ ...kept, startedWallMs: kept.startedWallMs + 3600000 }));
+        }"""
+    )
+    await visitor.page.reload()
+    await visitor.ready()
+    await visitor.until(lambda: bool(visitor.got("resumed")))
+    await visitor.type(TEXT["text"][17:])
+    await visitor.state("stored")
+    assert sum(sum(frame["e"][::2]) for frame in visitor.sent("keys") if frame["n"] >= 17) > 0
+
+
 async def test_a_result_that_never_came_is_fetched_on_the_next_visit(visit: Visit, own_server: Server) -> None:
     visitor = await visit(settings=TEXT, server=own_server, may_lose_server=True)
     await visitor.type(TEXT["text"][:9])
