@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 ARGS ?=
 
-.PHONY: help run test setup services lint types imports coverage bench bench-results load chaos protocol pictures clean
+.PHONY: help run test setup services lint types imports coverage simulate bench bench-results load chaos protocol pictures clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -45,6 +45,9 @@ coverage: .venv/test  ## scoring and session: every branch, by their own tests
 
 test: lint types imports coverage  ## set up what is needed and pass every check and test
 	$(PY) -m loadtest.servers run --any -- $(PY) -m pytest -n 3 --dist loadfile --ignore=tests/scoring --ignore=tests/session
+
+simulate: .venv/test  ## the simulated cluster (ARGS="--seeds 0:100000", ARGS="--replay 4711 --shrink")
+	$(PY) -m tests.simulation $(ARGS)
 
 bench: .venv/run  ## measure this machine: table and JSON in bench-out/
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

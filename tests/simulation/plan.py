@@ -80,6 +80,10 @@ def plan_of(seed: int) -> Plan:
         trick = Trick(chance.uniform(0, 5), kind, chance.choice((5, 10, 15)), chance.uniform(0.1, 3))
     plan = Plan(seed, machines, offsets, chance.random() < 0.7, browsers, trick)
     faults = [_fault(plan, chance) for _ in range(chance.choice((0, 1, 2, 2, 3, 3, 4, 5, 6, 8)))]
+    if chance.random() < 0.1:
+        tabs = chance.choice(plan.browsers)
+        tab = f"{tabs.browser}{chance.randrange(len(tabs.wishes))}"
+        faults.append(Fault(chance.uniform(1, 10), "tab copied", tab))
     return replace(plan, faults=tuple(sorted(faults, key=lambda fault: fault.at_s)))
 
 

@@ -188,6 +188,8 @@ class Scene:
                 person.reload()
             case "tab crash" if person is not None:
                 person.reload(crash=True)
+            case "tab copied" if person is not None:
+                self._copy(fault.who, person)
             case "tab closed" if person is not None:
                 person.close()
                 later(person.open)
@@ -196,6 +198,18 @@ class Scene:
                 later(person.page.go_on)
             case _:
                 pass  # there is nothing that it could concern
+
+    def _copy(self, name: str, person: Person) -> None:
+        """A second tab with the same test; where there are no locks, or one lets go of its own, both type it."""
+        page = person.page
+        if page is None:
+            return
+        if page.log is not None and page.log.n:
+            self.ledger.tests[page.log.session].forked = True
+        while name in self.people:
+            name += "'"
+        copy = self.people[name] = person.duplicate(name, len(self.people))
+        copy.open()
 
     def _spoil(self, line: Line, fault: Fault) -> None:
         if fault.kind == "dead line":

@@ -21,7 +21,7 @@ from tests.simulation.running import run
 from tests.simulation.shrinking import shrunk
 from tests.simulation.stores import TopicSink
 
-BUDGET = 400
+BUDGET = 800
 """Seeds within which each must be found."""
 
 
