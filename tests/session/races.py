@@ -56,6 +56,11 @@ class Play:
         assert isinstance(after, Race), after
         return after
 
+    def ignored(self, what: Change, *, after_ms: int = 0) -> None:
+        """An input that changes nothing."""
+        before = self.race
+        assert self.attempt(what, after_ms=after_ms) is before
+
     def refused(self, what: Change, *, after_ms: int = 0) -> str:
         """The code of the error that an input meets; nothing changes by it."""
         before = self.race

@@ -78,7 +78,7 @@ def test_a_timed_race_ends_with_the_clock_that_began_at_the_start() -> None:
     player = racer(TIME_10)
     assert player.session.deadline_ms == inf
     player.note(3000, player.material.text[0])
-    assert player.send(0) is None
+    assert player.send(0, late_ms=700) is None
     assert player.session.deadline_ms == START_MS + 10_000 + LIMITS.grace_ms
     player.note(7000, player.material.text[1])
     assert player.send(1) is None
