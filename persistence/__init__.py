@@ -6,6 +6,7 @@
 - `results`: finished results, in SQLite or in MySQL's shards: by id, by user, progress, personal bests.
 - `cache`: bounded, expiring values with one loader a key, in this process or in Redis; the recent results of a user.
 - `boards`: leaderboards in front of the result store, in this process or in Redis; percentiles.
+- `races`: races, each one value changed by compare-and-set, in this process or in Redis; the clock that nodes race by.
 - `mysql`, `migrations`: pools of connections to MySQL's shards, which bucket is where, and the schemas.
 - `redis`: the connections to Redis, standalone or Cluster, and how long one waits for it.
 - `errors`, `sqlite`, `lock`: the three ways to fail, how a SQLite file is opened and worked on, locks that die with us.
