@@ -71,7 +71,10 @@ class RaceCreate(Message):
 
 @dataclass(frozen=True, slots=True)
 class RaceJoin(Message):
-    """Join a race, or come back to one's lane in it; without `race` one that fits is found, or made."""
+    """Join a race, or come back to one's lane in it, in the lobby also by another name.
+
+    Without `race` one that fits is found, or made.
+    """
 
     T: ClassVar[str] = "race.join"
     race: Annotated[str | None, Wire(STRING, "which one; left out: a public one of the language and your speed")] = None

@@ -61,6 +61,8 @@ class Join:
     """Clean; a number is added where another racer's looks the same."""
     node: str
     input: Input = "keyboard"
+    chosen: bool = False
+    """Whether the name was chosen: who comes back to the lobby under another one is called that from then on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +302,8 @@ def _apply(race: Race, what: Change, now_ms: int, rules: RaceRules) -> Race | Er
 def _join(race: Race, join: Join, now_ms: int, rules: RaceRules) -> Race | Error:
     racer = race.racer_of(join.user)
     if racer is not None:
-        return _back(race, racer, join.node)
+        called = _called(race, racer, join)
+        return _back(race if called is racer else race.with_racers([called]), called, join.node)
     match race.phase:
         case Phase.LOBBY:
             pass
@@ -372,6 +375,14 @@ def _away(race: Race, racers: Sequence[Racer], now_ms: int) -> Race:
     return race.with_racers(
         replace(racer, away_ms=now_ms, state=next_racer(racer.state, RacerInput.LOST)) for racer in racers
     )
+
+
+def _called(race: Race, racer: Racer, join: Join) -> Racer:
+    """Who comes back, by the name that is chosen now."""
+    if not join.chosen or race.phase is not Phase.LOBBY:
+        return racer
+    name = distinct_name(join.name, [other.name for other in race.racers if other is not racer])
+    return racer if name == racer.name else replace(racer, name=name)
 
 
 def _back(race: Race, racer: Racer, node: str) -> Race:

@@ -335,7 +335,7 @@ class Racing:
                 called = clean_name(name)
             except NameFault as fault:
                 return Error("name", str(fault))
-        return Join(connection.user, called, self.rooms.node, chosen)
+        return Join(connection.user, called, self.rooms.node, chosen, chosen=name is not None)
 
     # --- in a race ---
 

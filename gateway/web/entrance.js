@@ -19,7 +19,11 @@ export class Entrance {
     this.loaded = false;
     this.form.addEventListener("change", () => this.read());
     this.name.addEventListener("change", () => choose({ name: this.name.value.trim() }));
-    this.name.addEventListener("keydown", (event) => event.key === "Enter" && this.find.focus());
+    this.name.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.isComposing) return;
+      event.preventDefault(); // the button is not meant
+      this.find.focus();
+    });
     this.find.addEventListener("click", () => actions.find());
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();

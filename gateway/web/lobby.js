@@ -29,7 +29,11 @@ export class Lobby {
     this.shareButton = h("button", { type: "button", onclick: () => this.share(), hidden: typeof navigator.share !== "function" }, "Share …");
     this.name = /** @type {HTMLInputElement} */ (h("input", { id: "lobby-name", maxlength: 80, autocomplete: "nickname", spellcheck: "false" }));
     this.name.addEventListener("change", () => actions.rename(this.name.value.trim()));
-    this.name.addEventListener("keydown", (event) => event.key === "Enter" && this.readyButton.focus());
+    this.name.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.isComposing) return;
+      event.preventDefault(); // the button is not meant
+      this.readyButton.focus();
+    });
     this.root.replaceChildren(
       h("div", { class: "lobby-head" }, this.heading, this.kind),
       this.seats,

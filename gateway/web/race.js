@@ -258,7 +258,7 @@ function onRefused({ code, message, retry }, lost) {
     return;
   }
   const id = room.id;
-  if (code === "race_running") {
+  if ((code === "race_running" || code === "race_over") && !room.watching) {
     room.watch(id);
     return;
   }

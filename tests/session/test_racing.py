@@ -49,6 +49,18 @@ def test_a_second_join_of_a_user_comes_back_to_the_lane() -> None:
     ]
 
 
+def test_who_comes_back_to_the_lobby_by_a_chosen_name_is_called_that() -> None:
+    """The own name is nobody else's; from the countdown on names stay."""
+    play = Play()
+    play.join(ANN, BOB)
+    for name, called in (("Ada", "Ada"), ("Ada", "Ada"), ("U12", "U12 2")):
+        play.do(Join(ANN, name, "n1", chosen=True))
+        assert [racer.name for racer in play.race.racers] == [called, "U12"]
+    play = running(ANN, BOB)
+    play.do(Join(ANN, "Ada", "n1", chosen=True))
+    assert play.race.racers[0].name == "U11"
+
+
 def test_names_that_look_the_same_get_numbers_ghosts_included() -> None:
     play = Play(a_race(ghosts=(GHOST,)))
     for user in (ANN, BOB):

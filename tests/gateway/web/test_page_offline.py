@@ -43,7 +43,7 @@ async (version) => {
 async def version(page: Page) -> str:
     """Of which release the page is that shows."""
     address = await page.get_attribute("script[type=module]", "src")
-    found = re.fullmatch(r"/assets/([0-9a-f]{16})/app.js", address or "")
+    found = re.fullmatch(r"/assets/([0-9a-f]{16})/(?:app|race).js", address or "")
     assert found is not None, address
     return found[1]
 

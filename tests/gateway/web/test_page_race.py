@@ -12,6 +12,7 @@ from playwright.async_api import expect
 from tests.gateway.web.conftest import Server, Visit, Visitor
 from tests.gateway.web.racing import QUICK, choosing, meet, ready, run, table, to_the_end
 from tests.gateway.web.test_page_access import CONTRASTS, MARKS
+from tests.gateway.web.test_page_offline import KEPT, version
 
 
 @pytest.fixture(scope="module", name="track")
@@ -143,7 +144,8 @@ async def test_a_race_that_cannot_be_joined_says_why(visit: Visit, track: Server
     await third.page.wait_for_selector("#outcome:not([hidden])")
     assert await table(third) == await table(ada)
     fourth = await visit(server=track, path=path, ready=False)
-    await fourth.page.wait_for_selector("#message:has-text('over'), #outcome:not([hidden])")
+    await fourth.page.wait_for_selector("#outcome:not([hidden])")
+    assert await table(fourth) == await table(ada)
 
 
 async def test_a_name_that_deceives_is_refused(visit: Visit, track: Server) -> None:
@@ -154,6 +156,18 @@ async def test_a_name_that_deceives_is_refused(visit: Visit, track: Server) -> N
     await visitor.page.click("#make button[type=submit]")
     await visitor.page.wait_for_selector("#lobby:not([hidden])")
     assert await visitor.page.inner_text(".seat .name") == "Ada"
+
+
+async def test_a_name_may_be_changed_in_the_lobby(visit: Visit, track: Server) -> None:
+    ada, zoe = await meet(visit, track, "Ada", "Zoë")
+    await zoe.page.fill("#lobby-name", "\u200bAda")
+    await zoe.page.keyboard.press("Enter")
+    await zoe.notice("invisible")
+    assert await ada.page.locator(".seat[data-ready=true]").count() == 0, "Enter ends the name, and is nothing else"
+    await zoe.page.fill("#lobby-name", "Ada")
+    await zoe.page.keyboard.press("Enter")
+    await ada.page.wait_for_selector(".seat:has-text('Ada 2')")
+    assert await zoe.page.evaluate("document.activeElement.textContent") == "Ready"
 
 
 async def test_who_looks_for_a_race_finds_who_looks_for_one(visit: Visit, track: Server) -> None:
@@ -255,6 +269,19 @@ async def test_a_screen_reader_hears_what_matters_and_not_more(visit: Visit, tra
         assert wanted in said
     assert any(re.search(r"(1st|2nd)", sentence) for sentence in said)
     assert len(said) < 16, said
+
+
+async def test_without_a_server_the_page_opens_from_what_is_kept(visit: Visit, own_server: Server) -> None:
+    """A link to a race, too; it comes in by itself when there is a server again."""
+    ada = await visit(server=own_server, path="race", ready=False, may_lose_server=True, script=choosing())
+    await ada.page.evaluate(KEPT, await version(ada.page))
+    await ada.page.click("#make button[type=submit]")
+    await ada.page.wait_for_selector("#lobby:not([hidden])")
+    own_server.kill()
+    await ada.page.reload()
+    await ada.notice("this page tries again by itself")
+    await asyncio.to_thread(own_server.start)
+    await ada.page.wait_for_selector("#message:has-text('no such race') a[href='/race']")
 
 
 async def test_without_a_server_the_page_says_so_and_comes_in_when_it_is_back(visit: Visit, own_server: Server) -> None:
