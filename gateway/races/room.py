@@ -272,7 +272,8 @@ class Room:
             if self._owed.get(key) is what:
                 del self._owed[key]
         if isinstance(race, Error):
-            self._vanished()
+            if race.code == NO_RACE.code:
+                self._vanished()
         else:
             if before is None or race.version > before.version:
                 self._written(before, race)
@@ -311,10 +312,11 @@ class Room:
             self._rooms.thawed()
 
     def _vanished(self) -> None:
-        """There is no such race (any more)."""
-        if self.race is not None:
-            for place in list(self._everybody()):
-                self.rise(place)
+        """There is no such race, or none any more: those who are here are told, and their tests are ordinary ones."""
+        said = Said(NO_RACE.to_wire())
+        for place in self._everybody():
+            place.connection.hear(said)
+            self.rise(place)
 
     def take(self, race: Race) -> None:
         """This is how the race is, if it is newer than what was known: do what follows for those who are here."""

@@ -145,8 +145,8 @@ async def racer(gateway: Gateway | Program, subprotocol: str = JSON, **options: 
 
 
 @asynccontextmanager
-async def resumed(gateway: Gateway, before: Racer) -> AsyncIterator[Racer]:
-    """The same racer over another connection, the log sent again."""
+async def resumed(gateway: Gateway, before: Racer, *, told: str | None = None) -> AsyncIterator[Racer]:
+    """The same racer over another connection, the log sent again; `told`: what of the race is an error by now."""
     protocol = MSGPACK if before.typist.binary else JSON
     async with racer(gateway, protocol, token=before.typist.ready["token"]) as after:
         after.typist.started, after.typist.log = before.typist.started, before.typist.log
@@ -154,6 +154,8 @@ async def resumed(gateway: Gateway, before: Racer) -> AsyncIterator[Racer]:
         started = before.typist.started
         await after.say("resume", session=started["session"], ticket=started["ticket"], n=len(before.typist.log) // 2)
         n = (await after.hear("resumed"))["n"]
+        if told is not None:
+            assert (await after.hear("error"))["code"] == told
         if missing := before.typist.log[2 * n :]:
             await after.say("keys", n=n, e=missing)
         yield after

@@ -183,3 +183,20 @@ async def test_who_comes_to_a_node_that_goes(tmp_path: Path) -> None:
         gateway.hub.draining = True
         assert await somebody.refused("race.create", mode="words", count=5) == "draining"
         assert await somebody.refused("race.join") == "draining"
+
+
+async def test_a_restart_of_all_that_there_is(tmp_path: Path) -> None:
+    """Where races are in the process they end with it; the test goes on, is stored, and another may be started then."""
+    async with node(tmp_path) as gateway, racers(gateway, gateway) as (host, other):
+        await race_of(host, other)
+        await host.begin()
+        await host.type(0.5)
+        await host.say("hb")
+        await host.hear("hb")
+    async with node(tmp_path) as gateway, resumed(gateway, host, told="no_race") as back:
+        await back.type()
+        result = await back.finish()
+        assert result["session"] == host.typist.started["session"]
+        await back.hear("stored")
+        assert await back.refused("race.join", race=host.race) == "no_race"
+        await back.create()
