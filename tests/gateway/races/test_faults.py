@@ -6,6 +6,7 @@ import uuid
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,6 @@ from persistence.redis import RedisOptions, RedisServers
 from tests.gateway.races.racers import RULES, healthy, node, nodes, race_of, racer, racers, resumed
 from tests.gateway.running import program
 from tests.servers import skip_without
-
-AMID_IT = ("result", "stored", "error")
 
 
 @pytest.fixture(name="server")
@@ -45,7 +44,11 @@ async def test_redis_is_away_in_mid_race(tmp_path: Path, server: RedisServer) ->
             server.kill()
             await host.type()
             await host.say("finish", n=len(host.typist.log) // 2)
-            came = {wanted["t"]: wanted for wanted in [await host.typist.receive(*AMID_IT) for _ in AMID_IT]}
+            came: dict[str, dict[str, Any]] = {}
+            while len(came) < 3:
+                message = await host.typist.receive("result", "stored", "error")
+                came[message["t"]] = message
+            host.passed_over = other.passed_over = {"away"}  # it may be away more than once, on a busy machine
             assert came["result"]["session"] == came["stored"]["session"] == host.typist.started["session"]
             assert (came["error"]["code"], came["error"]["retry"] > 0) == ("away", True)
             await host.say("race.create", mode="words", count=5)
