@@ -64,6 +64,16 @@ class Sharing:
         self.waiting = False
         """Whether others' progress is waited for; then `send`."""
 
+    @property
+    def rows(self) -> list[Row]:
+        """All that is known."""
+        return self._progress.all()
+
+    @property
+    def wanted_by(self) -> frozenset[str]:
+        """Other nodes that want to be told, or wanted to a moment ago."""
+        return frozenset(self._interest)
+
     def come(self, place: Place) -> None:
         """Somebody who has seen nothing yet."""
         self._behind.add(place)
