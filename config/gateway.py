@@ -211,6 +211,9 @@ class ConnectionOptions:
     """Tests that a user may start per second, in the long run."""
     starts_burst: int = 30
     """Tests that a user may start at once."""
+    tests: int = 0
+    """Most tests under way, over all processes; who would start one more waits in a queue, and is told its place. 0: no
+    limit. Races, and tests that are resumed, count and do not wait."""
 
     def __post_init__(self) -> None:
         between("auth_deadline_s", self.auth_deadline_s, 0.1, 60)
@@ -222,6 +225,7 @@ class ConnectionOptions:
         between("per_address", self.per_address, 0, 1_000_000)
         between("starts_per_s", self.starts_per_s, 0.01, 10_000)
         between("starts_burst", self.starts_burst, 1, 100_000)
+        between("tests", self.tests, 0, 10_000_000)
 
 
 @dataclass(frozen=True, slots=True)

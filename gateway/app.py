@@ -31,6 +31,8 @@ from gateway.auth import Authenticator
 from gateway.bans import Bans, sending_off
 from gateway.bans import families as ban_families
 from gateway.bus import Bus, Directory, Node
+from gateway.ceiling import Ceiling
+from gateway.ceiling import families as ceiling_families
 from gateway.chance import Chance
 from gateway.codec import CODECS
 from gateway.connection import Connection
@@ -62,6 +64,7 @@ from gateway.races import metrics as race_metrics
 from gateway.races.ghosts import Ghosts
 from gateway.races.speeds import Speeds
 from gateway.sign_ins import SignIns
+from gateway.starts import SharedCredits
 from gateway.stores import bans_of, catalogue_of, store_of
 from gateway.takeovers import Takeovers
 from gateway.topics import look_at_topics, look_until_seen
@@ -286,6 +289,27 @@ class Gateway:
                 epoch_ms=_epoch_ms,
                 answer_ms=settings.bus.answer_ms,
             )
+        limits = settings.connection
+        if front.redis is not None:
+            hub.starts = await enter(
+                SharedCredits(
+                    front.redis,
+                    rate_per_s=limits.starts_per_s,
+                    burst=limits.starts_burst,
+                    clock_ms=lambda: hub.clock() * 1000,
+                )
+            )
+        if limits.tests:
+            hub.ceiling = await enter(
+                Ceiling(
+                    hub,
+                    front.redis,
+                    tests=limits.tests,
+                    this=f"{self.name}/{run}",
+                    processes=lambda: len(self._runs()),
+                )
+            )
+            metrics.ask(partial(ceiling_families, hub.ceiling))
         sink = await enter(_sink(settings, store, front, BusNotices(bus), node=self.name))
         stream = self._stream = await enter(Drain(spool, sink, hub.submissions.stored, settings.stream))
 

@@ -62,6 +62,7 @@ from session.result import Result
 from session.state import FINAL, State
 
 if TYPE_CHECKING:
+    from gateway.ceiling import Ceiling
     from gateway.hub import Hub
     from gateway.races.place import Place
     from gateway.races.racing import RaceTalk
@@ -452,15 +453,36 @@ class Connection(_OfEachFrame):
         if isinstance(options, Error):
             self._error(options)
             return
-        seed = hub.random_bits(SEED_BITS)
+        if hub.ceiling is None or self._session is not None or hub.ceiling.enter(self):
+            self._choose(options, start.ref, began_s)
+        else:
+            self._wait_for(self._queue(hub.ceiling, options, start.ref))
+
+    async def _queue(self, ceiling: Ceiling, options: TestOptions, ref: int | None) -> None:
+        """There are many tests under way: start when it is our turn, or say when to ask again."""
+        wait = await ceiling.ask(self)
+        if self._wire is None:
+            return
+        if wait is None:
+            self._choose(options, ref, self._hub.clock())
+            return
+        which = "more wait already than there are places" if wait.place is None else f"you are number {wait.place}"
+        self._error(Error("full", f"as many type as may; {which}", wait.retry_ms, ref=ref, place=wait.place))
+
+    def _choose(self, options: TestOptions, ref: int | None, began_s: float) -> None:
+        """Choose the text, then begin."""
+        seed = self._hub.random_bits(SEED_BITS)
         self._work(
-            hub.texts.choosing(options, seed=seed, ref=start.ref),
-            partial(self._begin, options, seed, start.ref, began_s),
+            self._hub.texts.choosing(options, seed=seed, ref=ref),
+            partial(self._begin, options, seed, ref, began_s),
         )
 
     def _begin(
         self, options: TestOptions, seed: int, ref: int | None, began_s: float, material: Material | Error
     ) -> None:
+        hub = self._hub
+        if hub.ceiling is not None:
+            hub.ceiling.entered(self)
         if isinstance(material, Error):
             self._error(material)
             return
@@ -470,7 +492,6 @@ class Connection(_OfEachFrame):
             self._let_go(self._session)  # `start` came right behind a `resume`: a finished log may be on its way
         elif self._session is not None:
             self._abort()
-        hub = self._hub
         epoch_ms, now_s = hub.epoch_ms(), hub.clock()
         session = TypingSession.begin(
             options,

@@ -34,6 +34,7 @@ from session.options import SessionLimits
 from session.receipt import KeyRing
 
 if TYPE_CHECKING:
+    from gateway.ceiling import Ceiling
     from gateway.heads import Request
     from gateway.races.racing import Racing
     from gateway.watching import Watching
@@ -100,6 +101,8 @@ class Hub:
         """The races' clock (epoch ms), which a client is told by `hb`."""
         self.watching: Watching | None = None
         """Who looks on at whom; None where nobody may."""
+        self.ceiling: Ceiling | None = None
+        """How many tests may be under way; None: as many as like."""
         self.coming: list[Callable[[Connection], None]] = []
         """Called with each connection that is open."""
         self.signing_in: list[Callable[[Connection], None]] = []

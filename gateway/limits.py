@@ -35,6 +35,16 @@ class Credits:
         buckets[key] = (left, now_ms)
         return max(1, round((1 - left) / self._rate))
 
+    def left(self, key: Hashable, *, now_ms: float) -> float:
+        """What `key` has now."""
+        left, at_ms = self._buckets.get(key, (self._burst, now_ms))
+        return min(self._burst, left + (now_ms - at_ms) * self._rate)
+
+    def lower(self, key: Hashable, left: float, *, now_ms: float) -> None:
+        """Leave `key` no more than this, which may be a debt; nothing where it is not remembered."""
+        if key in self._buckets:
+            self._buckets[key] = (min(left, self.left(key, now_ms=now_ms)), now_ms)
+
 
 class Door:
     """Counts the connections of each address that are not `ready` yet, up to a limit an address.

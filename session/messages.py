@@ -406,7 +406,7 @@ ERRORS: Final[Mapping[ErrorCode, str]] = MappingProxyType(
         "unknown_language": "there is no word list for this language",
         "text": "the own text cannot be typed (empty, too long, control characters), or is not the ticket's",
         "busy": "too many starts; `start` again after `retry` ms",
-        "full": "the node can take no new tests for the moment; `start` again after `retry` ms",
+        "full": "no new tests can be taken for the moment; `start` again after `retry` ms, with `place` to keep it",
         "draining": "the node is going away; reconnect, then `start`",
         "running": "a test runs on this connection; finish or abort it first",
         "idle": "no test runs on this connection",
@@ -446,6 +446,9 @@ class Error(ToClient):
     retry: Annotated[int | None, Wire(INTEGER, "ms to wait before trying again, 0 at once, null do not")] = None
     expected: Annotated[int | None, Wire(INTEGER, "after a gap or early keys: the event to send from")] = None
     ref: Annotated[int | None, Wire(INTEGER, "of the test that it concerns")] = None
+    place: Annotated[
+        int | None, Wire(INTEGER, "number in the queue of those who wait to start, 1 the first; kept by asking again")
+    ] = None
 
     def to_wire(self) -> dict[str, Any]:
         """The message as a map; `retry` is always there."""
@@ -454,6 +457,8 @@ class Error(ToClient):
             wire["expected"] = self.expected
         if self.ref is not None:
             wire["ref"] = self.ref
+        if self.place is not None:
+            wire["place"] = self.place
         return wire
 
 

@@ -28,6 +28,8 @@ const WAITS = {
 };
 /** Keys that came a moment too early are sent again after this. */
 const EARLY_MS = 60;
+/** @param {number} place in the queue */
+const queued = (place) => `As many type as may. You are number ${place} in the queue; the test comes by itself.`;
 const CURRENT = "typegate.current";
 
 /**
@@ -378,7 +380,7 @@ export class Client {
 
   /** @param {Record<string, any>} error */
   onError(error) {
-    const { code, ref, retry } = error;
+    const { code, ref, retry, place } = error;
     if (typeof ref === "number" && ref !== (this.log?.started.ref ?? this.ref)) return;
     if (code === "gap" && this.log) {
       this.attach(error.expected);
@@ -392,7 +394,8 @@ export class Client {
     } else if (typeof retry === "number") {
       clearTimeout(this.retryTimer);
       this.retryTimer = window.setTimeout(() => this.again(), Math.max(retry, LEAST_RETRY_MS));
-      if (this.wanted && retry > LONG_RETRY_MS) this.listener.warned(WAITS[code] ?? error.message);
+      if (this.wanted && typeof place === "number") this.listener.warned(queued(place));
+      else if (this.wanted && retry > LONG_RETRY_MS) this.listener.warned(WAITS[code] ?? error.message);
     } else {
       this.giveUp(/** @type {any} */ (error));
     }

@@ -1,6 +1,7 @@
 """Typing never waits for the network, and nothing typed is lost: killed servers, reloads, two tabs, sleep."""
 
 import asyncio
+from pathlib import Path
 
 from tests.gateway.running import command
 from tests.gateway.web.conftest import Server, Visit, Visitor
@@ -235,6 +236,26 @@ async def test_who_is_banned_is_told_until_when_and_why(visit: Visit, own_server
     )
     assert code == 0, errors
     await visitor.notice("The server refuses this connection. banned: for good: a bot")
+
+
+async def test_who_has_to_wait_sees_the_place_and_starts_without_doing_anything(visit: Visit, tmp_path: Path) -> None:
+    """As soon as another test is over."""
+    config = tmp_path / "typegate.toml"
+    config.write_text("[connection]\ntests = 1\n")
+    server = Server(tmp_path / "data", "--config", str(config))
+    server.start()
+    try:
+        first = await visit(settings=TEXT, server=server, may_lose_server=True)
+        await first.type(TEXT["text"][:5])
+        second = await visit(settings=TEXT, server=server, may_lose_server=True, ready=False)
+        await second.notice("You are number 1 in the queue")
+        await first.type(TEXT["text"][5:])
+        await first.state("stored")
+        await second.until(lambda: bool(second.got("started")))
+        await second.type(TEXT["text"])
+        await second.state("stored")
+    finally:
+        server.kill()
 
 
 async def test_back_off_has_full_jitter_up_to_twenty_seconds(visit: Visit) -> None:

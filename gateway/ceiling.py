@@ -1,0 +1,303 @@
+"""Most tests under way, over all processes (`connection.tests`), and the queue of those who wait to start one.
+
+Each process has a share of the tests, a little more than it has under way: within it a `start` is answered at once and
+asks nobody. Beyond it, or while anybody waits, Redis is asked, which has all shares and the one queue, in the order in
+which users came. Who does not get in is told the place and when to ask again: `error full` with `place` answers the
+`start`, the user keeps the place by asking again in time, and nothing is kept here for it. One gets in when there is
+room for all before it and for it too. So nobody overtakes (but in the first `_RENEW_S` of a queue, within another
+process's share), and nobody is woken: those far behind ask more rarely, each at an instant of its own.
+
+While anybody waits no process has more than it uses. One that dies loses its share after `_LEASE_MS`. Users who go lose
+their place after `_GONE_MS`, so that a page may be loaded anew, those who do not ask again after `_PATIENCE_MS`.
+Races and tests that are resumed wait for nobody, and count: with them there may be more than the ceiling. Without Redis
+this process has it all; while one is away, its equal part, and a queue of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+import structlog
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from gateway.connection import Connection
+from gateway.hub import Hub
+from persistence.errors import StoreError
+from persistence.redis import RedisServers, Script
+
+__all__ = ["Ceiling", "Line", "Wait", "families", "retry_ms"]
+
+_RENEW_S: Final = 0.5
+_LEASE_MS: Final = 5_000
+_GONE_MS: Final = 5_000
+_PATIENCE_MS: Final = 30_000
+_MOST: Final = 100_000
+"""Users who may wait; who comes then has no place, and asks again all the same."""
+_KEPT_S: Final = 3600
+_SPARE: Final = 50
+"""One part in so many of the ceiling is what a process may have beyond its tests, while nobody waits."""
+_RETRY_MS: Final = (1_000, 15_000)
+_RETRY_A_PLACE_MS: Final = 20
+
+_BEGIN: Final = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local live, limit = tonumber(ARGV[2]), tonumber(ARGV[3])
+local others = 0
+local shares = redis.call('HGETALL', KEYS[1])
+for i = 1, #shares, 2 do
+    local count, ends = string.match(shares[i + 1], '^(%d+):(%d+)$')
+    if not ends or tonumber(ends) < now then
+        redis.call('HDEL', KEYS[1], shares[i])
+    elseif shares[i] ~= ARGV[1] then
+        others = others + tonumber(count)
+    end
+end
+for _, user in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now)) do
+    redis.call('ZREM', KEYS[2], user)
+    redis.call('ZREM', KEYS[3], user)
+end
+local function have(count)
+    redis.call('HSET', KEYS[1], ARGV[1], string.format('%d:%d', count, now + tonumber(ARGV[4])))
+    for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[5]) end
+    return count
+end
+"""
+"""KEYS: shares by process, as `count:ends`; the queue by number; until when each who waits is waited for.
+ARGV: this process, its tests, the ceiling, the lease, how long keys are kept."""
+
+_SHARE: Final = Script(
+    _BEGIN
+    + """
+    for i = 8, #ARGV do
+        if redis.call('ZSCORE', KEYS[3], ARGV[i]) then
+            redis.call('ZADD', KEYS[3], now + tonumber(ARGV[7]), ARGV[i])
+        end
+    end
+    local waiting = redis.call('ZCARD', KEYS[2])
+    local spare = 0
+    if waiting == 0 then
+        spare = math.max(0, math.min(tonumber(ARGV[6]), limit - others - live))
+    end
+    return {have(live + spare), waiting}
+    """
+)
+"""Renew this process's share; users who went follow. Its share, and how many wait."""
+
+_ASK: Final = Script(
+    _BEGIN
+    + """
+    local user = ARGV[6]
+    local rank = redis.call('ZRANK', KEYS[2], user)
+    local before = rank or redis.call('ZCARD', KEYS[2])
+    if before < limit - others - live then
+        redis.call('ZREM', KEYS[2], user)
+        redis.call('ZREM', KEYS[3], user)
+        return {have(live + 1), 0}
+    end
+    if not rank then
+        if before >= tonumber(ARGV[8]) then
+            return {have(live), -1}
+        end
+        local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
+        redis.call('ZADD', KEYS[2], tonumber(last[2] or 0) + 1, user)
+    end
+    redis.call('ZADD', KEYS[3], now + tonumber(ARGV[7]), user)
+    return {have(live), before + 1}
+    """
+)
+"""May this user start? This process's share, and 0 for yes, else the place; -1: there is none to be had."""
+
+log = structlog.get_logger(__name__)
+
+
+class Wait(NamedTuple):
+    """One has to wait."""
+
+    place: int | None
+    """In the queue, 1 the first; None where the queue is full too."""
+    retry_ms: int
+
+
+def retry_ms(place: int, *, chance: float) -> int:
+    """When to ask again; `chance` (0 to 1) spreads those who came at once."""
+    least, most = _RETRY_MS
+    return round(min(most, least + place * _RETRY_A_PLACE_MS) * (0.8 + 0.4 * chance))
+
+
+class Line:
+    """The queue of one process, as the one in Redis is."""
+
+    def __init__(self, *, most: int = _MOST) -> None:
+        self._most = most
+        self._until_ms: OrderedDict[int, float] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._until_ms)
+
+    def ask(self, user: int, *, free: int, now_ms: float) -> int:
+        """0: there is room; else the place, -1 where there is none to be had."""
+        waiting = self._until_ms
+        for gone in [one for one, until_ms in waiting.items() if until_ms <= now_ms]:
+            del waiting[gone]
+        before = len(waiting)
+        if user in waiting:
+            before = next(place for place, one in enumerate(waiting) if one == user)
+        if before < free:
+            waiting.pop(user, None)
+            return 0
+        if user not in waiting and before >= self._most:
+            return -1
+        waiting[user] = now_ms + _PATIENCE_MS
+        return before + 1
+
+    def gone(self, user: int, *, now_ms: float) -> None:
+        """A user who may wait has no connection any more."""
+        if user in self._until_ms:
+            self._until_ms[user] = now_ms + _GONE_MS
+
+
+class Ceiling:
+    """One for a process. An async context manager: while it is open it holds its share.
+
+    `this` names the process and its run; `processes` says how many there are.
+    """
+
+    def __init__(
+        self, hub: Hub, servers: RedisServers | None, *, tests: int, this: str, processes: Callable[[], int]
+    ) -> None:
+        self._hub = hub
+        self._servers = servers
+        self._tests = tests
+        self._this = this
+        self._processes = processes
+        self._line = Line()
+        self._entering: set[Connection] = set()
+        """Those who may start and have not yet."""
+        self._share = tests if servers is None else 0
+        self._away = False
+        self.waiting = 0
+        """How many wait, over all processes."""
+        self._gone: dict[int, None] = {}
+        self._asking = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        hub.leaving.append(self._left)
+
+    async def __aenter__(self) -> Self:
+        if self._servers is not None:
+            await self._renew()
+            self._task = asyncio.get_running_loop().create_task(self._renewing(), name="share of tests")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    @property
+    def share(self) -> int:
+        """How many tests may be under way here."""
+        return self._share
+
+    @property
+    def taken(self) -> int:
+        """How many are, or are about to be."""
+        return len(self._hub.live) + len(self._entering)
+
+    def enter(self, connection: Connection) -> bool:
+        """Whether a test may be started without a question; it is counted then."""
+        if self.taken < self._share and not self.waiting:
+            self._entering.add(connection)
+            return True
+        return False
+
+    def entered(self, connection: Connection) -> None:
+        """Its test has begun, or could not."""
+        self._entering.discard(connection)
+
+    async def ask(self, connection: Connection) -> Wait | None:
+        """Ask for a test, where `enter` said no; None: it may be started, and is counted."""
+        async with self._asking:  # one by one: each counts with the one before
+            place = await self._place(connection.user)
+            if place == 0:
+                if connection.address:  # it is still there
+                    self._entering.add(connection)
+                return None
+        chance = random.random()
+        if place < 0:
+            return Wait(None, retry_ms(_MOST, chance=chance))
+        return Wait(place, retry_ms(place, chance=chance))
+
+    async def _place(self, user: int) -> int:
+        if self._servers is not None:
+            script = _ASK.call(self._keys(), *self._arguments(), str(user), str(_PATIENCE_MS), str(_MOST))
+            try:
+                self._share, place = (await self._servers.ask(script)).value
+            except StoreError as fault:
+                self._alone(fault)
+            else:
+                self._away = False
+                self.waiting = max(self.waiting, int(place))
+                return int(place)
+        now_ms = self._hub.clock() * 1000
+        place = self._line.ask(user, free=self._share - self.taken, now_ms=now_ms)
+        self.waiting = len(self._line)
+        return int(place)
+
+    def _left(self, connection: Connection) -> None:
+        self._entering.discard(connection)
+        user = connection.user
+        if user and not self._hub.of(user):
+            self._line.gone(user, now_ms=self._hub.clock() * 1000)
+            if self._servers is not None and self.waiting and len(self._gone) < _MOST:
+                self._gone[user] = None
+
+    # -- the share -----------------------------------------------------------------------------------------------
+
+    async def _renewing(self) -> None:
+        while True:
+            await asyncio.sleep(_RENEW_S * random.uniform(0.8, 1.2))
+            async with self._asking:
+                await self._renew()
+
+    async def _renew(self) -> None:
+        assert self._servers is not None
+        gone, self._gone = self._gone, {}
+        spare = max(1, self._tests // _SPARE)
+        script = _SHARE.call(self._keys(), *self._arguments(), str(spare), str(_GONE_MS), *map(str, gone))
+        try:
+            self._share, self.waiting = (await self._servers.ask(script)).value
+        except StoreError as fault:
+            self._alone(fault)
+        else:
+            if self._away or len(self._line):
+                self._line = Line()  # its users ask again, and get their places in the one queue
+            self._away = False
+
+    def _alone(self, fault: StoreError) -> None:
+        """Redis is away: an equal part of the ceiling is this process's."""
+        if not self._away:
+            log.warning("tests are limited in this process alone", why=str(fault))
+        self._away = True
+        self._share = -(-self._tests // max(1, self._processes()))
+
+    def _keys(self) -> tuple[str, ...]:
+        assert self._servers is not None
+        return tuple(f"{self._servers.prefix}{{tests}}:{name}" for name in ("shares", "queue", "until"))
+
+    def _arguments(self) -> tuple[str, ...]:
+        return self._this, str(self.taken), str(self._tests), str(_LEASE_MS), str(_KEPT_S)
+
+
+def families(ceiling: Ceiling) -> Iterable[Metric]:
+    """What operators see of the ceiling."""
+    yield GaugeMetricFamily("typegate_tests_share", "Tests that may be under way here", value=ceiling.share)
+    yield GaugeMetricFamily("typegate_tests_taken", "Those that are, or are about to be", value=ceiling.taken)
+    yield GaugeMetricFamily("typegate_tests_waiting", "Users who wait, over all processes", value=ceiling.waiting)

@@ -1,0 +1,156 @@
+"""Starts of a user over all processes: credits that Redis corrects."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from config.gateway import ConnectionOptions
+from gateway.starts import SharedCredits
+from loadtest.servers.redis import RedisServer
+from persistence.redis import RedisOptions, RedisServers
+from tests.gateway.two_servers import two_servers, until
+from tests.gateway.typing_client import client
+from tests.servers import skip_without
+
+
+class Clock:
+    """Stands still until it is told otherwise."""
+
+    def __init__(self) -> None:
+        self.ms = 0.0
+
+    def __call__(self) -> float:
+        return self.ms
+
+
+@asynccontextmanager
+async def processes(
+    redis: RedisOptions, count: int, clock: Callable[[], float], *, rate_per_s: float = 0.001, burst: int = 10
+) -> AsyncIterator[list[SharedCredits]]:
+    """As many processes with one Redis."""
+    redis = replace(redis, prefix=redis.prefix if redis.prefix != "typegate:" else f"{uuid.uuid4().hex}:")
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(
+                SharedCredits(
+                    await stack.enter_async_context(RedisServers(redis)),
+                    rate_per_s=rate_per_s,
+                    burst=burst,
+                    clock_ms=clock,
+                )
+            )
+            for _ in range(count)
+        ]
+
+
+@pytest.fixture(name="redis", params=["single", "cluster"])
+def _redis(request: pytest.FixtureRequest) -> RedisOptions:
+    options = request.getfixturevalue(f"redis_{request.param}")
+    assert isinstance(options, RedisOptions)
+    return options
+
+
+def takes(process: SharedCredits, user: int, most: int) -> int:
+    """How many of so many tries succeed at once."""
+    return sum(process.take(user, now_ms=0) == 0 for _ in range(most))
+
+
+async def test_what_was_spent_at_one_process_is_spent_at_all(redis: RedisOptions) -> None:
+    """A second process gives half a burst before it asks, and then what is left; another user has all."""
+    async with processes(redis, 2, Clock()) as (one, other):
+        assert takes(one, 7, 20) == 10
+        assert takes(one, 8, 1) == 1
+        await until(lambda: not one._owed)
+        assert takes(other, 7, 6) == 6
+        await until(lambda: other.left(7, now_ms=0) < -5)
+        assert takes(other, 7, 20) == 0
+        assert takes(other, 8, 20) == 10
+
+
+async def test_in_the_long_run_many_processes_give_no_more_than_one(redis: RedisOptions) -> None:
+    """Each is asked whenever it would give: what all gave is bursts at the beginning, and the rate."""
+    clock = Clock()
+    async with processes(redis, 4, clock, rate_per_s=20.0) as all_:
+        loop = asyncio.get_running_loop()
+        began, given = loop.time(), 0
+        while (took_s := loop.time() - began) < 2.5:
+            clock.ms = took_s * 1000
+            given += sum(process.take(7, now_ms=clock.ms) == 0 for process in all_)
+            await asyncio.sleep(0.005)
+        # four full buckets at once, before anybody could know, and what is given until all have heard of it
+        assert given <= 4 * 10 + 20 * (took_s + 1), "of 240 that they would give apart"
+
+
+async def test_who_starts_now_and_then_costs_no_call(redis_single: RedisOptions) -> None:
+    """Half a burst is nobody's affair."""
+    async with processes(redis_single, 1, Clock()) as (one,):
+        assert takes(one, 7, 5) == 5
+        await asyncio.sleep(0.3)
+        assert one._servers.facts().calls == 0
+        assert takes(one, 7, 1) == 1
+        await until(lambda: one._servers.facts().calls == 1)
+
+
+async def test_a_debt_is_as_much_as_a_burst_and_ends(redis_single: RedisOptions) -> None:
+    """Whoever spent far too much at once is in again after two bursts' time."""
+    async with processes(redis_single, 8, Clock(), rate_per_s=20.0) as all_:
+        for process in all_:
+            takes(process, 7, 10)
+        await until(lambda: not any(process._owed for process in all_))
+        await asyncio.sleep(0.2)
+        lefts = [process.left(7, now_ms=0) for process in all_]
+        assert -10 <= min(lefts) < -5
+        assert all_[lefts.index(min(lefts))].take(7, now_ms=0) <= 11 / 20 * 1000
+
+
+async def test_two_servers_say_busy_as_one(tmp_path: Path, redis_single: RedisOptions) -> None:
+    """To a user who starts at both."""
+    options = ConnectionOptions(starts_per_s=0.01, starts_burst=6)
+    async with (
+        two_servers(tmp_path, redis_single, connection=options) as two,
+        client(two[0].url) as first,
+        client(two[1].url, token=first.ready["token"]) as second,
+    ):
+        for _ in range(6):
+            await first.start()
+        assert all(isinstance(gateway.hub.starts, SharedCredits) for gateway in two)
+        answers = []
+        for _ in range(7):
+            await second.send("start", mode="words", count=3)
+            answers.append(await second.receive("started", "error"))
+            if answers[-1]["t"] == "error":
+                break
+            await asyncio.sleep(0.3)
+        assert (answers[-1]["code"], answers[-1]["retry"] > 100_000) == ("busy", True)
+        assert len(answers) <= 6
+
+
+@pytest.fixture(name="server")
+def _server(tmp_path: Path) -> Iterator[RedisServer]:
+    skip_without("redis")
+    server = RedisServer(tmp_path / "redis")
+    server.start()
+    yield server
+    server.stop()
+
+
+async def test_while_redis_is_away_each_process_has_its_own(server: RedisServer) -> None:
+    """Nobody waits for it, and it is heard again when it is back."""
+    redis = RedisOptions(url=f"redis://{server.address}/0", retry_min_ms=50, retry_max_ms=200, prefix="x:")
+    async with processes(redis, 2, Clock()) as (one, other):
+        server.kill()
+        assert takes(one, 7, 20) == 10
+        await until(lambda: one._away)
+        assert takes(other, 7, 20) == 10
+        await until(lambda: other._away)
+        server.start()
+        await until(lambda: not one._servers.facts().away)
+        assert takes(one, 8, 10) == 10
+        await until(lambda: not one._owed and not one._away)
+        assert takes(other, 8, 6) == 6
+        await until(lambda: other.left(8, now_ms=0) < -5)
