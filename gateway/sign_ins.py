@@ -56,10 +56,19 @@ class SignIns:
             self._bus.post(CHANNEL, said[start : start + _AT_ONCE])
 
     def _heard(self, message: Sequence[Sequence[Any]]) -> None:
+        unheard = []
         for user, when, node, *_ in message:  # a newer version may say more
             if not 0 <= when < _BEYOND:
                 raise ValueError(f"no time: {when!r}")
             self._latest = max(self._latest, when)
-            if node != self._node and (when, node) > (self._when.get(user, 0), self._node):
-                for connection in self._hub.of(user):
+            here = self._hub.of(user)
+            if node == self._node or not here:
+                continue
+            ours = self._when.get(user, 0)
+            if (when, node) > (ours, self._node):
+                for connection in here:
                     connection.outdo()
+            else:  # who says so has missed that ours is newer
+                unheard.append([user, ours, self._node])
+        if unheard:
+            self._bus.post(CHANNEL, unheard)
