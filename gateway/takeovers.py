@@ -53,6 +53,10 @@ CHANNEL = "takeovers"
 """Where all are told of takeovers; each process is asked, and answered, on `takeovers:{its name}`."""
 MOST = 20_000
 """Takeovers under way; beyond them the receipt alone counts."""
+WINDOW = 100
+"""Questions to one process at a time, so that a wave of thousands overflows none of its queues."""
+SILENT_S = 1.0
+"""Time in which nobody waits for a process that has said nothing since it was asked: ten thousand would, one by one."""
 LOOKED_AT = 500
 """Sessions whose records are read at a time, after something may have been missed."""
 
@@ -115,6 +119,7 @@ class Takeovers:
         self._due: deque[tuple[float, int]] = deque()
         """When the time for each question is over; all have equally long, so the first is the first."""
         self._timer: asyncio.TimerHandle | None = None
+        self._peers: dict[str, _Peer] = {}
         self._looking = self._look_again = False
         hub.takeovers = self
         hub.submissions.lasts = self._lasts
@@ -189,20 +194,46 @@ class Takeovers:
             return Word.NOTHING.value, None
         if not self._present(node):
             return "gone", None
-        number = next(self._numbers)
+        peer = self._peers.get(node)
+        if peer is None:
+            self._forget_peers()
+            peer = self._peers[node] = _Peer()
         loop = self._hub.loop
-        answered = self._open[number] = loop.create_future()
-        try:
-            await self._bus.publish(f"{CHANNEL}:{node}", [_ASK, number, self._node, *question.to_wire()])
-            self._due.append((loop.time() + self._answer_s, number))
-            if self._timer is None:
-                self._timer = loop.call_at(self._due[0][0], self._over)
-            answer = await answered
-        except StoreError:
-            return "away", None
-        finally:
-            del self._open[number]
-        return "silent" if answer is None else answer.word.value, answer
+        number = next(self._numbers)
+        message = [_ASK, number, self._node, *question.to_wire()]
+        async with peer.window:
+            if peer.silent_until > loop.time():  # it is told, and nobody waits for it again
+                self._bus.post(f"{CHANNEL}:{node}", message)
+                return "silent", None
+            answered = self._open[number] = loop.create_future()
+            try:
+                await self._bus.publish(f"{CHANNEL}:{node}", message)
+                asked = loop.time()
+                self._due.append((asked + self._answer_s, number))
+                if self._timer is None:
+                    self._timer = loop.call_at(self._due[0][0], self._over)
+                answer = await answered
+            except StoreError:
+                return "away", None
+            finally:
+                del self._open[number]
+            if answer is not None:
+                return answer.word.value, answer
+            if peer.heard_at < asked:
+                peer.silent_until = loop.time() + SILENT_S
+            return "silent", None
+
+    def _forget_peers(self) -> None:
+        """Processes that are gone, and of which nobody waits for an answer."""
+        for node in [node for node, peer in self._peers.items() if not (self._present(node) or peer.window.locked())]:
+            del self._peers[node]
+
+    def _heard_from(self, node: str) -> None:
+        """It does not hang."""
+        peer = self._peers.get(node)
+        if peer is not None:
+            peer.heard_at = self._hub.loop.time()
+            peer.silent_until = 0.0
 
     def _over(self) -> None:
         """The time for some questions is over."""
@@ -226,8 +257,10 @@ class Takeovers:
         """A question to us, or the answer to one of ours; what else a newer version says is passed over."""
         match message:
             case [str(kind), int(number), str(asker), *parts] if kind == _ASK:
+                self._heard_from(asker)
                 self._asked(asker, number, Question.of_wire(parts))
-            case [str(kind), int(number), *parts] if kind == _SAY:
+            case [str(kind), int(number), str(node), *parts] if kind == _SAY:
+                self._heard_from(node)
                 answered = self._open.get(number)
                 if answered is None or answered.done():
                     self._hub.metrics.takeover("late")
@@ -272,7 +305,7 @@ class Takeovers:
 
     def _say(self, asker: str, number: int, answer: Answer) -> None:
         self._hub.metrics.given(answer.word.value)
-        self._bus.post(f"{CHANNEL}:{asker}", [_SAY, number, *answer.to_wire()])
+        self._bus.post(f"{CHANNEL}:{asker}", [_SAY, number, self._node, *answer.to_wire()])
 
     # -- being told, and looking ---------------------------------------------------------------------------------
 
@@ -345,6 +378,19 @@ class Takeovers:
         except StoreError:
             record = None
         then(record is None or record.epoch <= epoch or record.node == self._node)
+
+
+class _Peer:
+    """A process that is asked."""
+
+    __slots__ = ("heard_at", "silent_until", "window")
+
+    def __init__(self) -> None:
+        self.window = asyncio.Semaphore(WINDOW)
+        self.heard_at = 0.0
+        """When it last said anything, by the loop's clock."""
+        self.silent_until = 0.0
+        """Until when it is thought to hang, unless it says something."""
 
 
 class _Taking:

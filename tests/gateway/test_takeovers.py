@@ -17,11 +17,16 @@ from gateway.app import Gateway
 from gateway.takeovers import CHANNEL, Takeovers
 from loadtest.servers.redis import RedisServer
 from persistence.redis import RedisOptions
+from session.holder import Grounds
 from session.identity import session_from_text
-from session.machine import Due
+from session.machine import Due, TypingSession
+from session.messages import Resume
+from session.options import TestOptions
+from session.resume import Claim
 from tests.gateway.running import PATIENCE_S, program, serving, store_locked
 from tests.gateway.typing_client import TypingClient, client
 from tests.servers import skip_without
+from tests.session.play import USER, material_for, session_id
 
 PATIENT = BusOptions(answer_ms=10_000)
 """For tests in which somebody answers, however busy the machine."""
@@ -364,6 +369,47 @@ async def test_who_goes_away_before_the_answer_keeps_what_was_seen(two: list[Gat
         assert (await finish(fourth))["verdict"] == "void"
 
 
+def lost_tests(gateway: Gateway, count: int) -> list[Claim]:
+    """So many tests that a gateway holds for their clients, and what those bring to another one."""
+    hub, claims = gateway.hub, []
+    options = TestOptions("words", count=3)
+    material = material_for(options)
+    for number in range(count):
+        session = TypingSession.begin(
+            options,
+            material,
+            session=session_id(number),
+            user=USER,
+            seed=number,
+            ref=1,
+            ring=hub.ring,
+            limits=hub.limits,
+            now_ms=hub.clock() * 1000,
+            epoch_ms=hub.epoch_ms(),
+            node=hub.node,
+        )
+        session.keys(0, [100, "a", 120, "b"], None, now_ms=hub.clock() * 1000)
+        hub.hold(session)
+        resume = Resume(session.id, session.ticket, 2)
+        claim = Claim.open(resume, user=USER, ring=hub.ring, limits=hub.limits, epoch_ms=hub.epoch_ms())
+        assert isinstance(claim, Claim)
+        claims.append(claim)
+    return claims
+
+
+async def test_a_wave_of_takeovers_loses_no_answer(two: list[Gateway]) -> None:
+    """However many come at once: each is asked for, and everything that was seen counts."""
+    here, there = two
+    claims = lost_tests(here, 3_000)
+    verdicts = await asyncio.gather(*(there.hub.takeovers.take(claim) for claim in claims))
+    assert not here.hub.copies()
+    for verdict in verdicts:
+        assert isinstance(verdict, Grounds)
+        assert verdict.claim.receipt is not None
+        assert verdict.claim.receipt.n == 2
+    assert counted(there, "held") == len(claims)
+
+
 # --- the holder does not answer ---
 
 
@@ -411,6 +457,20 @@ async def test_an_old_receipt_after_the_holder_is_gone_is_told_by_what_was_unsee
         kept = await result_of(there, second)
         assert (len(second.log) // 2 - kept.seen_live, kept.unseen_ms) == (6, 600)
         assert counted(there, "gone") == 1
+
+
+async def test_of_a_wave_only_the_first_wait_for_who_hangs(hasty: list[Gateway]) -> None:
+    """The others go on with their receipts at once; it is told of all, and waited for again once it says something."""
+    here, there = hasty
+    claims = lost_tests(here, 1_000)
+    with unheard(here):
+        verdicts = await asyncio.gather(*(there.hub.takeovers.take(claim) for claim in claims))
+        assert all(isinstance(verdict, Grounds) and verdict.claim.receipt is None for verdict in verdicts)
+        peer = taking(there)._peers["a"]
+        assert peer.silent_until
+    await until(lambda: not here.hub.copies())
+    await until(lambda: not peer.silent_until)
+    assert counted(there, "silent") == len(claims)
 
 
 async def test_a_ticket_that_names_nobody_has_nobody_to_ask(two: list[Gateway]) -> None:
@@ -605,6 +665,7 @@ async def test_nonsense_on_the_channels_harms_nobody(two: list[Gateway]) -> None
             (f"{CHANNEL}:a", ["ask", 1, "b", session]),
             (f"{CHANNEL}:a", ["ask", 1, "b", session, (1 << 53) - 1, digest, 1, None, None]),
             (f"{CHANNEL}:a", ["say", 1]),
+            (f"{CHANNEL}:a", ["say", 1, "b", "held"]),
             (f"{CHANNEL}:a", ["hibernate", 1, "b", session]),
         ]
         for channel, message in said:
