@@ -9,7 +9,7 @@ from playwright.async_api import expect
 
 from tests.gateway.web.conftest import PATIENCE_S, Server, Visit, Visitor
 
-__all__ = ["QUICK", "choosing", "meet", "ready", "run", "table", "to_the_end"]
+__all__ = ["QUICK", "choosing", "meet", "ready", "run", "table", "to_the_end", "type_as_a_person"]
 
 QUICK = {
     "TYPEGATE_RACE_READY_MS": "300",
@@ -55,12 +55,17 @@ async def ready(*racers: Visitor) -> None:
 
 async def run(visitor: Visitor, *, part: float = 1, done: float = 0, wpm: float = 130, seed: int = 1) -> None:
     """Type a part of the text from the start on as a person does, in mid-race from where the last part ended."""
-    chance = Random(seed)
     await visitor.page.wait_for_selector("html.typing-now")
     if await visitor.page.is_visible(".unfocused .with-touch"):
         await visitor.page.tap(".unfocused")
     text = await visitor.typed_text()
-    for key in text[round(done * len(text)) : round(part * len(text))]:
+    await type_as_a_person(visitor, text[round(done * len(text)) : round(part * len(text))], wpm=wpm, seed=seed)
+
+
+async def type_as_a_person(visitor: Visitor, text: str, *, wpm: float, seed: int = 1) -> None:
+    """With uneven gaps, so that the result counts."""
+    chance = Random(seed)
+    for key in text:
         await visitor.page.keyboard.type(key)
         await asyncio.sleep(chance.lognormvariate(0, 0.35) * 12 / wpm)
 

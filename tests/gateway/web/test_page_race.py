@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.gateway.web.conftest import Server, Visit, Visitor
-from tests.gateway.web.racing import QUICK, choosing, meet, ready, run, table, to_the_end
+from tests.gateway.web.racing import QUICK, choosing, meet, ready, run, table, to_the_end, type_as_a_person
 from tests.gateway.web.test_page_access import CONTRASTS, MARKS
 from tests.gateway.web.test_page_offline import KEPT, version
 
@@ -180,6 +180,29 @@ async def test_who_looks_for_a_race_finds_who_looks_for_one(visit: Visit, track:
     assert zoe.page.url == ada.page.url
     await ada.page.wait_for_selector(".status:has-text('The text comes in')")
     await ready(ada, zoe)
+
+
+async def test_a_race_against_the_ghost_of_an_own_result(visit: Visit, track: Server) -> None:
+    """From the result to a lobby with the ghost in it; it moves along its lane, and has its place in the table."""
+    ada = await visit(server=track, settings={"mode": "words", "count": 10}, script=choosing(name="Ada"))
+    text = await ada.typed_text()
+    await type_as_a_person(ada, text, wpm=150)
+    await ada.state("stored")
+    session = ada.got("result")[0]["session"]
+    await ada.page.get_by_role("button", name="Race against this").click()
+    await ada.page.wait_for_selector("#lobby:not([hidden]) .seat:has-text('ghost')")
+    assert ada.sent("race.create")[0]["ghosts"] == [session]
+    await ready(ada)
+    assert await ada.typed_text() == text
+    await run(ada, part=0.5)
+    ghost = ada.page.locator("#lanes [data-state=ghost]")
+    await expect(ghost.locator(".speed")).not_to_be_empty()
+    assert await ghost.locator(".done").get_attribute("style") not in (None, "transform: translateX(-100%);")
+    await run(ada, done=0.5)
+    await to_the_end(ada)
+    rows = await table(ada)
+    assert sorted(row[0] for row in rows) == ["1st", "2nd"]
+    assert await ada.page.locator("#outcome > .graph .key").count() == 2
 
 
 async def test_a_race_by_keyboard_alone(visit: Visit, track: Server) -> None:

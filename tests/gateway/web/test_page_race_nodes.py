@@ -61,7 +61,7 @@ async def before(*servers: Server) -> AsyncIterator[int]:
 
 
 async def test_two_pages_race_on_two_nodes_and_one_dies(nodes: tuple[Server, Server], visit: Visit) -> None:
-    """Killed in mid-race: its racer types on, comes back over the other node, and no key is lost; one table for both."""
+    """Killed in mid-race: its racer types on, comes back over the other node, no key is lost; one table for both."""
     first, second = nodes
     async with before(first, second) as port:
         balanced = Server(first.data)
