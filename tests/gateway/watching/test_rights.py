@@ -50,6 +50,8 @@ async def test_every_refusal_is_the_same(servers: Places) -> None:
             ("unknown", stranger, str(uuid.UUID("01900000-0000-7000-8000-000000000001"))),
         ):
             answers[name] = await Onlooker(who).watch(session)
+            assert servers.here.hub.watching is not None
+            assert servers.here.hub.watching.figures()["shown"] == 0, f"{name}: it left its node"
     wanted = {
         "t": "error",
         "code": "unwatchable",
