@@ -130,6 +130,34 @@ async def test_who_looks_away_is_told_nothing_more_and_costs_nothing(places: Pla
         assert onlooker.frames == told
 
 
+async def test_one_looks_at_one_thing_at_a_time(places: Places) -> None:
+    """At a race or at a test; the later takes the former's place."""
+    async with (
+        client(places.here.url) as typist,
+        client(places.here.url) as host,
+        client(places.there.url) as other,
+    ):
+        started = await typist.start(mode="words", count=4, watch=True)
+        await host.send("race.create", mode="words", count=5)
+        race = (await host.receive("race.state"))["race"]
+        await other.send("watch", race=race)
+        assert (await other.receive("race.state", "error"))["race"] == race
+        onlooker = Onlooker(other)
+        assert (await onlooker.watch(started["session"]))["t"] == "watched"
+        before = len(other.seen)
+        await host.send("race.ready")
+        while not (await host.receive("race.state"))["racers"][0]["ready"]:
+            pass
+        await typist.keys("a")
+        await onlooker.sees("a")
+        assert {message["t"] for message in other.seen[before:]} == {"watch.keys"}
+        await other.send("watch", race=race)
+        assert (await other.receive("race.state", "error"))["race"] == race
+        watching = places.there.hub.watching
+        assert watching is not None
+        assert watching.figures()["watchers"] == 0
+
+
 async def test_who_is_gone_is_said_to_be(places: Places) -> None:
     """The page was closed after a test; nobody waits for ever."""
     async with client(places.here.url) as typist, client(places.there.url) as other:
