@@ -32,7 +32,7 @@ def told_of(results: Mapping[str, Result]) -> Told:
 
 
 def stored(results: Mapping[str, Result]) -> Stored:
-    return Stored(Counter(results.keys()), dict(results), Counter(), 0)
+    return Stored(Counter(results.keys()), dict(results), Counter(), [])
 
 
 def broken(told: Told, found: Stored) -> list[str]:
@@ -75,7 +75,7 @@ def test_what_nobody_was_told_of_is_found(results: dict[str, Result]) -> None:
 def test_disputes_voids_and_dead_letters_are_found(results: dict[str, Result]) -> None:
     session, result = next(iter(results.items()))
     found = stored(results | {session: replace(result, verdict="void")})
-    found = replace(found, conflicts=Counter([session]), letters=1)
+    found = replace(found, conflicts=Counter([session]), letters=["fault: x"])
     assert broken(told_of(results), found) == [
         "No result is void",
         "No session has two results that disagree",
