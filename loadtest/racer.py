@@ -69,6 +69,14 @@ class RacingClient(TypingClient):
             self._say({"t": "race.leave"})
             self._leave()
 
+    def wake(self, now_ms: float) -> None:
+        """Ask again for the lane in the lobby, if that is what it waits for; else as any typist."""
+        if self.phase is Phase.STARTING and self._started is None and self._race is not None:
+            self.due_ms = inf
+            self._send_start()
+            return
+        super().wake(now_ms)
+
     def _leave(self) -> None:
         if self._table.opener == self._number:
             self._table.opener = None
@@ -180,6 +188,10 @@ class RacingClient(TypingClient):
             if code in _LATER or code in _CLOSED:  # the race stands still or goes on without us; the test goes on
                 self._meters.errors[code] += 1
                 return
+        elif code in _LATER and self._race is not None and self.phase is Phase.STARTING:
+            self._meters.errors[code] += 1  # the lobby stands still: it has its lane there, and says again what it said
+            self.wake_at(self._engine.now_ms + (message.get("retry") or _LOOK_MS) + 1)
+            return
         elif code in _CLOSED or code in _LATER:
             self._meters.errors[code] += 1
             if code in _CLOSED:
