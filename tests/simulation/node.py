@@ -140,6 +140,8 @@ class Server:
         except (StoreError, sqlite3.Error) as fault:  # it exits, and whoever looks after it starts it again
             self.machine.world.note(self.name, "cannot start", str(fault))
             self.process.after_turn(self.machine.start_again)
+        except Exception as bug:
+            self.machine.world.failures.append(f"{self.name} cannot start: {bug!r}")
 
     async def _open(self) -> None:
         machine, process = self.machine, self.process
@@ -233,7 +235,10 @@ class Server:
         await self.stream.flush(timeout_ms=_FLUSH_MS)
         for wire in self.lines:  # what is left of them when the listener closes
             wire.end(1006, "")
-        await self._opened.aclose()
+        try:
+            await self._opened.aclose()
+        except Exception as bug:
+            self.machine.world.failures.append(f"{self.name} cannot stop: {bug!r}")
         self.process.after_turn(gone)
 
 

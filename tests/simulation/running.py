@@ -275,7 +275,10 @@ class Scene:
 
     def play(self) -> None:
         """Let it all happen, and assert the laws. Raises `Broken`."""
-        if not self.world.run(self.well_s + PATIENCE_S, unless=self.is_quiet):
+        quiet = self.world.run(self.well_s + PATIENCE_S, unless=self.is_quiet)
+        if self.world.failures:
+            raise Broken("nothing fails unseen", "; ".join(self.world.failures))
+        if not quiet:
             waits = [name for name, person in self.people.items() if not person.idle]
             if waits:
                 raise Broken("nobody hangs for ever", f"{', '.join(waits)} still wait")
@@ -285,8 +288,6 @@ class Scene:
         if self.cheat is not None:
             self.cheat.judge(clocks_agree=self._clocks_agree())
             self.ledger.pass_over(self.cheat.session)
-        if self.world.failures:
-            raise Broken("nothing fails unseen", "; ".join(self.world.failures))
         self.ledger.judge(self._kept())
 
     def end(self) -> None:
