@@ -149,7 +149,7 @@ async def test_the_host_leaves(gateway: Gateway) -> None:
 
 
 async def test_a_lane_in_the_lobby_is_kept_for_a_while(gateway: Gateway) -> None:
-    """Who loses the connection comes back to it, with the name that it had."""
+    """Who loses the connection comes back to it, with the name that it had; or by another one, that is chosen then."""
     async with racers(gateway, gateway) as (host, guest):
         await host.create()
         async with racer(gateway) as passing:
@@ -159,8 +159,11 @@ async def test_a_lane_in_the_lobby_is_kept_for_a_while(gateway: Gateway) -> None
         await guest.join(host.race)
         assert guest.lane == 2
         async with racer(gateway, token=token) as back:
-            await back.join(host.race, name="Other")
+            await back.join(host.race)
             assert (back.lane, back.row()["name"], back.row()["state"]) == (1, "Passing", "waiting")
+            await back.say("race.join", race=host.race, name="Other")
+            await host.until(lambda state: any(row["name"] == "Other" for row in state["racers"]))
+            assert host.row(1)["name"] == "Other"
 
 
 async def test_a_lane_in_the_lobby_is_free_when_its_time_is_over(tmp_path: Path) -> None:
