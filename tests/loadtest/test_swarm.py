@@ -60,6 +60,21 @@ def test_a_hundred_typists_get_the_results_that_they_typed(served: Served, binar
     assert len(set(swarm.sessions())) == facts["started"]
 
 
+def test_typists_wait_in_the_queue_for_their_turn(tmp_path: Path) -> None:
+    """Of a server that takes fewer tests at a time than there are typists; each gets the result that it typed."""
+    with Served(tmp_path / "data", variables={"TYPEGATE_CONNECTION_TESTS": "4"}) as server:
+        swarm = Swarm(
+            SwarmOptions(typists=12, seconds=12.0, mix="time5", client=QUICK), server.address, pid=lambda: server.pid
+        )
+        try:
+            facts = swarm.run(progress=lambda share, what: None)
+        finally:
+            swarm.close()
+    assert facts["stored"] == facts["accepted"] == facts["checked"] == facts["started"] > 4
+    assert facts["mismatched"] == facts["doubled"] == facts["unfinished"] == 0
+    assert facts["errors"]["full"] > 0
+
+
 def test_a_swarm_that_loses_a_process_says_so(served: Served) -> None:
     options = SwarmOptions(typists=4, seconds=0.5, mix="time5", processes=2, settle=False)
     swarm = Swarm(options, served.address, pid=lambda: None)
