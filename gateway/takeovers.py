@@ -23,6 +23,8 @@ Each case has one outcome:
 - *A result of a session that was taken over* is spooled only if nobody has taken it since; else its client has been
   superseded. One that began here and never left has no record to look at: should two such copies end differently, the
   store keeps one and counts the other as a conflict.
+- *Thousands at once.* Records go to Redis together, questions so many at a time. Who waits for a process that hangs are
+  the first of them; the others go on with their receipts until it says something again.
 - *In the middle of a replay* what was seen before it stands, until the log has come to that.
 - *While its node drains* it lets go of it like any other; the client was sent the last receipt as well.
 """
