@@ -67,7 +67,7 @@ export class FinishView {
     const racers = ranked(state.racers);
     const of = state.racers.length;
     const place = own?.place ?? null;
-    say(this.heading, own === undefined ? `Race: ${raceName(state)}` : own.state === "dnf" ? "You did not finish" : place ? `${ordinal(place)} of ${of}` : own.verdict === "void" ? "This race does not count for you" : "Finished");
+    say(this.heading, own === undefined ? `Race: ${raceName(state)}` : own.state === "dnf" ? "You did not finish" : place ? `${ordinal(place)} of ${of}${isFinal(state) ? "" : ", for now"}` : own.verdict === "void" ? "This race does not count for you" : "Finished");
     const figures = own?.wpm !== undefined ? { wpm: own.wpm, acc: own.acc ?? 0, ms: own.ms ?? 0 } : mine ? { wpm: mine.wpm, acc: mine.acc, ms: mine.duration_ms } : null;
     say(this.said, figures ? `${fixed(figures.wpm)} wpm · ${percent(figures.acc)} · ${raceTime(figures.ms)}` : own === undefined ? "You are looking on." : "");
     this.showTable(state, racers);
