@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ async def test_two_pages_race(visit: Visit, track: Server) -> None:
         await visitor.page.wait_for_selector("#outcome .state[data-state=stored]")
         assert await visitor.page.locator(".graph .plot .key").all_text_contents() != []
         own = visitor.got("result")[0]
-        assert await visitor.page.inner_text(".me td.main") == f"{own['wpm']:.1f}"
+        assert float(await visitor.page.inner_text(".me td.main")) == pytest.approx(own["wpm"], abs=0.06)
         assert await visitor.logs() == []
         assert await visitor.page.evaluate("window.shift") < 0.02
     names = await ada.page.locator("#outcome > .graph .key").all_text_contents()
@@ -56,10 +57,19 @@ async def test_two_pages_race(visit: Visit, track: Server) -> None:
     assert await ada.typed_text() == await zoe.typed_text()
 
 
-async def test_keys_before_the_start_are_swallowed_and_that_is_said(visit: Visit, track: Server) -> None:
-    ada, zoe = await meet(visit, track, "Ada", "Zoë")
+@pytest.fixture(name="patient")
+def _patient(tmp_path: Path) -> Iterator[Server]:
+    """A server whose countdown takes long enough for whoever looks at it on a busy machine."""
+    server = Server(tmp_path, variables={**QUICK, "TYPEGATE_RACE_COUNTDOWN_MS": "15000"})
+    server.start()
+    yield server
+    server.stop()
+
+
+async def test_keys_before_the_start_are_swallowed_and_that_is_said(patient: Server, visit: Visit) -> None:
+    ada, zoe = await meet(visit, patient, "Ada", "Zoë")
     await ready(ada, zoe)
-    assert re.fullmatch("[123]", await ada.page.inner_text("#countdown"))
+    assert re.fullmatch("[0-9]+", await ada.page.inner_text("#countdown"))
     await ada.type((await ada.typed_text())[:3])
     await ada.notice("Too early")
     assert await ada.marks("typed") == []
