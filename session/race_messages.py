@@ -160,6 +160,9 @@ class RaceStateMessage(ToClient):
     count: Annotated[int | None, Wire(INTEGER, "as chosen")] = None
     seconds: Annotated[int | None, Wire(INTEGER, "as chosen")] = None
     title: Annotated[str | None, Wire(STRING, "the passage's title, from the countdown on")] = None
+    length: Annotated[
+        int | None, Wire(INTEGER, "clusters of the text, from the countdown on; left out in mode time")
+    ] = None
     start_ms: Annotated[int | None, Wire(INTEGER, "the start instant, from the countdown on")] = None
     until_ms: Annotated[int | None, Wire(INTEGER, "when the present phase ends, if nothing ends it before")] = None
     provisional: Annotated[bool | None, Wire(BOOLEAN, "whether places may still change; false only once final")] = None

@@ -30,6 +30,7 @@ def state_of(race: Race, *, title: str | None = None) -> dict[str, Any]:
         seconds=test.seconds,
         language=race.text.language,
         title=title if told else None,
+        length=race.text.clusters if told and test.seconds is None else None,
         start_ms=race.start_ms,
         until_ms=race.until_ms,
         provisional=None if race.phase is not Phase.SETTLED else not race.final,

@@ -71,7 +71,7 @@ export const FIGURES = {
   },
   time: {
     name: "time",
-    means: "From your first key to the end of the test.",
+    means: "From your first key to the end of the test; in a race, from its start.",
     text: (r) => seconds(r.duration_ms ?? 0),
   },
   afk: {

@@ -173,6 +173,7 @@ function onState(state, before) {
   } else if (mine || state.phase === "settled" || (own && isOver(own))) {
     showFinish(state);
   } else {
+    if (!log) lanes.total = state.length ?? 0; // who looks on has no text
     lanes.show(state.racers);
     showSection("race");
     byId("race").classList.toggle("watching", !own);

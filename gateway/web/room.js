@@ -39,6 +39,7 @@ const LEAST_RETRY_MS = 250;
  * @property {number} [seconds]
  * @property {string} language
  * @property {string} [title]
+ * @property {number} [length] of the text, in clusters; from the countdown on, but of a timed one
  * @property {number} [start_ms]
  * @property {number} [until_ms]
  * @property {boolean} [provisional] once it is settled: whether places may still change

@@ -108,6 +108,7 @@ async def test_only_the_host_begins_and_not_alone(gateway: Gateway) -> None:
         state = await late.hear("race.state")
         assert "lane" not in state
         await host.started()
+        assert state["length"] == len(host.typist.started["text"]), "so that they see how far each one is"
         await host.begin()
         await host.type(0.5)
         row = await late.hear("race.progress")
