@@ -165,6 +165,7 @@ def test_start_chooses_options_or_names_all_faults() -> None:
         (HeartbeatAnswer(5, 1.5), {"t": "hb", "s": 5, "c": 1.5}),
         (Error("busy", "wait", 500, ref=3), {"t": "error", "code": "busy", "message": "wait", "retry": 500, "ref": 3}),
         (Error("gap", "g", 0, 7), {"t": "error", "code": "gap", "message": "g", "retry": 0, "expected": 7}),
+        (Error("full", "f", 9, place=3), {"t": "error", "code": "full", "message": "f", "retry": 9, "place": 3}),
         (Error("gone", "g"), {"t": "error", "code": "gone", "message": "g", "retry": None}),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, dict) else "",
