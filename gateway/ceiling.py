@@ -9,8 +9,10 @@ process's share), and nobody is woken: those far behind ask more rarely, each at
 
 While anybody waits no process has more than it uses. One that dies loses its share after `_LEASE_MS`. Users who go lose
 their place after `_GONE_MS`, so that a page may be loaded anew, those who do not ask again after `_PATIENCE_MS`.
-Races and tests that are resumed wait for nobody, and count: with them there may be more than the ceiling. Without Redis
-this process has it all; while one is away, its equal part, and a queue of its own.
+Races and tests that are resumed wait for nobody, and count: with them there may be more than the ceiling. A test in
+which nothing was typed for `_UNTOUCHED_MS` gives its place up, since pages begin one when they are opened, and takes
+one again with its first key or when another begins in its stead: with these too. Without Redis this process has it
+all; while one is away, its equal part, and a queue of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from functools import partial
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -29,6 +32,7 @@ from gateway.connection import Connection
 from gateway.hub import Hub
 from persistence.errors import StoreError
 from persistence.redis import RedisServers, Script
+from session.identity import created_at_ms
 
 __all__ = ["Ceiling", "Line", "Wait", "families", "retry_ms"]
 
@@ -38,6 +42,9 @@ _GONE_MS: Final = 5_000
 _PATIENCE_MS: Final = 30_000
 _MOST: Final = 100_000
 """Users who may wait; who comes then has no place, and asks again all the same."""
+_UNTOUCHED_MS: Final = 60_000
+_AT_ONCE: Final = 500
+"""Tests looked at in one step: 0.1 ms."""
 _KEPT_S: Final = 3600
 _SPARE: Final = 50
 """One part in so many of the ceiling is what a process may have beyond its tests, while nobody waits."""
@@ -165,8 +172,10 @@ class Line:
 class Ceiling:
     """One for a process. An async context manager: while it is open it holds its share.
 
-    `this` names the process and its run; `processes` says how many there are.
+    `this` names the process and its run; `processes` says how many there are. The wheel visits it once a second.
     """
+
+    phase = 0
 
     def __init__(
         self, hub: Hub, servers: RedisServers | None, *, tests: int, this: str, processes: Callable[[], int]
@@ -179,6 +188,9 @@ class Ceiling:
         self._line = Line()
         self._entering: set[Connection] = set()
         """Those who may start and have not yet."""
+        self._untouched = 0
+        """Tests that were begun a while ago and in which nothing was typed, when it was last looked."""
+        self._counting = False
         self._share = tests if servers is None else 0
         self._away = False
         self.waiting = 0
@@ -189,6 +201,7 @@ class Ceiling:
         hub.leaving.append(self._left)
 
     async def __aenter__(self) -> Self:
+        self._hub.wheel.join(self)
         if self._servers is not None:
             await self._renew()
             self._task = asyncio.get_running_loop().create_task(self._renewing(), name="share of tests")
@@ -197,6 +210,7 @@ class Ceiling:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._hub.wheel.leave(self)
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -209,7 +223,7 @@ class Ceiling:
     @property
     def taken(self) -> int:
         """How many are, or are about to be."""
-        return len(self._hub.live) + len(self._entering)
+        return max(0, len(self._hub.live) - self._untouched) + len(self._entering)
 
     def enter(self, connection: Connection) -> bool:
         """Whether a test may be started without a question; it is counted then."""
@@ -258,6 +272,35 @@ class Ceiling:
             self._line.gone(user, now_ms=self._hub.clock() * 1000)
             if self._servers is not None and self.waiting and len(self._gone) < _MOST:
                 self._gone[user] = None
+
+    # -- tests in which nobody types ------------------------------------------------------------------------------
+
+    def beat(self, now_ms: float) -> None:
+        """Once a second: count them."""
+        if not self._counting:
+            self._counting = True
+            self._hub.slices.run(self._count(), self._counted, partial(log.error, "tests were not counted"))
+
+    def alarm(self, now_ms: float) -> None:
+        """It asks for none."""
+
+    def _count(self) -> Generator[None, None, int]:
+        untouched, before_ms = 0, self._hub.epoch_ms() - _UNTOUCHED_MS
+        for number, connection in enumerate(tuple(self._hub.live.values())):
+            if number % _AT_ONCE == _AT_ONCE - 1:
+                yield
+            session, place = connection.session, connection.place
+            if (
+                session is not None
+                and not session.n
+                and created_at_ms(session.id) < before_ms
+                and not (place is not None and place.racing)
+            ):
+                untouched += 1
+        return untouched
+
+    def _counted(self, untouched: int) -> None:
+        self._untouched, self._counting = untouched, False
 
     # -- the share -----------------------------------------------------------------------------------------------
 

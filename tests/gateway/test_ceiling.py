@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,27 @@ async def test_who_goes_gives_up_test_and_place(tmp_path: Path, monkeypatch: pyt
             await asks_until(c, 0)
         await until(lambda: not gateway.hub.live)
         assert await asks(a) == 0
+
+
+async def test_a_test_that_nobody_types_gives_its_place_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while, to who waits; it goes on all the same, and counts again from its first key."""
+    monkeypatch.setattr("gateway.ceiling._UNTOUCHED_MS", 0)
+    async with (
+        serving(tmp_path / "data", connection=replace(TWO, tests=1)) as (gateway, _),
+        client(gateway.url) as idle,
+        client(gateway.url) as typist,
+        client(gateway.url) as third,
+    ):
+        assert await asks(idle) == 0
+        await asks_until(typist, 0)
+        await typist.keys(*typist.started["text"][:2])
+        await typist.receive("tick")
+        await idle.keys(*idle.started["text"][:2])
+        await idle.receive("tick")
+        ceiling = gateway.hub.ceiling
+        assert ceiling is not None
+        await until(lambda: ceiling.taken == 2)
+        assert await asks(third) == 1
 
 
 @pytest.fixture(name="redis", params=["single", "cluster"])
