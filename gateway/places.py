@@ -17,6 +17,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import islice
 from types import TracebackType
 from typing import Final, Self
 
@@ -37,6 +38,8 @@ _AWAY_S: Final = 1.0
 _KEPT_S: Final = 3600
 _AT_ONCE: Final = 500
 """Calls in one bundle: a millisecond or two of Redis' time."""
+_A_TURN: Final = 32
+"""Connections closed in one turn of the loop: a millisecond or two."""
 
 _COUNT: Final = Script(
     """
@@ -60,8 +63,8 @@ class _Here:
 
     connections: dict[Connection, None]
     """In the order in which they came."""
-    new: list[Connection]
-    """Those of them that the others do not know of yet."""
+    new: dict[Connection, None]
+    """Those of them that the others do not know of yet, likewise."""
 
 
 class Places:
@@ -125,27 +128,29 @@ class Places:
     def _enter(self, key: str, connection: Connection, limit: int) -> None:
         here = self._here.get(key)
         if here is None:
-            here = self._here[key] = _Here({}, [])
+            here = self._here[key] = _Here({}, {})
         if len(here.connections) >= limit:
             self._refuse(key, connection)
             return
         here.connections[connection] = None
         connection.counts_as += (key,)
         if self._servers is not None:
-            here.new.append(connection)
+            here.new[connection] = None
             self._change(key)
 
     def _left(self, connection: Connection) -> None:
         for key in connection.counts_as:
-            here = self._here[key]
-            del here.connections[connection]
-            if connection in here.new:
-                here.new.remove(connection)
-            if self._servers is not None:
-                self._change(key)
-            if not here.connections:
-                del self._here[key]
-        connection.counts_as = ()
+            self._count_no_more(key, connection)
+
+    def _count_no_more(self, key: str, connection: Connection) -> None:
+        connection.counts_as = tuple(other for other in connection.counts_as if other != key)
+        here = self._here[key]
+        del here.connections[connection]
+        here.new.pop(connection, None)
+        if self._servers is not None:
+            self._change(key)
+        if not here.connections:
+            del self._here[key]
 
     def _refuse(self, key: str, connection: Connection) -> None:
         of = "user" if key.startswith("u:") else "address"
@@ -181,7 +186,7 @@ class Places:
                 renewed_s = loop.time()
                 self._write_all()
             while self._changed:
-                keys = [key for key, _ in zip(tuple(self._changed), range(_AT_ONCE), strict=False)]
+                keys = list(islice(self._changed, _AT_ONCE))
                 for key in keys:
                     del self._changed[key]
                 if not await self._written(keys):
@@ -192,12 +197,12 @@ class Places:
     async def _written(self, keys: Collection[str]) -> bool:
         """Write these down and heed what the others have; whether Redis took them."""
         assert self._servers is not None
-        sent: dict[str, list[Connection]] = {}
+        sent: dict[str, tuple[Connection, ...]] = {}
         calls: list[Call] = []
         for key in keys:
             here = self._here.get(key)
             count = 0 if here is None else len(here.connections)
-            sent[key] = [] if here is None else list(here.new)
+            sent[key] = () if here is None else tuple(here.new)
             calls.append(_COUNT.call((self._key(key),), self._this, str(count), str(_KEPT_S)))
         answers = await self._servers.each(calls)
         alive = self._alive()
@@ -213,26 +218,27 @@ class Places:
                 for field, count in zip(fields[::2], fields[1::2], strict=True)
                 if (name := field.decode()) != self._this and name in alive
             )
-            self._heed(key, sent[key], others)
+            await self._heed(key, sent[key], others)
         self._away = False
         return True
 
-    def _heed(self, key: str, sent: Iterable[Connection], others: int) -> None:
+    async def _heed(self, key: str, sent: Iterable[Connection], others: int) -> None:
         """Close those of `sent` that are too many with these others; the rest is known to them now."""
         limit = self._of_user if key.startswith("u:") else self._of_address
         here = self._here.get(key)
         if here is None:
             return
         newcomers = [connection for connection in sent if connection in here.new]
-        here.new = [connection for connection in here.new if connection not in newcomers]
+        for connection in newcomers:
+            del here.new[connection]
         over = others + len(here.connections) - limit
         for connection in newcomers[::-1][: max(0, over)]:
+            if key not in connection.counts_as:  # it has gone meanwhile
+                continue
+            self._count_no_more(key, connection)
             self._refuse(key, connection)
-            connection.counts_as = tuple(other for other in connection.counts_as if other != key)
-            del here.connections[connection]
-            self._change(key)
-        if not here.connections:
-            self._here.pop(key, None)
+            if sum(self.refused.values()) % _A_TURN == 0:
+                await asyncio.sleep(0)
 
     def _key(self, key: str) -> str:
         """Addresses are people's: in Redis they have a name by which they cannot be read."""

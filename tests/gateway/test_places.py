@@ -12,11 +12,14 @@ import pytest
 from config.edge import EdgeOptions
 from config.gateway import ConnectionOptions
 from gateway.app import Gateway
+from gateway.codec import CODECS
+from gateway.connection import Connection
+from gateway.places import Places
 from loadtest.servers.redis import RedisServer
-from persistence.redis import RedisOptions
+from persistence.redis import RedisOptions, RedisServers
 from tests.gateway.running import program, serving, settings
 from tests.gateway.two_servers import two_servers, until
-from tests.gateway.typing_client import Closed, TypingClient, client
+from tests.gateway.typing_client import JSON, Closed, TypingClient, client
 from tests.servers import skip_without
 
 BEHIND = EdgeOptions(port=0, trusted_proxies=("127.0.0.1",))
@@ -83,6 +86,40 @@ async def test_the_first_who_signs_in_stays(tmp_path: Path) -> None:
         await until(lambda: not gateway.hub.connections)
         async with client(gateway.url, token=token) as second:
             await lives(second)
+
+
+class Compared(Connection):
+    """Counts how often such a one is compared with another."""
+
+    compared = 0
+    __hash__ = Connection.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Compared.compared += 1
+        return self is other
+
+
+async def test_many_of_one_address_cost_no_more_each(tmp_path: Path) -> None:
+    """They are found, not searched for; and of those who are too many a few are closed in each turn of the loop."""
+    async with serving(tmp_path / "data") as (gateway, _):
+        hub = gateway.hub
+        options = ConnectionOptions(per_address=2_000)
+        places = Places(hub, options, RedisServers(RedisOptions()), this="a/1", alive=tuple)
+        many = [Compared(hub, CODECS[JSON]) for _ in range(2_000)]
+        for one in many:
+            hub.coming[-1](one)
+        (key,) = places._here
+        turns = 0
+        async with asyncio.TaskGroup() as group:
+            heeding = group.create_task(places._heed(key, many, 1_000))
+            while not heeding.done():
+                turns += 1
+                await asyncio.sleep(0)
+        assert sum(bool(one.counts_as) for one in many) == 1_000
+        assert turns > 20
+        for one in many[::-1]:
+            hub.leaving[-1](one)
+        assert (len(places), Compared.compared) == (0, 0)
 
 
 @pytest.fixture(name="redis", params=["single", "cluster"])
