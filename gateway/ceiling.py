@@ -22,6 +22,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
+from itertools import islice
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -45,6 +46,8 @@ _MOST: Final = 100_000
 _UNTOUCHED_MS: Final = 60_000
 _AT_ONCE: Final = 500
 """Tests looked at in one step: 0.1 ms."""
+_ASKED_AT_ONCE: Final = 200
+"""Users in one question: Redis serves others in between."""
 _KEPT_S: Final = 3600
 _SPARE: Final = 50
 """One part in so many of the ceiling is what a process may have beyond its tests, while nobody waits."""
@@ -99,26 +102,32 @@ _SHARE: Final = Script(
 _ASK: Final = Script(
     _BEGIN
     + """
-    local user = ARGV[6]
-    local rank = redis.call('ZRANK', KEYS[2], user)
-    local before = rank or redis.call('ZCARD', KEYS[2])
-    if before < limit - others - live then
-        redis.call('ZREM', KEYS[2], user)
-        redis.call('ZREM', KEYS[3], user)
-        return {have(live + 1), 0}
-    end
-    if not rank then
-        if before >= tonumber(ARGV[8]) then
-            return {have(live), -1}
+    local answers = {}
+    for i = 8, #ARGV do
+        local user = ARGV[i]
+        local rank = redis.call('ZRANK', KEYS[2], user)
+        local place = rank or redis.call('ZCARD', KEYS[2])
+        if place < limit - others - live then
+            redis.call('ZREM', KEYS[2], user)
+            redis.call('ZREM', KEYS[3], user)
+            live = live + 1
+            place = 0
+        elseif not rank and place >= tonumber(ARGV[7]) then
+            place = -1
+        else
+            if not rank then
+                local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
+                redis.call('ZADD', KEYS[2], tonumber(last[2] or 0) + 1, user)
+            end
+            redis.call('ZADD', KEYS[3], now + tonumber(ARGV[6]), user)
+            place = place + 1
         end
-        local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
-        redis.call('ZADD', KEYS[2], tonumber(last[2] or 0) + 1, user)
+        answers[#answers + 1] = place
     end
-    redis.call('ZADD', KEYS[3], now + tonumber(ARGV[7]), user)
-    return {have(live), before + 1}
+    return {have(live), answers}
     """
 )
-"""May this user start? This process's share, and 0 for yes, else the place; -1: there is none to be had."""
+"""May these users start? This process's share, and for each 0 for yes, else the place; -1: there is none to be had."""
 
 log = structlog.get_logger(__name__)
 
@@ -196,7 +205,12 @@ class Ceiling:
         self.waiting = 0
         """How many wait, over all processes."""
         self._gone: dict[int, None] = {}
+        self._askers: dict[Connection, None] = {}
+        """Those who ask, in the order in which they came."""
+        self._places: dict[Connection, int | None] = {}
+        """What those of a round were answered; None where Redis was away."""
         self._asking = asyncio.Lock()
+        """One question at a time: each counts with the one before."""
         self._task: asyncio.Task[None] | None = None
         hub.leaving.append(self._left)
 
@@ -238,32 +252,55 @@ class Ceiling:
 
     async def ask(self, connection: Connection) -> Wait | None:
         """Ask for a test, where `enter` said no; None: it may be started, and is counted."""
-        async with self._asking:  # one by one: each counts with the one before
-            place = await self._place(connection.user)
-            if place == 0:
-                if connection.address:  # it is still there
-                    self._entering.add(connection)
-                return None
+        self._askers[connection] = None
+        try:
+            async with self._asking:
+                if connection.alive and connection not in self._places:  # nobody before has asked for it too
+                    await self._round()
+                place = self._places.pop(connection, None)
+                if place is None:
+                    place = self._in_line(connection)
+        finally:
+            self._askers.pop(connection, None)
+            self._places.pop(connection, None)
+        if place == 0:
+            return None
         chance = random.random()
         if place < 0:
             return Wait(None, retry_ms(_MOST, chance=chance))
         return Wait(place, retry_ms(place, chance=chance))
 
-    async def _place(self, user: int) -> int:
-        if self._servers is not None:
-            script = _ASK.call(self._keys(), *self._arguments(), str(user), str(_PATIENCE_MS), str(_MOST))
-            try:
-                self._share, place = (await self._servers.ask(script)).value
-            except StoreError as fault:
-                self._alone(fault)
-            else:
-                self._away = False
-                self.waiting = max(self.waiting, int(place))
-                return int(place)
+    async def _round(self) -> None:
+        """Ask Redis for those who came first; without it nobody has an answer, and each looks into our own queue."""
+        if self._servers is None:
+            return
+        asking = list(islice((one for one in self._askers if one.alive), _ASKED_AT_ONCE))
+        users = [str(one.user) for one in asking]
+        script = _ASK.call(self._keys(), *self._arguments(), str(_PATIENCE_MS), str(_MOST), *users)
+        try:
+            self._share, places = (await self._servers.ask(script)).value
+        except StoreError as fault:
+            self._alone(fault)
+            places = [None] * len(asking)
+        else:
+            self._away = False
+            self.waiting = max(self.waiting, *places, 0)
+        for one, place in zip(asking, places, strict=True):
+            if self._askers.pop(one, one) is None:  # it still waits for it
+                self._places[one] = place
+            if place == 0 and one.alive:
+                self._entering.add(one)
+
+    def _in_line(self, connection: Connection) -> int:
+        """The place in our own queue."""
+        if not connection.alive:
+            return -1
         now_ms = self._hub.clock() * 1000
-        place = self._line.ask(user, free=self._share - self.taken, now_ms=now_ms)
+        place = self._line.ask(connection.user, free=self._share - self.taken, now_ms=now_ms)
         self.waiting = len(self._line)
-        return int(place)
+        if place == 0:
+            self._entering.add(connection)
+        return place
 
     def _left(self, connection: Connection) -> None:
         self._entering.discard(connection)
@@ -307,8 +344,11 @@ class Ceiling:
     async def _renewing(self) -> None:
         while True:
             await asyncio.sleep(_RENEW_S * random.uniform(0.8, 1.2))
-            async with self._asking:
-                await self._renew()
+            try:
+                async with self._asking:
+                    await self._renew()
+            except Exception:  # else this process's share ends with its lease, and nobody would renew it again
+                log.exception("the share of tests was not renewed")
 
     async def _renew(self) -> None:
         assert self._servers is not None

@@ -1,6 +1,7 @@
 """The most tests under way, and the queue: on one server and over two."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -11,9 +12,9 @@ import pytest
 
 from config.gateway import ConnectionOptions
 from gateway.app import Gateway
-from gateway.ceiling import Line, retry_ms
+from gateway.ceiling import Ceiling, Line, retry_ms
 from loadtest.servers.redis import RedisServer
-from persistence.redis import RedisOptions
+from persistence.redis import RedisOptions, RedisServers
 from tests.gateway.running import PATIENCE_S, serving
 from tests.gateway.two_servers import two_servers, until
 from tests.gateway.typing_client import TypingClient, client
@@ -177,6 +178,48 @@ async def test_of_a_crowd_all_have_their_turn(tmp_path: Path, redis_single: Redi
 
         await asyncio.gather(*(types(typist) for typist in await crowd(stack, two, 24)))
         assert most <= 6
+
+
+async def test_those_who_ask_at_once_are_one_question(tmp_path: Path, redis_single: RedisOptions) -> None:
+    """Each has the place in which it came; for who went before nobody asks."""
+    redis = replace(redis_single, prefix=f"{uuid.uuid4().hex}:")
+    async with (
+        serving(tmp_path / "data", connection=TWO, redis=redis) as (gateway, _),
+        AsyncExitStack() as stack,
+    ):
+        a, b, *others = await crowd(stack, [gateway], 34)
+        for one in (a, b):
+            await asks_until(one, 0)
+        ceiling = gateway.hub.ceiling
+        assert ceiling is not None
+        assert ceiling._servers is not None
+        here = [gateway.hub.of(int(one.ready["user"]))[0] for one in others]
+        await others[1].socket.close()
+        await until(lambda: not here[1].alive)
+        calls = ceiling._servers.facts().calls
+        waits = await asyncio.gather(*(ceiling.ask(one) for one in here))
+        assert ceiling._servers.facts().calls - calls < 20
+        assert [wait.place for wait in waits if wait is not None] == [1, None, *range(2, 32)]
+
+
+async def test_a_share_is_renewed_after_a_fault_too(tmp_path: Path) -> None:
+    """Whatever went wrong, the next time is another one."""
+    faults = iter([1, ZeroDivisionError, 3])
+
+    def processes() -> int:
+        fault = next(faults, 1)
+        if not isinstance(fault, int):
+            raise fault
+        return fault
+
+    nowhere = RedisServers(RedisOptions(url="redis://127.0.0.1:1/0"))
+    async with (
+        serving(tmp_path / "data") as (gateway, _),
+        nowhere,
+        Ceiling(gateway.hub, nowhere, tests=6, this="this", processes=processes) as ceiling,
+    ):
+        assert ceiling.share == 6
+        await until(lambda: ceiling.share == 2)
 
 
 @pytest.fixture(name="server")
