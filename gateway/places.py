@@ -185,17 +185,19 @@ class Places:
             if loop.time() - renewed_s > _KEPT_S / 3:
                 renewed_s = loop.time()
                 self._write_all()
+            failed: dict[str, None] = {}
             while self._changed:
                 keys = list(islice(self._changed, _AT_ONCE))
                 for key in keys:
                     del self._changed[key]
-                if not await self._written(keys):
-                    self._changed.update(dict.fromkeys(keys))
-                    await asyncio.sleep(_AWAY_S)
-            await asyncio.sleep(_REST_S)
+                failed.update(await self._written(keys))
+            if failed:
+                self._changed.update(failed)
+                self._wake.set()
+            await asyncio.sleep(_AWAY_S if failed else _REST_S)
 
-    async def _written(self, keys: Collection[str]) -> bool:
-        """Write these down and heed what the others have; whether Redis took them."""
+    async def _written(self, keys: Collection[str]) -> dict[str, None]:
+        """Write these down and heed what the others have; those that Redis did not take."""
         assert self._servers is not None
         sent: dict[str, tuple[Connection, ...]] = {}
         calls: list[Call] = []
@@ -206,12 +208,14 @@ class Places:
             calls.append(_COUNT.call((self._key(key),), self._this, str(count), str(_KEPT_S)))
         answers = await self._servers.each(calls)
         alive = self._alive()
+        failed: dict[str, None] = {}
         for key, answer in zip(keys, answers, strict=True):
             if isinstance(answer, StoreError):
                 if not self._away:
                     log.warning("connections are counted in this process alone", why=str(answer))
                 self._away = True
-                return False
+                failed[key] = None
+                continue
             fields = answer.value
             others = sum(
                 int(count)
@@ -219,8 +223,8 @@ class Places:
                 if (name := field.decode()) != self._this and name in alive
             )
             await self._heed(key, sent[key], others)
-        self._away = False
-        return True
+        self._away = bool(failed)
+        return failed
 
     async def _heed(self, key: str, sent: Iterable[Connection], others: int) -> None:
         """Close those of `sent` that are too many with these others; the rest is known to them now."""

@@ -11,6 +11,7 @@ each process has its own credits.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Hashable
 from types import TracebackType
 from typing import Final, Self
@@ -24,6 +25,7 @@ from persistence.redis import RedisServers, Script
 __all__ = ["SharedCredits"]
 
 _GATHER_S: Final = 0.1
+_AWAY_S: Final = 1.0
 _AT_ONCE: Final = 500
 _MOST_OWED: Final = 50_000
 """Users of whom Redis is to be told, beyond which it is not; it has been away or slow for long then."""
@@ -92,24 +94,37 @@ class SharedCredits(Credits):
             await asyncio.sleep(_GATHER_S)
             owed, self._owed = self._owed, {}
             users = list(owed)
+            failed = False
             for start in range(0, len(users), _AT_ONCE):
-                await self._tell(users[start : start + _AT_ONCE], owed)
+                failed |= await self._tell(users[start : start + _AT_ONCE], owed)
+            self._away = failed
             now_ms = self._clock_ms()
             self._told = {user: at for user, at in self._told.items() if now_ms - at < self._refill_ms}
+            if failed:
+                self._wake.set()
+                await asyncio.sleep(_AWAY_S)
 
-    async def _tell(self, users: list[Hashable], owed: dict[Hashable, int]) -> None:
+    def _owe(self, user: Hashable, starts: int, *, now_ms: float) -> None:
+        """Tell of these later. What has come back here since then would have come back there."""
+        starts = min(starts + self._owed.get(user, 0), math.ceil(self._burst - self.left(user, now_ms=now_ms)))
+        if starts > 0 and (user in self._owed or len(self._owed) < _MOST_OWED):
+            self._owed[user] = starts
+
+    async def _tell(self, users: list[Hashable], owed: dict[Hashable, int]) -> bool:
+        """Whether some could not be told of; they are owed still."""
         arguments = (repr(self._rate), repr(self._burst))
         prefix = self._servers.prefix
         answers = await self._servers.each(
             [_SPEND.call((f"{prefix}starts:{user}",), str(owed[user]), *arguments) for user in users]
         )
-        now_ms = self._clock_ms()
+        now_ms, failed = self._clock_ms(), False
         for user, answer in zip(users, answers, strict=True):
             if isinstance(answer, StoreError):
                 if not self._away:
                     log.warning("starts are limited in this process alone", why=str(answer))
-                self._away = True
-                return
+                failed = self._away = True
+                self._owe(user, owed[user], now_ms=now_ms)
+                continue
             self._told[user] = now_ms
             self.lower(user, float(answer.value), now_ms=now_ms)
-        self._away = False
+        return failed

@@ -16,7 +16,7 @@ from gateway.codec import CODECS
 from gateway.connection import Connection
 from gateway.places import Places
 from loadtest.servers.redis import RedisServer
-from persistence.redis import RedisOptions, RedisServers
+from persistence.redis import Call, RedisOptions, RedisServers
 from tests.gateway.running import program, serving, settings
 from tests.gateway.two_servers import two_servers, until
 from tests.gateway.typing_client import JSON, Closed, TypingClient, client
@@ -196,6 +196,23 @@ async def test_what_a_killed_server_had_goes_with_its_lease(tmp_path: Path, redi
         async with client(here.url, token=token) as second:
             await asyncio.sleep(1)
             await lives(second)
+
+
+async def test_a_count_that_redis_does_not_take_holds_up_no_other(tmp_path: Path, redis_single: RedisOptions) -> None:
+    """It is written again later."""
+    options = replace(redis_single, prefix=f"{tmp_path.name}:")
+    async with serving(tmp_path / "data") as (gateway, _), RedisServers(options) as servers:
+        places = Places(gateway.hub, TWO_EACH, servers, this="a/1", alive=lambda: ("a/1", "b/1"))
+        two = [Connection(gateway.hub, CODECS[JSON]) for _ in range(2)]
+        for user, one in enumerate(two, 7):
+            one.user = user
+            gateway.hub.signing_in[-1](one)
+        await servers.ask(Call(wrong := f"{options.prefix}places:u:7", ("SET", wrong, "no hash")))
+        await servers.ask(Call(full := f"{options.prefix}places:u:8", ("HSET", full, "b/1", "2")))
+        assert list(await places._written(["u:7", "u:8"])) == ["u:7"]
+        assert [one.counts_as for one in two] == [("u:7",), ()]
+        await servers.ask(Call(wrong, ("DEL", wrong)))
+        assert not await places._written(["u:7"])
 
 
 @pytest.fixture(name="server")

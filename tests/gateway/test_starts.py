@@ -12,7 +12,7 @@ import pytest
 from config.gateway import ConnectionOptions
 from gateway.starts import SharedCredits
 from loadtest.servers.redis import RedisServer
-from persistence.redis import RedisOptions, RedisServers
+from persistence.redis import Call, RedisOptions, RedisServers
 from tests.gateway.two_servers import two_servers, until
 from tests.gateway.typing_client import client
 from tests.servers import skip_without
@@ -106,6 +106,21 @@ async def test_a_debt_is_as_much_as_a_burst_and_ends(redis_single: RedisOptions)
         lefts = [process.left(7, now_ms=0) for process in all_]
         assert -10 <= min(lefts) < -5
         assert all_[lefts.index(min(lefts))].take(7, now_ms=0) <= 11 / 20 * 1000
+
+
+async def test_a_user_whom_redis_does_not_take_holds_up_no_other(redis_single: RedisOptions) -> None:
+    """It is told of that user later, with what was started since."""
+    async with processes(redis_single, 1, Clock()) as (one,):
+        servers = one._servers
+        wrong = f"{servers.prefix}starts:7"
+        await servers.ask(Call(wrong, ("SET", wrong, "no hash")))
+        assert (takes(one, 7, 6), takes(one, 8, 6)) == (6, 6)
+        await until(lambda: 8 in one._told and one._owed == {7: 6})
+        assert takes(one, 7, 1) == 1
+        await servers.ask(Call(wrong, ("DEL", wrong)))
+        await until(lambda: 7 in one._told)
+        held = await servers.ask(Call(wrong, ("HGET", wrong, "left")))
+        assert float(held.value) == 3
 
 
 async def test_two_servers_say_busy_as_one(tmp_path: Path, redis_single: RedisOptions) -> None:
