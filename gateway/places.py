@@ -185,16 +185,27 @@ class Places:
             if loop.time() - renewed_s > _KEPT_S / 3:
                 renewed_s = loop.time()
                 self._write_all()
-            failed: dict[str, None] = {}
+            try:
+                well = await self._write()
+            except Exception:
+                log.exception("connections could not be counted over all processes")
+                well = False
+            await asyncio.sleep(_REST_S if well else _AWAY_S)
+
+    async def _write(self) -> bool:
+        """Write down what has changed; False where some of it is to be tried again."""
+        failed: dict[str, None] = {}
+        try:
             while self._changed:
                 keys = list(islice(self._changed, _AT_ONCE))
                 for key in keys:
                     del self._changed[key]
                 failed.update(await self._written(keys))
+        finally:
             if failed:
                 self._changed.update(failed)
                 self._wake.set()
-            await asyncio.sleep(_AWAY_S if failed else _REST_S)
+        return not failed
 
     async def _written(self, keys: Collection[str]) -> dict[str, None]:
         """Write these down and heed what the others have; those that Redis did not take."""

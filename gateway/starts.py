@@ -92,17 +92,25 @@ class SharedCredits(Credits):
             await self._wake.wait()
             self._wake.clear()
             await asyncio.sleep(_GATHER_S)
-            owed, self._owed = self._owed, {}
-            users = list(owed)
-            failed = False
-            for start in range(0, len(users), _AT_ONCE):
-                failed |= await self._tell(users[start : start + _AT_ONCE], owed)
-            self._away = failed
-            now_ms = self._clock_ms()
-            self._told = {user: at for user, at in self._told.items() if now_ms - at < self._refill_ms}
-            if failed:
-                self._wake.set()
+            try:
+                self._away = await self._tell_all()
+            except Exception:
+                log.exception("starts could not be told of")
+                self._away = True
+            if self._away:
                 await asyncio.sleep(_AWAY_S)
+
+    async def _tell_all(self) -> bool:
+        """Whether some could not be told of."""
+        owed, self._owed = self._owed, {}
+        users, failed = list(owed), False
+        for start in range(0, len(users), _AT_ONCE):
+            failed |= await self._tell(users[start : start + _AT_ONCE], owed)
+        now_ms = self._clock_ms()
+        self._told = {user: at for user, at in self._told.items() if now_ms - at < self._refill_ms}
+        if failed:
+            self._wake.set()
+        return failed
 
     def _owe(self, user: Hashable, starts: int, *, now_ms: float) -> None:
         """Tell of these later. What has come back here since then would have come back there."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from config.edge import EdgeOptions
 from config.gateway import ConnectionOptions
@@ -213,6 +214,21 @@ async def test_a_count_that_redis_does_not_take_holds_up_no_other(tmp_path: Path
         assert [one.counts_as for one in two] == [("u:7",), ()]
         await servers.ask(Call(wrong, ("DEL", wrong)))
         assert not await places._written(["u:7"])
+
+
+async def test_what_cannot_be_understood_ends_no_counting(tmp_path: Path, redis_single: RedisOptions) -> None:
+    """It is logged, and the next ones are counted."""
+    options = replace(redis_single, prefix=f"{tmp_path.name}:")
+    async with serving(tmp_path / "data") as (gateway, _), RedisServers(options) as servers:
+        one, other = (Connection(gateway.hub, CODECS[JSON]) for _ in range(2))
+        one.user, other.user = 7, 8
+        await servers.ask(Call(key := f"{options.prefix}places:u:7", ("HSET", key, "b/1", "many")))
+        async with Places(gateway.hub, TWO_EACH, servers, this="a/1", alive=lambda: ("a/1", "b/1")) as places:
+            with capture_logs() as logs:
+                gateway.hub.signing_in[-1](one)
+                await until(lambda: any(line["log_level"] == "error" for line in logs))
+            gateway.hub.signing_in[-1](other)
+            await until(lambda: not places._here["u:8"].new)
 
 
 @pytest.fixture(name="server")

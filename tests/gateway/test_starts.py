@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from config.gateway import ConnectionOptions
 from gateway.starts import SharedCredits
@@ -121,6 +122,19 @@ async def test_a_user_whom_redis_does_not_take_holds_up_no_other(redis_single: R
         await until(lambda: 7 in one._told)
         held = await servers.ask(Call(wrong, ("HGET", wrong, "left")))
         assert float(held.value) == 3
+
+
+async def test_what_cannot_be_understood_ends_no_telling(redis_single: RedisOptions) -> None:
+    """It is logged, and the next ones are told of."""
+    clock = Clock()
+    async with processes(redis_single, 1, clock) as (one,):
+        one._clock_ms = lambda: 1 // 0  # stands for any fault of ours
+        with capture_logs() as logs:
+            assert takes(one, 7, 6) == 6
+            await until(lambda: any(line["log_level"] == "error" for line in logs))
+        one._clock_ms = clock
+        assert takes(one, 8, 6) == 6
+        await until(lambda: 8 in one._told)
 
 
 async def test_two_servers_say_busy_as_one(tmp_path: Path, redis_single: RedisOptions) -> None:
