@@ -151,16 +151,16 @@ class Bans:
             self._fault = None
 
     async def _take(self, bans: Iterable[Ban]) -> None:
-        before = frozenset(self._index.bans)
-        self._index, new = await asyncio.to_thread(_indexes, tuple(bans), before)
+        self._index, new = await asyncio.to_thread(_indexes, tuple(bans), self._index)
         self.facts.readings += 1
         if len(new):
             self._new(new)
 
 
-def _indexes(bans: tuple[Ban, ...], before: frozenset[Ban]) -> tuple[BanIndex, BanIndex]:
+def _indexes(bans: tuple[Ban, ...], before: BanIndex) -> tuple[BanIndex, BanIndex]:
     """All of them, and those that were not there before. Takes a moment: not for the event loop."""
-    return BanIndex(bans), BanIndex(ban for ban in bans if ban not in before)
+    known = frozenset(before.bans)
+    return BanIndex(bans), BanIndex(ban for ban in bans if ban not in known)
 
 
 def sending_off(hub: Hub, new: BanIndex) -> None:

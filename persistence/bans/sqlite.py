@@ -9,8 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from persistence.bans.entries import Ban, Who, read_who, who_text
+from persistence.bans.entries import Ban, Who, who_text
 from persistence.bans.port import BanOptions, Mark, full
+from persistence.bans.rows import Known, bans_of
 from persistence.errors import StoreError
 from persistence.sqlite import SqliteThreads, migrate, open_file, transaction
 
@@ -40,6 +41,8 @@ class SqliteBans:
     def __init__(self, path: Path, options: BanOptions | None = None) -> None:
         self._path = path
         self._options = options or BanOptions()
+        self._known: Known = {}
+        """What was read last."""
         self._thread = SqliteThreads(f"bans {path}", self._connect)
 
     async def __aenter__(self) -> Self:
@@ -61,12 +64,15 @@ class SqliteBans:
 
     async def read(self, *, now_ms: int) -> Sequence[Ban]:
         """All that are not over."""
-        rows = await self._thread.run(
-            lambda connection: connection.execute(
+
+        def job(connection: sqlite3.Connection) -> dict[str, Ban]:
+            rows = connection.execute(
                 f"SELECT who, reason, by, since_ms, until_ms FROM bans WHERE {_NOT_OVER}", (now_ms,)
             ).fetchall()
-        )
-        return [Ban(read_who(who), *rest) for who, *rest in rows]
+            return bans_of(rows, self._known)
+
+        self._known = found = await self._thread.run(job)
+        return tuple(found.values())
 
     async def add(self, ban: Ban) -> None:
         """Add one, in the place of an earlier one of the same."""

@@ -1,13 +1,14 @@
 """What every store of bans promises."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from persistence.bans import Ban, BanOptions, BanStore, SqliteBans, read_who
+from persistence.bans import Ban, BanOptions, BanStore, SqliteBans, Who, read_who
 from persistence.bans.mysql import MysqlBans
 from persistence.errors import StoreError
 from persistence.mysql import MysqlOptions
@@ -94,6 +95,32 @@ async def test_many_are_read_in_parts(opened: Opener, monkeypatch: pytest.Monkey
         for ban in bans:
             await store.add(ban)
         assert sorted((ban.who for ban in await store.read(now_ms=T0_MS)), key=str) == list(range(1, 10))
+
+
+async def test_bans_are_made_of_what_changed_and_not_on_the_event_loop(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are: of those that were read before there is nothing to be made."""
+    made: list[tuple[str, int]] = []
+
+    def read(who: str) -> Who:
+        made.append((who, threading.get_ident()))
+        return read_who(who)
+
+    monkeypatch.setattr("persistence.bans.rows.read_who", read)
+    async with opened() as store:
+        for ban in (USER, NETWORK):
+            await store.add(ban)
+        before = await store.read(now_ms=T0_MS)
+        assert {who for who, _ in made} == {"17", "2001:db8::/32"}
+        await store.add(replace(USER, reason="appeal"))
+        await store.add(Ban(18, "x", "ops", T0_MS))
+        await store.remove(NETWORK.who)
+        await store.add(NETWORK)
+        after = await store.read(now_ms=T0_MS)
+        assert [who for who, _ in made[2:]] == ["17", "18"]
+        assert threading.get_ident() not in {thread for _, thread in made}
+        assert {ban for ban in after if ban in set(before)} == {NETWORK}
 
 
 async def test_a_store_that_cannot_be_is_a_fault(tmp_path: Path) -> None:
