@@ -17,7 +17,7 @@ Known: TypeAlias = Mapping[str, Ban]
 
 def bans_of(rows: Iterable[Row], known: Known) -> dict[str, Ban]:
     """Their bans. For many it takes a while: not for the event loop. Raises ValueError for a row that is none."""
-    return {who: _ban(known.get(who), who, *rest) for who, *rest in rows}
+    return {row[0]: _ban(known.get(row[0]), *row) for row in rows}
 
 
 def _ban(known: Ban | None, who: str, reason: str, by: str, since_ms: int, until_ms: int | None) -> Ban:
