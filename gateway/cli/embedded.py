@@ -32,9 +32,10 @@ SHOWN = 20
 def embedded(folder: Path, config: Path | None, data: Path | None) -> None:
     """Bring over what a server with everything embedded has in FOLDER, its data folder.
 
-    Its server must have been stopped. Results, guests' links to accounts, tests and word lists go to the databases that
-    the settings name, all with the ids that they have; FOLDER is left as it is. Run it before the new servers start,
-    or while they run: lists of recent results are then whole within the hour. It may be broken off and run again.
+    Its server must have been stopped. Results, guests' links to accounts, tests, word lists and bans go to the
+    databases that the settings name, all with the ids that they have; FOLDER is left as it is. Run it before the new
+    servers start, or while they run: lists of recent results are then whole within the hour. It may be broken off and
+    run again.
     """
     settings = mysql_settings(config, data)
     from persistence.errors import FolderError
@@ -50,13 +51,17 @@ def embedded(folder: Path, config: Path | None, data: Path | None) -> None:
             "that its server had."
         )
     try:
-        added, moved = run(_move(settings, old))
+        added, bans, moved = run(_move(settings, old))
     except FolderError as fault:
         raise Failed(f"{fault}.") from None
     if added is None:
         click.echo("tests and word lists: left where they are, since mysql.content is empty")
     else:
         click.echo(f"tests and word lists: {added.new:,} new, {added.unchanged:,} were there")
+    if bans is None:
+        click.echo("bans: left where they are, since mysql.content is empty: the new servers know nothing of them")
+    else:
+        click.echo(f"bans: {bans[0]:,} new, {bans[1]:,} were there")
     click.echo(f"results: {moved.results:,} new, {moved.known:,} were there")
     click.echo(f"guests of accounts: {moved.links:,}")
     click.echo(
@@ -77,14 +82,18 @@ def embedded(folder: Path, config: Path | None, data: Path | None) -> None:
         raise Failed(f"{len(moved.refused):,} guests could not be linked.")
 
 
-async def _move(settings: "Settings", folder: "DataFolder") -> "tuple[Added | None, Moved]":
+async def _move(settings: "Settings", folder: "DataFolder") -> "tuple[Added | None, tuple[int, int] | None, Moved]":
     from gateway.stores import catalogue_of, store_of
+    from persistence.bans import SqliteBans
+    from persistence.bans.mysql import MysqlBans
     from persistence.catalogue import EmbeddedCatalogue
     from persistence.catalogue.mysql import MysqlCatalogue
-    from persistence.importing.embedded import move_catalogue, move_results
+    from persistence.importing.embedded import move_bans, move_catalogue, move_results
     from persistence.results import SqliteResults
 
     added = None
+    bans: tuple[int, int] | None = None if folder.bans.exists() else (0, 0)
+    now_ms = time.time_ns() // 1_000_000
     async with folder, SqliteResults(folder.results, settings.results, settings.bests) as results:
         path = folder.catalogue
         if settings.mysql.content:  # first: results name tests, and are played again with them
@@ -93,7 +102,10 @@ async def _move(settings: "Settings", folder: "DataFolder") -> "tuple[Added | No
                 catalogue_of(settings) as new,
             ):
                 assert isinstance(new, MysqlCatalogue)
-                added = await move_catalogue(old, new, now_ms=time.time_ns() // 1_000_000)
+                added = await move_catalogue(old, new, now_ms=now_ms)
+            if bans is None:
+                async with SqliteBans(folder.bans) as banned, MysqlBans(settings.mysql, settings.bans) as shared:
+                    bans = await move_bans(banned, shared, now_ms=now_ms)
         async with store_of(settings) as store:
             with bar() as progress:
-                return added, await move_results(results, store, progress=progress)
+                return added, bans, await move_results(results, store, progress=progress)

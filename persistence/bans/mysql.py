@@ -79,25 +79,51 @@ class MysqlBans:
 
     async def add(self, ban: Ban) -> None:
         """Add one, in the place of an earlier one of the same."""
-        until = "NULL" if ban.until_ms is None else instant(ban.until_ms)
         async with self._pool.transaction(self._mysql.write_ms) as connection:
             await _change(connection)
             await connection.run(f"DELETE FROM bans WHERE until <= {instant(ban.since_ms)}")
             await connection.run(
-                "INSERT INTO bans (who, reason, made_by, since, until) VALUES "
-                f"({text(who_text(ban.who))}, {text(ban.reason)}, {text(ban.by)}, {instant(ban.since_ms)}, {until}) "
+                f"INSERT INTO bans (who, reason, made_by, since, until) VALUES {_values(ban)} "
                 "ON DUPLICATE KEY UPDATE reason = VALUES(reason), made_by = VALUES(made_by), since = VALUES(since), "
                 "until = VALUES(until)"
             )
-            ((count,),) = await connection.ask("SELECT COUNT(*) FROM bans")
-            if count > self._options.most:
-                raise StoreError(full(self._options.most), retriable=False)
+            await self._bounded(connection)
+
+    async def take(self, bans: Sequence[Ban], *, now_ms: int) -> int:
+        """Add those of whom there is no ban, some hundreds in each transaction; how many. Raises as `add` does."""
+        taken = 0
+        for start in range(0, len(bans), _AT_ONCE):
+            some = {who_text(ban.who): ban for ban in bans[start : start + _AT_ONCE]}
+            async with self._pool.transaction(self._mysql.write_ms) as connection:
+                await _change(connection)
+                await connection.run(f"DELETE FROM bans WHERE until <= {instant(now_ms)}")
+                there = await connection.ask(f"SELECT who FROM bans WHERE who IN ({', '.join(map(text, some))})")
+                for (who,) in there:
+                    del some[who]
+                if some:
+                    await connection.run(
+                        "INSERT INTO bans (who, reason, made_by, since, until) VALUES "
+                        + ", ".join(map(_values, some.values()))
+                    )
+                await self._bounded(connection)
+            taken += len(some)
+        return taken
+
+    async def _bounded(self, connection: Connection) -> None:
+        ((count,),) = await connection.ask("SELECT COUNT(*) FROM bans")
+        if count > self._options.most:
+            raise StoreError(full(self._options.most), retriable=False)
 
     async def remove(self, who: Who) -> bool:
         """End a ban; False where there was none."""
         async with self._pool.transaction(self._mysql.write_ms) as connection:
             await _change(connection)
             return bool(await connection.run(f"DELETE FROM bans WHERE who = {text(who_text(who))}"))
+
+
+def _values(ban: Ban) -> str:
+    until = "NULL" if ban.until_ms is None else instant(ban.until_ms)
+    return f"({text(who_text(ban.who))}, {text(ban.reason)}, {text(ban.by)}, {instant(ban.since_ms)}, {until})"
 
 
 def _bans_of_page(page: str, known: Known) -> dict[str, Ban]:

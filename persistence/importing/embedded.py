@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from persistence.bans import SqliteBans
+from persistence.bans.mysql import MysqlBans
 from persistence.catalogue import Added, EmbeddedCatalogue
 from persistence.catalogue.mysql import MysqlCatalogue
 from persistence.errors import StoreError
 from persistence.results import Linked, Outcome, ResultStore, SqliteResults
 from session.result import Result
 
-__all__ = ["Moved", "move_catalogue", "move_results"]
+__all__ = ["Moved", "move_bans", "move_catalogue", "move_results"]
 
 _VERIFIED_AT_ONCE = 16
 """Results read back of each page, spread over it."""
@@ -43,6 +45,16 @@ async def move_catalogue(old: EmbeddedCatalogue, new: MysqlCatalogue, *, now_ms:
     return await new.take(
         list(shelf.versions()), list(shelf.list_versions()), await old.origins(), created_at_ms=now_ms
     )
+
+
+async def move_bans(old: SqliteBans, new: MysqlBans, *, now_ms: int) -> tuple[int, int]:
+    """Bring over the bans that are not over; how many, and how many there were of whom there was one.
+
+    Where both have one the new one stays: it is the later word. Raises `StoreError`.
+    """
+    bans = await old.read(now_ms=now_ms)
+    taken = await new.take(bans, now_ms=now_ms)
+    return taken, len(bans) - taken
 
 
 async def move_results(old: SqliteResults, new: ResultStore, *, progress: Callable[[str, int, int], None]) -> Moved:

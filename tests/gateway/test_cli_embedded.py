@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
+from persistence.bans import Ban, SqliteBans, read_who
+from persistence.bans.mysql import MysqlBans
 from persistence.catalogue import EmbeddedCatalogue, NewTest, NewWordList
 from persistence.catalogue.entries import ASSIGNED_IDS
 from persistence.catalogue.mysql import MysqlCatalogue
@@ -111,6 +113,26 @@ async def test_everything_is_there_as_it_was(site: Site) -> None:
     assert again_done.exit_code == 0, again_done.output
     assert f"results: 0 new, {count + 1:,} were there" in again_done.output
     assert "tests and word lists: 0 new" in again_done.output
+
+
+async def test_bans_go_along(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for those that are over, and those of whom there is one already; also twice. Without a place they stay."""
+    monkeypatch.setattr("persistence.bans.mysql._AT_ONCE", 2)
+    there = Ban(17, "the later word", "ops", T0_MS + 1)
+    lasting = [Ban(number, "a bot", "ops", T0_MS) for number in range(1, 6)]
+    over = Ban(read_who("192.0.2.0/24"), "a flood", "ops", T0_MS, T0_MS + 1)
+    async with SqliteBans(site.folder.bans) as old, MysqlBans(site.options) as new:
+        for ban in (replace(there, reason="the earlier word"), *lasting, over):
+            await old.add(ban)
+        await new.add(there)
+        nowhere = await site.moved(TYPEGATE_MYSQL_CONTENT="")
+        assert (nowhere.exit_code, "bans: left where they are" in nowhere.output) == (0, True), nowhere.output
+        done = await site.moved()
+        assert (done.exit_code, "bans: 5 new, 1 were there" in done.output) == (0, True), done.output
+        assert set(await new.read(now_ms=T0_MS)) == {there, *lasting}
+        again = await site.moved()
+        assert (again.exit_code, "bans: 0 new, 6 were there" in again.output) == (0, True), again.output
+        assert over in await old.read(now_ms=T0_MS)
 
 
 async def test_a_move_that_is_broken_off_goes_on(site: Site, shards: MysqlShards) -> None:
