@@ -194,6 +194,11 @@ class Connection(_OfEachFrame):
         return self._wire is not None
 
     @property
+    def ping_ms(self) -> float:
+        """The latest ping time; 0 before the first."""
+        return self._ping_ms
+
+    @property
     def session(self) -> TypingSession | None:
         """The test being typed."""
         return self._session

@@ -15,7 +15,7 @@ and over every resume. What the network takes is then part of d, for which the a
 from dataclasses import dataclass
 from math import inf
 
-__all__ = ["Drift", "DriftLimits", "DriftReading"]
+__all__ = ["DEFAULT_LIMITS", "Drift", "DriftLimits", "DriftReading"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,10 @@ class DriftLimits:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be a number of ms from 0 up")
         if not 0 <= self.behind_share < 1:
             raise ValueError(f"behind_share is {self.behind_share}; it must be from 0 to below 1")
+
+    def lag_ms(self, elapsed_ms: float, *, ping_ms: float) -> float:
+        """How far a client's clock may be behind after so long."""
+        return self.behind_ms + min(ping_ms, self.ping_cap_ms) + max(elapsed_ms, 0.0) * self.behind_share
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +157,7 @@ class Drift:
             drift_ms=drift,
             lag_ms=self._lag_ms(),
             ahead_limit_ms=limits.ahead_ms,
-            behind_limit_ms=limits.behind_ms
-            + min(ping_ms, limits.ping_cap_ms)
-            + max(elapsed, 0.0) * limits.behind_share,
+            behind_limit_ms=limits.lag_ms(elapsed, ping_ms=ping_ms),
         )
 
 

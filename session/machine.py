@@ -37,7 +37,7 @@ from typing import Any, Final, TypeVar
 from zlib import compress
 
 from scoring import SCORING_VERSION
-from scoring.drift import Drift
+from scoring.drift import DEFAULT_LIMITS, Drift
 from scoring.scorer import Scorer
 from scoring.summary import Summary
 from session.history import CODES, MAX_DT_MS, SHORT_GAPS, encode, events_of, keys_of, offset_after, too_fast
@@ -418,6 +418,19 @@ class TypingSession(_OfEachTick):
         if self._summary is not None:
             return round(self._summary.duration_ms)
         return max(0, round(now_ms - self._seen_ms + self._scorer.elapsed_ms)) if self.n else 0
+
+    def late_ms(self, *, ping_ms: float) -> float:
+        """In a race that is over for it: how much later than it claims its last event came, beyond what lag explains.
+
+        What was typed without a connection came with the resume: nobody knows when else.
+        """
+        assert self._start_ms is not None, "time zero of others is the client's"
+        takeover, seen_ms = self._takeover, self._seen_ms
+        if takeover is not None and takeover.offline and (self._scored or (self.n,))[0] <= takeover.log_n:
+            seen_ms = takeover.resumed_ms
+        elapsed_ms = self._scorer.elapsed_ms
+        behind_ms = seen_ms - self._start_ms - elapsed_ms
+        return max(0.0, behind_ms - DEFAULT_LIMITS.lag_ms(elapsed_ms, ping_ms=ping_ms))
 
     @property
     def summary(self) -> Summary | None:

@@ -11,6 +11,9 @@ Whatever the input, first comes to pass what was due by then, so that it does no
 People are named by their user in what they do themselves (a lane may have changed hands), and by their lane in what
 the race finds out of them, from the countdown on. What comes too late (a result after the end, a connection lost that
 another has replaced) changes nothing.
+
+A client's clock may run slow, or be made to. So a racer's time is never less than until the last key came here, less
+the lag that a network and a good clock may have; speeds are by that time too. The result keeps the client's figures.
 """
 
 from collections.abc import Sequence
@@ -122,6 +125,8 @@ class Finished:
     acc: float
     verdict: str
     """The provisional one."""
+    late_ms: float = 0.0
+    """How much longer it took by the race's clock, beyond what lag explains: as `TypingSession.late_ms` has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -466,12 +471,14 @@ def _finished(race: Race, result: Finished, now_ms: int, rules: RaceRules) -> Ra
     racer = race.lane(result.lane)
     if racer is None or not racer.racing or race.phase not in (Phase.RUNNING, Phase.CLOSING):
         return race
+    ms = result.ms + result.late_ms
+    share = result.ms / ms if result.late_ms else 1.0
     racer = replace(
         racer,
         state=next_racer(racer.state, RacerInput.FINISH),
-        ms=result.ms,
-        wpm=result.wpm,
-        raw=result.raw,
+        ms=ms,
+        wpm=round(result.wpm * share, 2),
+        raw=round(result.raw * share, 2),
         acc=result.acc,
         verdict=result.verdict,
     )
@@ -480,7 +487,7 @@ def _finished(race: Race, result: Finished, now_ms: int, rules: RaceRules) -> Ra
     if first and any(other.racing for other in race.racers):
         if race.phase is Phase.RUNNING:
             race = replace(race, phase=next_phase(race.phase, RaceInput.FIRST))
-        grace_ms = min(max(rules.closing_ms, round(rules.closing_share * result.ms)), rules.closing_most_ms)
+        grace_ms = min(max(rules.closing_ms, round(rules.closing_share * ms)), rules.closing_most_ms)
         race = replace(race, until_ms=now_ms + grace_ms)
     return _closed(race, now_ms, rules)
 

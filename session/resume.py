@@ -66,6 +66,7 @@ class Takeover:
         "epoch",
         "log_n",
         "measuring",
+        "offline",
         "offset_ms",
         "resumed_ms",
         "said",
@@ -95,6 +96,8 @@ class Takeover:
         self.unseen_events = 0
         self.unseen_ms: float = 0
         self.slack_ms: float = 0
+        self.offline = False
+        """The last event that counts of the log at `resume` had not been seen before."""
         self.conflict = False
         """The log differs from what was seen."""
         self.epoch = 0
@@ -186,6 +189,7 @@ class Takeover:
 
     def caught_up(self, n: int, *, scored: int, client_ms: float) -> None:
         """The log that the client had at `resume` is in, n events of it; `scored` of these count."""
+        self.offline = scored > self.seen_n
         self.unseen_events += max(0, scored - self.seen_n)
         self.unseen_ms += max(0, client_ms - self.seen_client_ms)
         self.log_n = self.seen_n = n

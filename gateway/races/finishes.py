@@ -25,20 +25,20 @@ class Finishes:
     def __init__(self, submissions: Submissions, owe: Owe) -> None:
         self._submissions = submissions
         self._owe = owe
-        self._lanes: dict[bytes, int] = {}
+        self._lanes: dict[bytes, tuple[int, float]] = {}
 
     def __len__(self) -> int:
         """Tests whose results are not stored yet."""
         return len(self._lanes)
 
-    def follow(self, session: bytes, lane: int) -> None:
-        """Hear of this test from now on; it has just been submitted."""
-        self._lanes[session] = lane
+    def follow(self, session: bytes, lane: int, *, late_ms: float) -> None:
+        """Hear of this test from now on; it has just been submitted. `late_ms`: as `Finished` has it."""
+        self._lanes[session] = lane, late_ms
         self._submissions.listen(session, self, ref=None)
 
     def accepted(self, submission: Submission, result: Result, ref: int | None) -> None:
         """The result is durable: its racer has finished."""
-        lane, summary = self._lanes[submission.session], result.summary
+        (lane, late_ms), summary = self._lanes[submission.session], result.summary
         self._owe(
             ("finished", lane),
             Finished(
@@ -48,6 +48,7 @@ class Finishes:
                 raw=summary.raw,
                 acc=summary.acc,
                 verdict=result.verdict,
+                late_ms=late_ms,
             ),
         )
 
@@ -58,7 +59,7 @@ class Finishes:
 
     def stored(self, submission: Submission, verdict: str) -> None:
         """It has its final verdict."""
-        lane = self._lanes.pop(submission.session)
+        lane, _ = self._lanes.pop(submission.session)
         self._owe(("judged", lane), Judged(lane, verdict))
 
     def superseded(self, submission: Submission) -> None:

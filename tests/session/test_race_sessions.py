@@ -220,3 +220,64 @@ def test_however_it_is_batched_and_wherever_it_goes_on_the_figures_are_those_of_
         assert player.session.settle(node="n1").summary == scorer.summary()
     else:
         assert scorer.inserts == 0
+
+
+def typed_behind(share: float, *, options: TestOptions = WORDS_5) -> Player:
+    """A whole text by a clock that goes so much slower than the server's."""
+    player = racer(options)
+    for number, key in enumerate(player.material.text):
+        player.note(500, key)
+        assert player.send(number, late_ms=player.client_ms * share) is None
+    assert player.session.ended
+    return player
+
+
+def test_who_is_late_by_the_race_s_clock_is_so_for_all_that_lag_does_not_explain() -> None:
+    """500 ms, the ping time up to 1,500 ms, and one in a hundred are lag; the rest is the race's time."""
+    player = typed_behind(0.5)
+    ms = player.client_ms
+    assert player.session.late_ms(ping_ms=0) == pytest.approx(ms * 0.49 - 500)
+    assert player.session.late_ms(ping_ms=200) == pytest.approx(ms * 0.49 - 700)
+    assert player.session.late_ms(ping_ms=60_000) == pytest.approx(ms * 0.49 - 2_000)
+    assert typed_behind(0.01).session.late_ms(ping_ms=0) == 0
+
+
+def half_typed() -> Player:
+    player = racer()
+    player.type(player.material.text[:8], dt=500)
+    player.tick()
+    return player
+
+
+def test_what_was_typed_without_a_connection_came_with_the_resume() -> None:
+    """However little time it claims."""
+    player = half_typed()
+    for key in player.material.text[8:]:
+        player.note(120, key)
+    assert player.move(after_ms=9_000) is None
+    assert player.session.ended
+    late_ms = player.session.late_ms(ping_ms=0)
+    assert late_ms == pytest.approx(9_000 - 500 - player.client_ms * 0.01)
+    player.session.settle(node="n2")
+    assert player.session.late_ms(ping_ms=0) == late_ms
+
+
+def test_who_types_on_after_a_resume_is_not_late() -> None:
+    player = half_typed()
+    player.note(120, player.material.text[8])
+    assert player.move(after_ms=3_000) is None
+    player.note(3_000, player.material.text[9])
+    assert player.send(9) is None
+    assert player.type(player.material.text[10:], dt=500) is None
+    assert player.session.ended
+    assert player.session.late_ms(ping_ms=0) == 0
+
+
+def test_a_test_whose_end_was_seen_is_not_late_for_being_resumed() -> None:
+    """On the clock: the last key was seen, then the connection was lost, and `finish` comes with the resume."""
+    player = racer(TIME_10)
+    player.type(player.material.text[:15], dt=600)
+    player.tick()
+    assert player.move(after_ms=9_000) is None
+    assert player.session.finish(player.n, now_ms=player.now_ms + 9_000) is None
+    assert player.session.late_ms(ping_ms=0) == 0

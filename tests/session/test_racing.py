@@ -465,3 +465,13 @@ def test_a_change_back_is_none() -> None:
     after = change(play.race, Ready(ANN, False), now_ms=play.now_ms, rules=RULES)
     assert after is play.race
     assert isinstance(after, Race)
+
+
+def test_whose_clock_runs_slow_has_the_time_of_the_race_s_clock() -> None:
+    """Time and speed are by it; what was typed right is as it was."""
+    play = running(ANN, BOB)
+    play.do(Finished(0, 20_000.0, 150.0, 156.0, 97.0, "review", late_ms=10_000.0))
+    play.finish(BOB, ms=25_000)
+    ann = play.racer(ANN)
+    assert (ann.ms, ann.wpm, ann.raw) == (30_000, 100, 104)
+    assert play.places() == [2, 1]

@@ -1,5 +1,6 @@
 """A race from its lobby to its table: on one node, and on several over Redis."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from gateway.app import Gateway
 from persistence.redis import RedisOptions
-from tests.gateway.races.racers import node, nodes, racers
+from tests.gateway.races.racers import node, nodes, race_of, racers
 
 
 @pytest.fixture(name="two", params=["one node", "redis", "redis cluster"])
@@ -53,3 +54,20 @@ async def test_a_race(two: list[Gateway]) -> None:
             assert [row["place"] for row in settled["racers"]] == [1, 2]
             assert settled["racers"][0]["ms"] < settled["racers"][1]["ms"]
             assert "stored" in {message["t"] for message in each.typist.seen}
+
+
+async def test_a_slow_clock_wins_nothing(tmp_path: Path) -> None:
+    """Who claims less time than passed is placed by the race's clock, whatever the result says."""
+    async with node(tmp_path) as gateway, racers(gateway, gateway) as (honest, slow):
+        await race_of(honest, slow, count=1)
+        await honest.begin()
+        await honest.type(pace=2.0)
+        await honest.finish()
+        claimed_ms = sum(honest.typist.log[::2])
+        await asyncio.sleep((claimed_ms + 1_000) / 1_000)
+        await slow.type(pace=0.5)
+        await slow.finish()
+        settled = await honest.until(lambda state: state["phase"] == "settled")
+        ms = [row["ms"] for row in settled["racers"]]
+        assert sum(slow.typist.log[::2]) < claimed_ms == ms[0] < ms[1]
+        assert [row["place"] for row in settled["racers"]] == [1, 2]
