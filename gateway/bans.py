@@ -2,8 +2,8 @@
 
 All bans are in memory (`bans.most` of them at the most), so a look-up asks nobody. A process reads them anew when it is
 told so over the bus, when it may have missed that, and now and then. So a change is seen by all within a second:
-over Redis at once, without one by looking every `bans.look_ms`. While the store is away what was read before holds;
-a process that starts then lets everybody in until it can be read, and says so.
+over Redis at once, without one, and while it is away, by looking every `bans.look_ms`. While the store is away what was
+read before holds; a process that starts then lets everybody in until it can be read, and says so.
 
 The connections of whoever is banned are closed with 4505. What they were typing becomes no result: it is held as after
 any lost connection, and its client, which has ticket and log, may go on where the ban ends before the ticket does.
@@ -31,7 +31,7 @@ __all__ = ["CHANNEL", "BanFacts", "Bans", "families", "sending_off"]
 
 CHANNEL = "bans"
 TOLD_TIMES = 10
-"""So much more rarely is it looked where changes are told over the bus."""
+"""So much more rarely is it looked while changes are told over the bus."""
 _AT_ONCE = 100
 """Connections whose address is looked up in one step: 0.1 ms."""
 
@@ -70,7 +70,8 @@ class Bans:
         self.facts = BanFacts()
         self._store = store
         self._bus = bus
-        self._every_s = options.look_ms / 1000 * (TOLD_TIMES if told else 1)
+        self._look_s = options.look_ms / 1000
+        self._by_bus = told
         self._epoch_ms = epoch_ms
         self._new = new
         self._index = BanIndex()
@@ -122,14 +123,28 @@ class Bans:
         self._look.set()
 
     async def _looking(self) -> None:
+        rests = 0
         while True:
             try:
-                async with asyncio.timeout(self._every_s):
+                async with asyncio.timeout(self._look_s):
                     await self._look.wait()
             except TimeoutError:
-                pass
+                rests += 1
+                if rests < TOLD_TIMES and await self._is_told():
+                    continue
+            rests = 0
             self._look.clear()
             await self._tried()
+
+    async def _is_told(self) -> bool:
+        """Whether we would have been told of a change."""
+        if not self._by_bus:
+            return False
+        try:
+            await self._bus.ping()
+        except Exception:  # whatever is wrong with it, its owner says so; we look for ourselves
+            return False
+        return True
 
     async def _tried(self) -> None:
         """Read the bans where there was a change; what is wrong is logged, once."""

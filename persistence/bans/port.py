@@ -22,7 +22,7 @@ class BanOptions:
     most: int = 50_000
     """Most bans at a time, those that are over not counted; each process holds all of them in memory."""
     look_ms: int = 500
-    """How often a process looks whether there is a new one; ten times as rarely with Redis, over which it is told."""
+    """How often a process looks whether there is a new one; ten times as rarely while it is told over Redis."""
 
     def __post_init__(self) -> None:
         for name, least, most in (("most", 1, 1_000_000), ("look_ms", 50, 60_000)):

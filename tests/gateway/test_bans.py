@@ -15,8 +15,10 @@ from websockets.exceptions import InvalidStatus
 from config.edge import EdgeOptions
 from config.gateway import NodeOptions
 from gateway.app import Gateway
+from gateway.bans import Bans
+from gateway.bus import Bus, RedisCarrier
 from persistence.bans import Ban, BanOptions, BanStore, SqliteBans, read_who
-from persistence.redis import RedisOptions
+from persistence.redis import RedisOptions, RedisServers
 from persistence.sqlite import open_file
 from tests.gateway.running import PATIENCE_S, command, serving
 from tests.gateway.typing_client import client
@@ -145,6 +147,21 @@ async def test_bans_that_cannot_be_read_leave_those_that_were(tmp_path: Path, st
         metrics = (await http.get(f"{gateway.admin_url}metrics")).text
         assert "typegate_bans 1.0" in metrics
         assert 'typegate_bans_refused_total{of="user"} 1.0' in metrics
+
+
+async def test_where_nobody_tells_it_is_looked_more_often(
+    tmp_path: Path, store: BanStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As without Redis, while that is away."""
+    monkeypatch.setattr("gateway.bans.TOLD_TIMES", 1_000_000)
+    nowhere = RedisOptions(url="redis://127.0.0.1:1/0")
+    async with (
+        RedisServers(nowhere) as servers,
+        Bus(RedisCarrier(servers, nowhere)) as bus,
+        Bans(store, bus, QUICK, told=True, epoch_ms=lambda: 1, new=lambda _: None) as bans,
+    ):
+        await store.add(ban("17"))
+        await until(lambda: bans.user(17) is not None)
 
 
 async def _part(http: httpx.AsyncClient, state: str) -> None:
