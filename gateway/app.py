@@ -278,7 +278,9 @@ class Gateway:
         hub.ban_of = bans.user
         if settings.connection.sign_ins == "newest":
             SignIns(bus, hub, node=self.name, epoch_ms=_epoch_ms)
-        places = await enter(Places(hub, settings.connection, front.redis, this=f"{self.name}/{run}", alive=self._runs))
+        places = await enter(
+            Places(hub, settings.connection, front.redis, bus, this=f"{self.name}/{run}", alive=self._runs)
+        )
         if front.redis is not None:
             Takeovers(
                 bus,

@@ -750,6 +750,15 @@ class Connection(_OfEachFrame):
         """There are too many connections like this one: close; the client comes back more slowly."""
         self._close(CloseCode.RATE, why)
 
+    def doubt(self) -> None:
+        """Ask whether the client is there; where it says nothing for 2 to 3 seconds now, it is not."""
+        enough_s = int(2 * self._hub.options.heartbeat_s) - 2
+        if self._wire is not None and not self._working and self._silent_s < enough_s:  # else it is not read, or asked
+            self._silent_s = enough_s
+            self._wire.heard = False
+            self._pinged_ms = self._hub.clock() * 1000
+            self._wire.ping(_ALIVE)
+
     def ban(self, told: str) -> None:
         """Who is here may not be: say until when and why, and close."""
         self._close(CloseCode.BANNED, told)
@@ -937,6 +946,8 @@ class Connection(_OfEachFrame):
         if self._wire is not None:
             reason = f"{code.reason}: {detail}".encode()[:_REASON_BYTES].decode(errors="ignore")
             self._wire.close(code, reason)
+            for tell in self._hub.parting:
+                tell(self)
 
     # --- refs ---
 

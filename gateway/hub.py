@@ -107,6 +107,8 @@ class Hub:
         """Called with each connection that is open."""
         self.signing_in: list[Callable[[Connection], None]] = []
         """Called with each connection that has told who it is, and is there for more than an old test."""
+        self.parting: list[Callable[[Connection], None]] = []
+        """Called with each connection that is being closed from here; its client may not have answered yet."""
         self.leaving: list[Callable[[Connection], None]] = []
         """Called with each connection that is closed."""
         self.draining = False

@@ -7,6 +7,10 @@ Redis) those who came meanwhile. Of those who come at several processes in that 
 fitted; they come back. Nobody waits for it, and who is there already is never closed for somebody else's sake.
 While Redis is away each process holds to its own count.
 
+Nobody is shut out for long by a connection of their own that broke off unnoticed. Whenever one is refused the others
+are asked whether they are there, those of a user at all processes; which of them says nothing for 3 s is closed (4003),
+and has no place from then on. The client comes back as after any loss, and fits.
+
 In Redis each user or address is a hash of counts by process and its run. Whether a process is there its lease in the
 directory says: what one that was killed had goes with its lease (5 s). A key that nobody renews goes after an hour.
 """
@@ -14,8 +18,9 @@ directory says: what one that was killed had goes with its lease (5 s). A key th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from itertools import islice
 from types import TracebackType
@@ -25,6 +30,7 @@ import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from config.gateway import ConnectionOptions
+from gateway.bus import Bus
 from gateway.connection import Connection
 from gateway.hub import Hub
 from gateway.limits import network
@@ -32,6 +38,9 @@ from persistence.errors import StoreError
 from persistence.redis import Call, RedisServers, Script
 
 __all__ = ["Places", "families"]
+
+CHANNEL: Final = "places"
+"""Carries users who have too many connections: whoever has some of them asks whether they are there."""
 
 _REST_S: Final = 0.2
 _AWAY_S: Final = 1.0
@@ -65,6 +74,8 @@ class _Here:
     """In the order in which they came."""
     new: dict[Connection, None]
     """Those of them that the others do not know of yet, likewise."""
+    asking: bool = False
+    """Whether they are being asked if they are there."""
 
 
 class Places:
@@ -78,13 +89,16 @@ class Places:
         hub: Hub,
         options: ConnectionOptions,
         servers: RedisServers | None,
+        bus: Bus | None = None,
         *,
         this: str,
         alive: Callable[[], Collection[str]],
     ) -> None:
         self._of_user = 1 if options.sign_ins == "first" else options.per_user
         self._of_address = options.per_address
+        self._slices = hub.slices
         self._servers = servers
+        self._bus = bus
         self._this = this
         self._alive = alive
         self._here: dict[str, _Here] = {}
@@ -98,7 +112,10 @@ class Places:
             hub.signing_in.append(self._signed_in)
         if self._of_address:
             hub.coming.append(self._came)
+        hub.parting.append(self._left)
         hub.leaving.append(self._left)
+        if bus is not None:
+            bus.subscribe(CHANNEL, self._doubt)
 
     async def __aenter__(self) -> Self:
         if self._servers is not None:
@@ -131,6 +148,7 @@ class Places:
             here = self._here[key] = _Here({}, {})
         if len(here.connections) >= limit:
             self._refuse(key, connection)
+            self._doubt(key)
             return
         here.connections[connection] = None
         connection.counts_as += (key,)
@@ -160,6 +178,22 @@ class Places:
             if of == "user" and self._of_user == 1
             else f"too many connections of your {'account' if of == 'user' else 'address'}"
         )
+
+    def _doubt(self, key: str) -> None:
+        """Ask those of a user or address whether they are there: there are too many."""
+        here = self._here.get(key)
+        if here is not None and not here.asking:
+            here.asking = True
+            self._slices.run(self._asking(here), _asked, partial(log.error, "connections were not asked"))
+
+    def _asking(self, here: _Here) -> Generator[None, None, None]:
+        try:
+            for number, connection in enumerate(tuple(here.connections), 1):
+                connection.doubt()
+                if number % _A_TURN == 0:
+                    yield
+        finally:
+            here.asking = False
 
     # -- over all processes --------------------------------------------------------------------------------------
 
@@ -247,6 +281,10 @@ class Places:
         for connection in newcomers:
             del here.new[connection]
         over = others + len(here.connections) - limit
+        if newcomers and over > 0:
+            self._doubt(key)
+            if self._bus is not None and key.startswith("u:"):
+                self._bus.post(CHANNEL, key)
         for connection in newcomers[::-1][: max(0, over)]:
             if key not in connection.counts_as:  # it has gone meanwhile
                 continue
@@ -261,6 +299,10 @@ class Places:
         if kind == "a":
             what = blake2b(what.encode(), digest_size=12).hexdigest()
         return f"{self._servers.prefix if self._servers is not None else ''}places:{kind}:{what}"
+
+
+def _asked(_: None) -> None:
+    """Nobody waits for it."""
 
 
 def families(places: Places) -> Iterable[Metric]:

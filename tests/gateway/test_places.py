@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from gateway.connection import Connection
 from gateway.places import Places
 from loadtest.servers.redis import RedisServer
 from persistence.redis import Call, RedisOptions, RedisServers
-from tests.gateway.running import program, serving, settings
+from tests.gateway.running import PATIENCE_S, program, serving, settings
+from tests.gateway.test_connection import RawClient
 from tests.gateway.two_servers import two_servers, until
 from tests.gateway.typing_client import JSON, Closed, TypingClient, client
 from tests.servers import skip_without
@@ -87,6 +88,73 @@ async def test_the_first_who_signs_in_stays(tmp_path: Path) -> None:
         await until(lambda: not gateway.hub.connections)
         async with client(gateway.url, token=token) as second:
             await lives(second)
+
+
+@asynccontextmanager
+async def broken_off(url: str, token: str) -> AsyncIterator[RawClient]:
+    """A connection that typed, and answers nothing any more; none but the server knows of it."""
+    async with RawClient(url) as dead:
+        dead.send(t="auth", token=token)
+        while b'"ready"' not in dead.received:
+            dead.received += await dead.reader.read(65_536)
+        yield dead
+
+
+async def comes_in(url: str, token: str, *, again: int = 1) -> None:
+    """Try until we are in and stay, as a client does that has lost its connection."""
+    async with asyncio.timeout(60):
+        while True:
+            async with client(url, token=token) as back:
+                try:
+                    for _ in range(again):
+                        await asyncio.sleep(0.5)
+                        await lives(back)
+                except Closed as end:
+                    assert end.code == 4004  # noqa: PT017  # it may be refused many times
+                else:
+                    break
+
+
+ONE_EACH = ConnectionOptions(per_user=1, heartbeat_s=300)
+"""By heartbeats alone a connection that broke off would be there for ten minutes."""
+
+
+@pytest.mark.parametrize("options", [ONE_EACH, ConnectionOptions(sign_ins="first", heartbeat_s=300)])
+async def test_nobody_is_shut_out_by_a_connection_that_broke_off(tmp_path: Path, options: ConnectionOptions) -> None:
+    """It is asked whether it is there, and has no place once it has not answered; one that answers stays."""
+    async with serving(tmp_path / "data", connection=options) as (gateway, _):
+        async with client(gateway.url) as typist:
+            token = typist.ready["token"]
+            for _ in range(3):
+                async with client(gateway.url, token=token) as second:
+                    assert (await second.closed()).code == 4004
+            await lives(typist)
+        await until(lambda: not gateway.hub.connections)
+        async with broken_off(gateway.url, token):
+            await comes_in(gateway.url, token)
+
+
+async def test_nor_at_another_server(tmp_path: Path, redis_single: RedisOptions) -> None:
+    """The one that has it is told to ask."""
+    async with (
+        two_servers(tmp_path, redis_single, connection=ONE_EACH) as two,
+        RedisServers(two[0].settings.redis) as servers,
+    ):
+        async with client(two[0].url) as typist:
+            token, user = typist.ready["token"], typist.ready["user"]
+            await written(servers, user, 1)
+        await written(servers, user, 0)
+        async with broken_off(two[0].url, token):
+            await written(servers, user, 1)
+            await comes_in(two[1].url, token, again=3)
+
+
+async def written(servers: RedisServers, user: str, processes: int) -> None:
+    """Wait until Redis knows that so many processes have connections of a user."""
+    key = f"{servers.prefix}places:u:{user}"
+    async with asyncio.timeout(PATIENCE_S):
+        while (await servers.ask(Call(key, ("HLEN", key)))).value != processes:  # noqa: ASYNC110  # without an event
+            await asyncio.sleep(0.005)
 
 
 class Compared(Connection):
