@@ -10,7 +10,6 @@ tests, one after the other.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never
 
@@ -23,7 +22,7 @@ from gateway.submissions import Submission
 from gateway.wheel import PERIOD_S
 from gateway.wire import Peer, WebSocketWire
 from persistence.errors import StoreError
-from session.holder import Grounds, Verdict, weigh
+from session.holder import Grounds, Question, Verdict, weigh
 from session.identity import RANDOM_BITS, mint_session, session_to_text
 from session.machine import SLICED_EVENTS, Breach, Claim, Due, Gap, Outcome, Refused, TypingSession
 from session.messages import (
@@ -618,10 +617,13 @@ class Connection(_OfEachFrame):
                 self._counts.resumes += 1
                 self._say(answer)
                 self._back(claim)
+                return True
+            said = held.answer(Question.of(claim, epoch=held.epoch))
+            hub.takeovers.accounts.keep(session_id, held.epoch, said)
+            if answer is None:  # it was elsewhere since: it is for all to know that it is here again
+                self._wait_for(self._look_up(claim))
             else:
-                disputed = replace(held.answer(), conflict=True)
-                hub.takeovers.accounts.keep(session_id, held.epoch, disputed)
-                self._take_over(weigh(claim, disputed, epoch=held.epoch))
+                self._take_over(weigh(claim, said, epoch=held.epoch))
             return True
         if hub.submissions.of(session_id) is not None:
             if self._ended != session_id:
@@ -699,7 +701,7 @@ class Connection(_OfEachFrame):
         hub.release(session.id)  # after a conflict; the last one to ask has it
         self._hold_on(session)
         self._counts.resumes += 1
-        hub.takeovers.began(session.id)
+        hub.takeovers.began(claim)
         self._say(session.resumed())
         self._back(claim)
 

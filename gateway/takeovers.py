@@ -20,6 +20,8 @@ Each case has one outcome:
   asked where the bus carries that; else the receipt alone counts. All are told of what is still here when they can be.
 - *Redis has lost its data.* Epochs go on upwards, by the clock. The ticket's node is asked; a copy on a third one drops
   out when it hears of the takeover, or at the latest when it looks before its result.
+- *A copy that is outdated*, for it heard of no takeover, knows it by a receipt for more than it saw: that counts, and
+  what the copy saw must be in the log.
 - *A result of a session that was taken over* is spooled only if nobody has taken it since; else its client has been
   superseded. One that began here and never left has no record to look at: should two such copies end differently, the
   store keeps one and counts the other as a conflict.
@@ -43,7 +45,7 @@ from gateway.accounts import Account, Accounts
 from gateway.bus import Bus
 from persistence.errors import StoreError
 from persistence.holders import Holders, Holding
-from session.holder import NOTHING, Answer, Question, Verdict, Word, weigh
+from session.holder import NOTHING, Answer, Question, Verdict, Word, outdated, weigh
 from session.resume import Claim
 
 if TYPE_CHECKING:
@@ -82,9 +84,9 @@ class Alone:
         account = self.accounts.of(claim.ticket.session) or self.accounts.keep(claim.ticket.session, 0, None)
         return weigh(claim, account.answer, epoch=account.epoch)
 
-    def began(self, session: bytes) -> None:
-        """It was made anew, and stands for itself."""
-        self.accounts.forget(session)
+    def began(self, claim: Claim) -> None:
+        """It was made anew on this claim, and stands for itself."""
+        self.accounts.forget(claim.ticket.session)
 
 
 class Takeovers:
@@ -134,7 +136,7 @@ class Takeovers:
         """What a claim comes to whose session is not here. None: another has it by now."""
         session = claim.ticket.session
         account = self.accounts.of(session)
-        if account is None:
+        if account is None or outdated(claim, account.answer):
             taking = self._takings.get(session)
             if taking is not None:
                 account = await asyncio.shield(taking.done)
@@ -142,24 +144,30 @@ class Takeovers:
                 account = await self._begin(claim)
             else:
                 self._hub.metrics.takeover("full")
-                account = self.accounts.keep(session, self._now(), None)
+                account = self.accounts.keep(session, self._now(), None if account is None else account.answer)
         return None if account is None else weigh(claim, account.answer, epoch=account.epoch)
 
-    def began(self, session: bytes) -> None:
+    def began(self, claim: Claim) -> None:
         """It was made anew, and stands for itself. Unless its holder let it go, any may have a copy: all are told."""
+        session = claim.ticket.session
         account = self.accounts.forget(session)
-        if account is not None and (account.answer is None or account.answer.word is Word.NOTHING):
+        if account is not None and (
+            account.answer is None or account.answer.word is Word.NOTHING or outdated(claim, account.answer)
+        ):
             self._bus.post(CHANNEL, [session, account.epoch, self._node])
 
     async def _begin(self, claim: Claim) -> Account | None:
         session = claim.ticket.session
         taking = self._takings[session] = _Taking()
-        account = None
+        account, ours = None, self.accounts.of(session)
         try:
             epoch, answer = await self._take(claim, taking)
+            if ours is not None and (answer is None or answer.word is Word.NOTHING):
+                answer = ours.answer  # outdated, but nobody else says anything
             if taking.beyond < (epoch, self._node):
                 account = self.accounts.keep(session, epoch, answer)
             else:
+                self.accounts.forget(session)
                 self._hub.metrics.takeover("superseded")
         finally:
             del self._takings[session]

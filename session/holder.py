@@ -6,6 +6,7 @@ of a receipt, and that stands in the receipt's place; only where nobody answers 
     asked, and there is       what the claim comes to
     ------------------------  ----------------------------------------------------------------------------------
     a copy, live or held      it goes on from what that copy saw; a log that differs: `conflict`, the result is void
+    one that is outdated      the receipt vouches for more and stands; what the copy saw must be in the log as well
     one that has finished     likewise, and all of it was seen: without slack. Both results have one core, so one row
     one that was aborted      `error gone`
     one taken over later      the asker has asked too late, and takes it once more
@@ -24,7 +25,7 @@ from session.messages import ERRORS, Error
 from session.receipt import Receipt
 from session.resume import Claim
 
-__all__ = ["NOTHING", "Answer", "Grounds", "Question", "Verdict", "Word", "weigh"]
+__all__ = ["NOTHING", "Answer", "Grounds", "Question", "Verdict", "Word", "outdated", "weigh"]
 
 _SESSION_BYTES: Final = 16
 _DIGEST_BYTES: Final = 16
@@ -149,7 +150,7 @@ class Grounds:
     """On what a session is made anew."""
 
     claim: Claim
-    """With the holder's account in the receipt's place, where there was a holder."""
+    """With the holder's account in the receipt's place, where there was a holder and it saw as much."""
     epoch: int
     conflict: bool = False
     """The claim is not about what the holder saw; the client is to be told."""
@@ -168,12 +169,23 @@ def weigh(claim: Claim, answer: Answer | None, *, epoch: int) -> Verdict:
     if answer.word is Word.ABORTED:
         return Error("gone", ERRORS["gone"], ref=claim.ref)
     account = answer.account
+    if not outdated(claim, answer):
+        claim = replace(claim, receipt=account)
+    elif account is not None:
+        claim = replace(claim, older=(account.n, account.digest))
     return Grounds(
-        replace(claim, receipt=account),
+        claim,
         epoch,
         conflict=answer.conflict or (account is not None and claim.n < account.n),
         finished=answer.word is Word.FINISHED,
     )
+
+
+def outdated(claim: Claim, answer: Answer | None) -> bool:
+    """Whether others of this cluster saw more of it than who answered: the claim's receipt says so, and is ours."""
+    if answer is None or claim.receipt is None or answer.word not in (Word.HELD, Word.FINISHED):
+        return False
+    return answer.account is None or answer.account.n < claim.receipt.n
 
 
 def _whole(number: Any) -> int:

@@ -19,7 +19,8 @@ How a connection uses it::
 
     claim = Claim.open(resume, user=..., ...)          # Claim, or the Error to send
     # the session is held here:
-    answer = held.reattach(claim, now_ms=now)          # Resumed, or Error conflict: send it, drop `held`, go on below
+    answer = held.reattach(claim, now_ms=now)          # Resumed, or Error conflict: send it, drop `held`, go on below;
+                                                       # None: `held` is outdated, drop it, go on below
     # it is not: build the material of claim.ticket anew (its options, seed and versions), then
     session = TypingSession.rebuild(claim, material, conflict=..., ...)   # or the Error to send
     send(session.resumed())
@@ -579,7 +580,8 @@ class TypingSession(_OfEachTick):
         room = min(SLICED_EVENTS, self._check_at - n)
         takeover = self._takeover
         if takeover is not None:
-            for stop in (takeover.seen_n, takeover.log_n):
+            older = takeover.older
+            for stop in (0 if older is None else older[0], takeover.seen_n, takeover.log_n):
                 if n < stop:
                     room = min(room, stop - n)
         return room
@@ -610,6 +612,8 @@ class TypingSession(_OfEachTick):
     def _catch_up(self, takeover: Takeover, *, now_ms: float) -> None:
         """Hold what came again to what was seen."""
         over = self.state in FINAL
+        if takeover.older is not None and self.n == takeover.older[0]:
+            takeover.check_older(self._digest_now())
         if takeover.digest is not None and (over or self.n == takeover.seen_n):
             self._ticked = self.n  # the client has a receipt for these
             takeover.check(self._digest_now(), elapsed_ms=self._scorer.elapsed_ms, client_ms=self._client_ms())
@@ -815,21 +819,24 @@ class TypingSession(_OfEachTick):
             self._live = self._pinged = False
             self.deadline_ms = now_ms + self._limits.detached_ms
 
-    def reattach(self, claim: Claim, *, now_ms: float) -> Resumed | Error:
+    def reattach(self, claim: Claim, *, now_ms: float) -> Resumed | Error | None:
         """Go on over another connection (`detach` first where the old one is still there).
 
-        `Error` with code `conflict`: the client's log is not the one that was seen here; see the module's head.
+        `Error` with code `conflict`: the client's log is not the one that was seen here. None: it went on elsewhere,
+        and the claim's receipt vouches for more than was seen here. See the module's head.
         """
         if claim.ticket_hash != self._ticket_hash:
             return Error("ticket", "this is not the ticket that the test was given", ref=claim.ref)
         receipt = claim.receipt
         if claim.n < self._least_n() or not (receipt is None or self._agrees(receipt.n, receipt.digest)):
             return Error("conflict", ERRORS["conflict"], ref=claim.ref)
+        account = self._account()
+        if receipt is not None and (account is None or account.n < receipt.n):
+            return None
         self.state = next_state(self.state, Input.REATTACH)
         self.ref = claim.ref
         self.deadline_ms = inf
         elapsed_ms = self._scorer.elapsed_ms
-        account = self._account()
         takeover = self._takeover
         if takeover is None:
             takeover = self._takeover = Takeover(seen_n=0, offset_ms=0, log_n=0, resumed_ms=now_ms)
@@ -847,11 +854,9 @@ class TypingSession(_OfEachTick):
         return self.resumed()
 
     def _agrees(self, n: int, digest: bytes) -> bool:
-        """Whether what a receipt vouches for is what was seen here, as far as that is in yet."""
-        if self.replaying:
+        """Whether what a receipt vouches for is what was seen here, as far as that is in yet and not outdated."""
+        if self.replaying or n > self.n:
             return True
-        if n > self.n:
-            return False
         last = self._digested if n == self._ticked else offset_after(self._history, n)
         return digest == hash_of(self._history[:last])
 

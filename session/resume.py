@@ -35,6 +35,8 @@ class Claim:
     ref: int | None
     text: str | None
     """The own text, not yet checked."""
+    older: tuple[int, bytes] | None = None
+    """Events and digest of what was seen by a copy that the receipt has outdated: the log must have these too."""
 
     @classmethod
     def open(cls, resume: Resume, *, user: int, ring: KeyRing, limits: SessionLimits, epoch_ms: int) -> "Claim | Error":
@@ -68,6 +70,7 @@ class Takeover:
         "measuring",
         "offline",
         "offset_ms",
+        "older",
         "resumed_ms",
         "said",
         "seen_client_ms",
@@ -87,6 +90,8 @@ class Takeover:
         """d at the last of them: server's monotonic clock less client time."""
         self.digest: bytes | None = None
         """What their history must have; None where they are here, or there are none."""
+        self.older: tuple[int, bytes] | None = None
+        """Fewer events, and what their history must have as well; see `Claim.older`."""
         self.log_n = log_n
         """Events that the client had at `resume`: up to here they are not live."""
         self.resumed_ms = resumed_ms
@@ -143,6 +148,7 @@ class Takeover:
                 resumed_ms=now_ms,
             )
             takeover.digest = receipt.digest
+            takeover.older = claim.older
         if receipt is not None:
             takeover.unseen_events = receipt.unseen_events
             takeover.unseen_ms = receipt.unseen_ms
@@ -180,6 +186,14 @@ class Takeover:
         if digest != self.digest:
             self.differs()
         self.digest = None
+
+    def check_older(self, digest: bytes) -> None:
+        """The events that an outdated copy saw are in: hold the log to that one as well."""
+        assert self.older is not None
+        if digest != self.older[1]:
+            self.conflict = True
+            self.digest = b""  # as no history has: what the receipt vouches for is another log
+        self.older = None
 
     def differs(self) -> None:
         """The log is not what was seen: then nothing of it was."""

@@ -179,7 +179,7 @@ class FinishedTest:
             ),
             node=node,
             epoch=epoch,
-            seen_live=self.n - unseen_events,
+            seen_live=max(0, self.n - unseen_events),  # what was unseen before a conflict is so again
             unseen_ms=unseen_ms,
             slack_ms=slack_ms,
             # to the digits that features have; what clocks say beyond is chance, and stores keep it for years

@@ -587,6 +587,68 @@ async def test_without_redis_a_takeover_is_harmless(tmp_path: Path, server: Redi
         assert counted(there, "held") == 1
 
 
+async def type_on(typist: TypingClient, keys: int) -> None:
+    """So many keys more, until the server says that it has them all."""
+    at = len(typist.log) // 2
+    await typist.keys(*typist.started["text"][at : at + keys])
+    while (await typist.receive("tick"))["n"] != at + keys:
+        pass
+
+
+async def test_back_at_a_server_that_heard_of_no_takeover(tmp_path: Path, server: RedisServer) -> None:
+    """Its copy is outdated and no authority: the receipt shows that, and all of it was seen."""
+    async with cluster(tmp_path, of(server), "a", "b") as (here, there):
+        async with client(here.url) as first:
+            await typed(first, 6)
+            server.kill()
+        await until(lambda: not here.hub.live)
+        async with resuming(there, first) as second:
+            await type_on(second, 6)
+        async with resuming(here, second) as third:
+            assert (await finish(third))["verdict"] != "void"
+            kept = await result_of(here, third)
+            assert (kept.seen_live, kept.unseen_ms) == (len(third.log) // 2, 0)
+        assert "conflict" not in [message.get("code") for message in third.seen]
+
+
+async def test_a_fork_shows_at_a_copy_that_is_outdated(tmp_path: Path, server: RedisServer) -> None:
+    """An old receipt and a better log while Redis is away; who then comes back with more is held to what was seen."""
+    async with cluster(tmp_path, of(server), "a", "b") as (here, there):
+        async with client(here.url) as first:
+            await typed(first, 6)
+            await first.keys(*"xyz")
+            await first.send("hb")
+            await first.receive("hb")
+            server.kill()
+        await until(lambda: not here.hub.live)
+        async with resuming(there, first, log=first.log[:12]) as second:
+            await type_on(second, 6)
+        async with resuming(here, second) as third:
+            assert (await third.receive("error"))["code"] == "conflict"
+            assert (await finish(third))["verdict"] == "void"
+
+
+async def test_a_copy_that_is_outdated_is_asked_by_a_third_server(tmp_path: Path, server: RedisServer) -> None:
+    """The server that has seen more is gone, and Redis has lost who it was: the receipt counts, not the old copy."""
+    async with cluster(tmp_path, of(server), "a", "b", "c") as gateways:
+        one, two, three = gateways
+        async with client(one.url) as first:
+            await typed(first, 6)
+            server.kill()
+        await until(lambda: not one.hub.live)
+        async with resuming(two, first) as second:
+            await type_on(second, 6)
+        await until(lambda: two.hub.sessions()["held"] == 1)
+        two.hub.release(session_from_text(first.started["session"]))  # as if it were another process by now
+        server.start()
+        await heard(gateways)
+        async with resuming(three, second) as third:
+            assert (await finish(third))["verdict"] != "void"
+            kept = await result_of(three, third)
+            assert (kept.seen_live, kept.unseen_ms) == (len(third.log) // 2, 0)
+        assert counted(three, "held") == 1
+
+
 async def test_redis_that_has_lost_its_records(tmp_path: Path, server: RedisServer) -> None:
     """Epochs go on upwards, and a copy that nobody knows of any more drops out."""
     async with cluster(tmp_path, of(server), "a", "b", "c") as (one, two, three), client(one.url) as first:

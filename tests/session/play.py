@@ -198,7 +198,7 @@ def rebuilt(
     return session
 
 
-def held(player: Player, *, away_ms: float, **changes: Any) -> Resumed | Error:
+def held(player: Player, *, away_ms: float, **changes: Any) -> Resumed | Error | None:
     """Lose the connection; resume on the same process `away_ms` later."""
     lost_ms = player.now_ms
     player.session.detach(now_ms=lost_ms)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from session.holder import NOTHING, Answer, Grounds, Question, Word, weigh
+from session.holder import NOTHING, Answer, Grounds, Question, Word, outdated, weigh
+from session.machine import TypingSession
 from session.messages import Error
 from session.options import TestOptions
 from session.receipt import Receipt, hash_of
@@ -62,10 +63,27 @@ def test_what_was_aborted_is_gone() -> None:
 
 @pytest.mark.parametrize("word", [Word.HELD, Word.FINISHED])
 def test_the_holders_account_stands_in_for_the_receipt(word: Word) -> None:
-    claim = typed().claim()
+    claim = typed(tick_at=7).claim()
     found = grounds(claim, Answer(word, ACCOUNT))
     assert found == Grounds(replace(claim, receipt=ACCOUNT), 5, finished=word is Word.FINISHED)
-    assert grounds(claim, Answer(word)).claim.receipt is None, "it had seen nothing"
+    assert grounds(claim, Answer(word, replace(ACCOUNT, n=8))).claim.receipt == replace(ACCOUNT, n=8)
+    assert grounds(replace(claim, receipt=None), Answer(word, ACCOUNT)).claim.receipt == ACCOUNT
+
+
+@pytest.mark.parametrize("word", [Word.HELD, Word.FINISHED])
+def test_a_receipt_for_more_stands_before_an_outdated_account(word: Word) -> None:
+    """And the log is held to both."""
+    player = typed()
+    player.tick()
+    claim = player.claim()
+    account = replace(ACCOUNT, n=10)
+    assert outdated(claim, Answer(word, account))
+    assert grounds(claim, Answer(word, account)).claim == replace(claim, older=(10, ACCOUNT.digest))
+    assert grounds(claim, Answer(word)).claim == claim, "it had seen nothing"
+    assert not outdated(claim, Answer(word, replace(ACCOUNT, n=11)))
+    assert not outdated(replace(claim, receipt=None), Answer(word))
+    assert not outdated(claim, NOTHING)
+    assert not outdated(claim, None)
 
 
 def test_a_log_shorter_than_the_account_conflicts() -> None:
@@ -112,7 +130,7 @@ def test_a_session_without_a_key_has_seen_nothing() -> None:
         ({"n": 10}, False),
         ({"ticket_hash": bytes(16)}, False),
         ({"receipt": (4, bytes(16))}, False),
-        ({"receipt": (12, bytes(16))}, False),
+        ({"n": 12, "receipt": (12, bytes(16))}, True),  # whoever saw more than this copy has the last word
     ],
 )
 def test_whether_a_claim_is_about_what_was_seen(changes: dict[str, Any], same: bool) -> None:
@@ -204,6 +222,45 @@ def test_who_saw_the_end_leaves_no_slack() -> None:
     second = player.session.settle(node="m")
     assert (second.slack_ms, second.unseen_ms) == (0, 0)
     assert (second.core_hash, second.seen_live) == (first.result.core_hash, first.result.seen_live)
+
+
+def elsewhere(player: Player, keys: str) -> TypingSession:
+    """The test goes on at another process, that heard nothing of this one's copy; the copy."""
+    copy = player.session
+    player.tick()
+    copy.detach(now_ms=player.now_ms)
+    assert player.move(after_ms=100) is None
+    player.type(list(keys))
+    player.tick()
+    return copy
+
+
+def test_a_copy_that_is_outdated_is_no_authority() -> None:
+    """The test went on elsewhere, as the receipt says: nothing conflicts, and what was seen does not count anew."""
+    player = typed()
+    copy = elsewhere(player, "there")
+    assert copy.reattach(player.claim(), now_ms=player.now_ms) is None
+    answer = copy.answer(asked(player))
+    assert (answer.conflict, answer.account is not None and answer.account.n) == (False, 11)
+    assert taken(player, answer) is None
+    player.session.finish(16, now_ms=player.now_ms)
+    result = player.session.settle(node="n")
+    assert (result.verdict, result.seen_live, result.unseen_ms) == ("ok", 16, 0)
+
+
+@pytest.mark.parametrize("at", [1, 5, 10])
+def test_a_log_is_held_to_an_outdated_copy_as_well(at: int) -> None:
+    """What it saw is not in the log that was seen elsewhere: the result is void."""
+    player = typed(tick_at=at)
+    copy = player.session
+    player.log[2 * at + 1] = "#"  # better, and no receipt that the client shows is against it
+    assert player.move(after_ms=100) is None
+    player.type(list("there"))
+    player.tick()
+    assert refusal(taken(player, copy.answer(asked(player)))) == "conflict"
+    player.session.finish(16, now_ms=player.now_ms)
+    result = player.session.settle(node="n")
+    assert (result.verdict, result.seen_live) == ("void", 0)
 
 
 # --- on the wire ---

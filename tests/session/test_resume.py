@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from session.machine import Breach, Due, Gap, Refused, TypingSession
-from session.messages import Error
+from session.messages import Error, Resumed
 from session.options import SessionLimits, TestOptions
 from session.receipt import KeyRing, Receipt, Ticket, hash_of
 from session.resume import Claim, Takeover
@@ -526,7 +526,7 @@ def test_speed_is_held_against_resumed_logs_too() -> None:
 def test_the_holder_goes_on_with_what_it_saw() -> None:
     player = typed()
     answer = held(player, away_ms=5000)
-    assert not isinstance(answer, Error)
+    assert isinstance(answer, Resumed)
     assert (answer.n, answer.ref) == (11, 2)
     assert player.session.state is State.RUNNING
     assert player.type("to", dt=5000) is None
@@ -555,7 +555,7 @@ def test_what_was_typed_while_away_is_unseen() -> None:
     for key in "to in":
         player.note(200, key)
     answer = held(player, away_ms=0)
-    assert not isinstance(answer, Error)
+    assert isinstance(answer, Resumed)
     assert answer.n == 11
     assert bool(player.session.replaying)
     assert player.send(11) is None
@@ -574,7 +574,7 @@ def test_a_connection_lost_again_while_the_log_comes() -> None:
     assert player.session.keys(11, player.log[22:26], None, now_ms=player.now_ms) is None
     player.note(200, " ")
     answer = held(player, away_ms=100)
-    assert not isinstance(answer, Error)
+    assert isinstance(answer, Resumed)
     assert answer.n == 13
     assert player.send(13) is None
     player.session.finish(player.n, now_ms=player.now_ms)
@@ -591,7 +591,7 @@ def test_a_rebuilt_session_that_is_lost_before_it_caught_up() -> None:
         if tampered:
             player.log[7] = "x"
         answer = held(player, away_ms=20)
-        assert not isinstance(answer, Error)
+        assert isinstance(answer, Resumed)
         assert answer.n == 2
         outcome = player.send(2)
         assert (outcome is None) is not tampered
@@ -626,8 +626,8 @@ def test_a_client_that_has_less_than_was_seen() -> None:
 
 @pytest.mark.parametrize(
     "receipt",
-    [Receipt(12, EPOCH_MS, bytes(16)), Receipt(5, EPOCH_MS, bytes(16)), Receipt(11, EPOCH_MS, bytes(16))],
-    ids=["of more events", "of others", "of other last ones"],
+    [Receipt(5, EPOCH_MS, bytes(16)), Receipt(11, EPOCH_MS, bytes(16))],
+    ids=["of others", "of other last ones"],
 )
 def test_the_holder_takes_no_receipt_of_another_log(receipt: Receipt) -> None:
     player = typed()
@@ -652,7 +652,7 @@ def test_nothing_typed_yet() -> None:
     claim = Claim.open(player.resume_message(), user=USER, ring=RING, limits=LIMITS, epoch_ms=EPOCH_MS + 3000)
     assert isinstance(claim, Claim)
     answer = player.session.reattach(claim, now_ms=3000.0)
-    assert not isinstance(answer, Error)
+    assert isinstance(answer, Resumed)
     assert (answer.n, player.session.state) == (0, State.RUNNING)
     assert player.type("the ") is None
     player.session.finish(4, now_ms=player.now_ms)
