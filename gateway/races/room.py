@@ -103,6 +103,8 @@ class Room:
         self._looked_ms = 0.0
         self._shown_ms = float("-inf")
         self._unshown = False
+        self._behind: set[Place] = set()
+        """Those who did not read when they were to be told how the race is."""
         self._lag_ms = self._hub.random_bits(8) * LATER_MS // 128
         self._left_ms: float | None = None
         channel = f"race:{race}"
@@ -150,6 +152,7 @@ class Room:
         if place.lane is not None and self.places.get(place.lane) is place:
             del self.places[place.lane]
         self.watchers.discard(place)
+        self._behind.discard(place)
         self._sharing.leave(place)
         if place.connection.place is place:
             place.connection.place = None
@@ -490,6 +493,7 @@ class Room:
         race = self.race
         assert race is not None
         self._unshown = False
+        self._behind.clear()
         self._shown_ms = now_ms
         said = self._state(race)
         for place in self._everybody():
@@ -505,8 +509,10 @@ class Room:
     def _tell(self, place: Place, said: Said) -> None:
         told = place.connection.hear(said, None if place.lane is None else {"lane": place.lane})
         self._rooms.facts.states += told
-        if not told:
-            self._unshown = True  # once more for all: it is rare, and whoever has seen it sees the same
+        if told:
+            self._behind.discard(place)
+        else:
+            self._behind.add(place)
 
     def _everybody(self) -> Iterator[Place]:
         yield from tuple(self.places.values())
@@ -526,6 +532,10 @@ class Room:
             self._arm(now_ms)
             if self._unshown and now_ms - self._shown_ms >= PERIOD_S * 990:
                 self._show(now_ms)
+            elif self._behind:
+                said = self._state(race)
+                for place in tuple(self._behind):
+                    self._tell(place, said)
             if race.phase in RACING or self._sharing.owing:
                 self._share(now_ms)
         if now_ms - self._looked_ms >= 1000:

@@ -4,12 +4,14 @@ import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from config.rooms import RoomOptions
 from gateway.app import Gateway
-from gateway.codec import Codec
+from gateway.codec import JSON, Codec
+from gateway.races.place import Place
 from gateway.said import Said
 from persistence.redis import RedisOptions
 from tests.gateway.races.racers import RULES, node, nodes, racer, racers
@@ -149,3 +151,43 @@ async def test_figures(tmp_path: Path) -> None:
 async def figures(gateway: Gateway) -> dict[str, float]:
     text = (await gateway.metrics.scrape()).decode()
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
+
+
+class Deaf:
+    """A connection as far as a room needs one that looks on; it does not read until it may."""
+
+    def __init__(self) -> None:
+        self.reads = False
+        self.place: Place | None = None
+        self.states: list[dict[str, Any]] = []
+
+    def hear(self, said: Said, more: Any = None) -> bool:
+        if self.reads:
+            self.states.append(JSON.decode(said.payload(JSON)))
+        return self.reads
+
+
+async def test_who_does_not_read_makes_nobody_hear_anything_twice(tmp_path: Path) -> None:
+    """Only who has missed a state is told again, and of the newest."""
+    async with node(tmp_path) as gateway, racers(gateway, gateway) as (host, other):
+        await host.create()
+        await other.join(host.race)
+        await host.until(lambda state: len(state["racers"]) == 2)
+        assert gateway.hub.racing is not None
+        rooms = gateway.hub.racing.rooms
+        room = next(iter(rooms.rooms()))
+        deaf = Deaf()
+        place = room.watch(cast(Any, deaf))
+        await host.ready()
+        await other.until(lambda state: state["racers"][0]["ready"])
+        told = rooms.facts.states
+        now_ms = gateway.hub.clock() * 1000
+        for number in range(1, 6):
+            room.beat(now_ms + 100 * number)
+        assert rooms.facts.states == told
+        deaf.reads = True
+        room.beat(now_ms + 600)
+        room.beat(now_ms + 700)
+        assert [state["racers"][0]["ready"] for state in deaf.states] == [True]
+        assert rooms.facts.states == told + 1
+        room.rise(place)
