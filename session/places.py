@@ -1,8 +1,9 @@
 """Who is before whom in a race.
 
 In a timed race the greater speed is before the lesser one, in any other the lesser time before the greater; who is no
-more than a tie's width behind the first of a place shares it. Who got too little of the text right comes after all who
-did not: it takes one key and a space to be through with a word. Void results have no place.
+more than a tie's width behind the first of a place shares it. It takes one key and a space to be through with a word:
+so the time of who left words wrong is that which the whole text would have taken at that speed (with nine tenths of it
+right, a ninth more), and who got too little of it right comes after all who did not. Void results have no place.
 """
 
 from dataclasses import replace
@@ -48,8 +49,10 @@ def placed(race: Race, rules: RaceRules) -> tuple[Racer, ...]:
 
 
 def _measure(race: Race, racer: Racer, rules: RaceRules) -> tuple[bool, float]:
-    """What racers are ordered by: whether too little is right, then time, or speed from the highest down."""
+    """What racers are ordered by: whether too little is right, then time for all of it; or speed from the highest."""
     wpm, ms = racer.wpm or 0.0, racer.ms or 0.0
     if race.options.test.limit_ms is not None:
         return False, -wpm
-    return wpm * ms / 12_000 < rules.least_right * race.text.clusters, ms
+    length = race.text.clusters
+    right = round(wpm * ms / 12_000)
+    return right < rules.least_right * length, ms * length / min(max(right, 1), length)

@@ -55,7 +55,7 @@ class RaceRules:
     tie_ms: float = 10.0
     """Who is no more than this behind has the same place."""
     least_right: float = 0.75
-    """Who got less than this share of the text right comes after all who got it right: skipping words wins nothing."""
+    """Who got less than this share of the text right comes after all who got more, and hurries nobody."""
 
     def __post_init__(self) -> None:
         for name, least, most in (

@@ -1,8 +1,10 @@
-"""Places: by time, by speed on the clock, shared in a tie, none for void, last for who skipped."""
+"""Places: by time, by speed on the clock, shared in a tie, none for void, nothing won by skipping."""
 
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from session.places import counts, placed
 from session.race import Race, Racer
@@ -46,10 +48,30 @@ def test_void_has_no_place_and_takes_none() -> None:
 
 def test_who_got_too_little_right_comes_after_who_got_it_right() -> None:
     """With 250 characters, 20 wpm over 5 s are 8 of them."""
-    race = settled(QUOTE, (5_000, 20, "ok"), (90_000, 33.3, "ok"), (4_000, 0, "ok"), (30_000, 75.0, "ok"))
-    assert places(race) == [4, 2, 3, 1]
-    assert [counts(race, racer, RULES) for racer in race.racers] == [False, True, False, True]
-    assert places(race, replace(RULES, least_right=0.0)) == [2, 4, 1, 3]
+    results = (5_000, 20, "ok"), (90_000, 33.33, "ok"), (4_000, 0, "ok"), (30_000, 75.0, "ok"), (30_000, 70.0, "ok")
+    race = settled(QUOTE, *results)
+    assert places(race) == [4, 2, 5, 1, 3]
+    assert [counts(race, racer, RULES) for racer in race.racers] == [False, True, False, True, False]
+    assert places(race, replace(RULES, least_right=0.0)) == [4, 3, 5, 1, 2]
+
+
+def test_words_left_wrong_win_nothing() -> None:
+    """A text of 250: 200 of it right in 20 s are as much as all of it in 25; more than all is not to be had."""
+    race = settled(QUOTE, (20_000, 120.0, "ok"), (24_000, 125.0, "ok"), (25_000, 120.0, "ok"), (26_000, 200.0, "ok"))
+    assert places(race) == [2, 1, 2, 4]
+
+
+@given(
+    word=st.integers(2, 40),
+    gap_ms=st.integers(40, 400),
+)
+def test_who_skips_a_word_is_behind_who_types_as_fast(word: int, gap_ms: int) -> None:
+    """A key and a space instead of the word."""
+    keys = 250 - word + 1
+    skipped_ms, whole_ms = keys * gap_ms, 250 * gap_ms
+    skipped = (skipped_ms, round((250 - word - 1) * 12_000 / skipped_ms, 2), "ok")
+    race = settled(QUOTE, skipped, (whole_ms, round(250 * 12_000 / whole_ms, 2), "ok"))
+    assert places(race) == [2, 1]
 
 
 def test_who_did_not_finish_has_no_place() -> None:
