@@ -280,7 +280,7 @@ class Places:
         newcomers = [connection for connection in sent if connection in here.new]
         for connection in newcomers:
             del here.new[connection]
-        over = others + len(here.connections) - limit
+        over = others + len(here.connections) - len(here.new) - limit  # who came since is heeded the next time
         if newcomers and over > 0:
             self._doubt(key)
             if self._bus is not None and key.startswith("u:"):

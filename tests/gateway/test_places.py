@@ -157,6 +157,21 @@ async def written(servers: RedisServers, user: str, processes: int) -> None:
             await asyncio.sleep(0.005)
 
 
+async def test_who_comes_while_redis_is_asked_closes_nobody(tmp_path: Path) -> None:
+    """Not those who were counted before: who came later is counted the next time."""
+    async with serving(tmp_path / "data") as (gateway, _):
+        places = Places(gateway.hub, TWO_EACH, RedisServers(RedisOptions()), this="a/1", alive=tuple)
+        one, late = (Connection(gateway.hub, CODECS[JSON]) for _ in range(2))
+        one.user = late.user = 7
+        gateway.hub.signing_in[-1](one)
+        sent = tuple(places._here["u:7"].new)
+        gateway.hub.signing_in[-1](late)
+        await places._heed("u:7", sent, 1)
+        assert (one.counts_as, late.counts_as) == (("u:7",), ("u:7",))
+        await places._heed("u:7", [late], 1)
+        assert (one.counts_as, late.counts_as) == (("u:7",), ())
+
+
 class Compared(Connection):
     """Counts how often such a one is compared with another."""
 
@@ -206,9 +221,11 @@ async def _two(tmp_path: Path, redis: RedisOptions) -> AsyncIterator[list[Gatewa
 
 async def test_over_two_servers_a_user_has_as_many_as_on_one(two: list[Gateway]) -> None:
     """Those that were there stay; where one goes another may come, wherever."""
-    async with client(two[0].url) as first:
-        token = first.ready["token"]
+    async with RedisServers(two[0].settings.redis) as servers, client(two[0].url) as first:
+        token, user = first.ready["token"], first.ready["user"]
+        await written(servers, user, 1)
         async with client(two[1].url, token=token) as second:
+            await written(servers, user, 2)
             for gateway in two:
                 async with client(gateway.url, token=token) as third:
                     assert (await third.closed()).code == 4004
