@@ -14,14 +14,13 @@ from typing import Any
 from gateway.bus import Bus
 from gateway.connection import Connection
 from gateway.hub import Hub
+from session.identity import MAX_EPOCH_MS
 
 __all__ = ["SignIns"]
 
 CHANNEL = "sign-ins"
 _AT_ONCE = 500
 _SPARE = 1_000
-_BEYOND = 1 << 53
-"""Milliseconds that no clock shows."""
 
 
 class SignIns:
@@ -58,7 +57,7 @@ class SignIns:
     def _heard(self, message: Sequence[Sequence[Any]]) -> None:
         unheard = []
         for user, when, node, *_ in message:  # a newer version may say more
-            if not 0 <= when < _BEYOND:
+            if not 0 <= when <= MAX_EPOCH_MS:
                 raise ValueError(f"no time: {when!r}")
             self._latest = max(self._latest, when)
             here = self._hub.of(user)

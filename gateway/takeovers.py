@@ -46,6 +46,7 @@ from gateway.bus import Bus
 from persistence.errors import StoreError
 from persistence.holders import Holders, Holding
 from session.holder import NOTHING, Answer, Question, Verdict, Word, outdated, weigh
+from session.identity import MAX_EPOCH_MS
 from session.resume import Claim
 
 if TYPE_CHECKING:
@@ -67,8 +68,6 @@ LOOKED_AT = 500
 _ASK, _SAY = "ask", "say"
 _TRIES = 3
 _NUMBER_BITS = 48
-_BEYOND = 1 << 53
-"""Milliseconds that no clock shows; who believed them could not say anything later."""
 
 log = structlog.get_logger(__name__)
 
@@ -278,7 +277,7 @@ class Takeovers:
                     answered.set_result(Answer.of_wire(parts))
 
     def _asked(self, asker: str, number: int, question: Question) -> None:
-        if not question.epoch < _BEYOND - 1:
+        if question.epoch > MAX_EPOCH_MS:  # who believed that could not say anything later
             raise ValueError(f"no epoch: {question.epoch!r}")
         self._latest = max(self._latest, question.epoch)
         taking = self._takings.get(question.session)
@@ -322,7 +321,7 @@ class Takeovers:
     def _announced(self, message: Any) -> None:
         """Somebody has taken a session over: no older copy of it goes on."""
         session, epoch, node, *_ = message  # a newer version may say more
-        if not 0 <= epoch < _BEYOND:
+        if not 0 <= epoch <= MAX_EPOCH_MS:
             raise ValueError(f"no epoch: {epoch!r}")
         self._latest = max(self._latest, epoch)
         if node != self._node:

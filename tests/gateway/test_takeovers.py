@@ -18,7 +18,7 @@ from gateway.takeovers import CHANNEL, Takeovers
 from loadtest.servers.redis import RedisServer
 from persistence.redis import RedisOptions
 from session.holder import Grounds
-from session.identity import session_from_text
+from session.identity import MAX_EPOCH_MS, session_from_text
 from session.machine import Due, TypingSession
 from session.messages import Resume
 from session.options import TestOptions
@@ -720,6 +720,8 @@ async def test_nonsense_on_the_channels_harms_nobody(two: list[Gateway]) -> None
         said: list[tuple[str, Any]] = [
             (CHANNEL, None),
             (CHANNEL, [session, 1 << 60, "c"]),
+            (CHANNEL, [session_id(), MAX_EPOCH_MS + 1, "c"]),
+            (CHANNEL, [session_id(), (1 << 53) - 1, "c"]),
             (CHANNEL, [session, "x", "c"]),
             (CHANNEL, [session]),
             (f"{CHANNEL}:a", 7),
@@ -733,6 +735,7 @@ async def test_nonsense_on_the_channels_harms_nobody(two: list[Gateway]) -> None
         for channel, message in said:
             await bus.publish(channel, message)
         assert here.hub.live
+        assert taking(here)._now() <= MAX_EPOCH_MS
         async with resuming(there, first) as second:
             assert (await finish(second))["verdict"] != "void"
     assert counted(there, "held") == 1
