@@ -139,10 +139,12 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """Somebody asks for another race; the first one's id counts."""
+    """Somebody asks for another race; the first one's id counts, until somebody could not come in there any more."""
 
     user: int
     race: str
+    instead_of: str | None = None
+    """The one that they could not come into: another takes its place, if nobody else has put one there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,10 +295,10 @@ def _apply(race: Race, what: Change, now_ms: int, rules: RaceRules) -> Race | Er
             return _away(race, [racer], now_ms) if here else race
         case Back(_, node):
             return _back(race, racer, node)
-        case Next(_, following):
+        case Next(_, following, instead_of):
             if race.phase is not Phase.SETTLED:
                 return Error("not_racing", "the race is not over yet; `race.again` asks for another after it")
-            return race if race.next is not None else replace(race, next=following)
+            return replace(race, next=following) if race.next == instead_of else race
         case _:
             assert_never(what)
 

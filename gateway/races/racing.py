@@ -195,16 +195,23 @@ class Racing:
         before = place.room.race
         racer = before.lane(place.lane)
         assert racer is not None
-        following = await self._following(before)
-        if isinstance(following, Error):
-            return following
-        after = await place.room.ask(place.room.step(Next(connection.user, following.id)))
-        if isinstance(after, Error):
-            return after
-        assert after.next is not None
         joining = Join(connection.user, racer.name, self.rooms.node, racer.input)
-        following = replace(following, id=after.next)  # somebody else's, perhaps, who has not opened it yet
-        return await self._enter(connection, following.id, self._into(joining, following))
+        made = await self._following(before)
+        if isinstance(made, Error):
+            return made
+        gone: str | None = None
+        error: Error | None = None
+        for _ in range(MOST_TRIED):
+            after = await place.room.ask(place.room.step(Next(connection.user, made.id, instead_of=gone)))
+            if isinstance(after, Error):
+                return after
+            assert after.next is not None
+            following = replace(made, id=after.next)  # somebody else's, perhaps, who has not opened it yet
+            error = await self._enter(connection, following.id, self._into(joining, following))
+            if error is None or error.code not in TAKEN or after.next in (gone, made.id):
+                return error
+            gone = after.next  # begun, full or over: whoever asks now meets in another
+        return error
 
     async def _following(self, before: Race) -> Race | Error:
         """A race like the one before; against ghosts it is the same text again."""

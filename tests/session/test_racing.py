@@ -416,6 +416,9 @@ def test_the_first_who_asks_for_another_race_names_it() -> None:
     play.do(Next(ANN, "a" * 13))
     play.ignored(Next(BOB, "b" * 13))
     assert play.race.next == "a" * 13
+    play.do(Next(BOB, "b" * 13, instead_of="a" * 13))
+    play.ignored(Next(ANN, "c" * 13, instead_of="a" * 13))
+    assert play.race.next == "b" * 13
     assert play.refused(Next(CY, "c" * 13)) == "not_racing"
 
 

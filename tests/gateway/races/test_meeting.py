@@ -119,6 +119,30 @@ async def test_another_race(two: list[Gateway]) -> None:
         assert len(third.state["racers"]) == 3
 
 
+async def again(racing: Racer, *others: str) -> str:
+    """Ask for another race, and be in one that is none of these."""
+    await racing.say("race.again")
+    await racing.until(lambda state: state["race"] not in others)
+    return racing.race
+
+
+async def test_another_race_that_is_over_is_followed_by_yet_another(two: list[Gateway]) -> None:
+    """And so is one that has begun, or is full: those who ask from then on meet."""
+    async with racers(*two, *two) as (one, other, third, fourth):
+        await settled(one, other, third, fourth)
+        first = one.race
+        dead = await again(one, first)
+        await one.say("race.leave")
+        begun = await again(other, first)
+        assert begun != dead
+        assert await again(third, first) == begun
+        for each in (other, third):
+            await each.ready()
+        await other.started()
+        assert await again(fourth, first) not in (dead, begun)
+        assert fourth.state["phase"] == "lobby"
+
+
 async def test_no_other_race_before_the_end(two: list[Gateway]) -> None:
     """It would be a race against who has left."""
     async with racers(*two) as (one, other):
