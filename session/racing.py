@@ -8,6 +8,8 @@ How a node uses it, inside a compare-and-set::
     due = due_ms(after, rules)                                               # try `Due` then; None: nothing is due
 
 Whatever the input, first comes to pass what was due by then, so that it does not matter which node was first to try.
+A result has an instant of its own: it may be long ago when the store was away meanwhile, and what came due after it
+comes to pass after it. Where another node has settled the race by then, it counts as long as places may still change.
 People are named by their user in what they do themselves (a lane may have changed hands), and by their lane in what
 the race finds out of them, from the countdown on. What comes too late (a result after the end, a connection lost that
 another has replaced) changes nothing.
@@ -50,6 +52,9 @@ __all__ = [
 ]
 
 SALT_BITS: Final = 64
+
+OVERDUE_MS: Final = 1_000
+"""A race settled so long after it was due to end may not have heard of all results yet: they are waited for."""
 
 
 # --- inputs ---
@@ -125,6 +130,8 @@ class Finished:
     acc: float
     verdict: str
     """The provisional one."""
+    at_ms: int
+    """When it was there, by the race's clock; one that is still to come is now."""
     late_ms: float = 0.0
     """How much longer it took by the race's clock, beyond what lag explains: as `TypingSession.late_ms` has it."""
 
@@ -215,14 +222,15 @@ def opened(
 
 def change(race: Race, what: Change, *, now_ms: int, rules: RaceRules) -> Race | Error:
     """The race after an input, the same object where nothing changed; or the error to send, and nothing changed."""
-    before = _advanced(race, now_ms, rules)
+    at_ms = min(what.at_ms, now_ms) if isinstance(what, Finished) else now_ms
+    before = _advanced(race, now_ms, rules, at_ms=at_ms)
     after = _apply(before, what, now_ms, rules)
     if isinstance(after, Error):
         return after
-    if after is race:
-        return race
-    after = _advanced(_placed(after, rules), now_ms, rules)
-    return race if after == race else replace(after, version=race.version + 1)
+    if after is not before:
+        after = _placed(after, rules)
+    after = _advanced(after, now_ms, rules, at_ms=now_ms)
+    return race if after is race or after == race else replace(after, version=race.version + 1)
 
 
 def due_ms(race: Race, rules: RaceRules) -> int | None:
@@ -236,9 +244,9 @@ def due_ms(race: Race, rules: RaceRules) -> int | None:
     return min(instants)
 
 
-def _advanced(race: Race, now_ms: int, rules: RaceRules) -> Race:
-    """What is due by now, done."""
-    while (due := due_ms(race, rules)) is not None and due <= now_ms:
+def _advanced(race: Race, now_ms: int, rules: RaceRules, *, at_ms: int) -> Race:
+    """What was due by an instant, done now; once settled, what is due by now."""
+    while (due := due_ms(race, rules)) is not None and due <= (now_ms if race.phase is Phase.SETTLED else at_ms):
         race = _placed(_due(race, now_ms, rules), rules)
     return race
 
@@ -255,11 +263,12 @@ def _due(race: Race, now_ms: int, rules: RaceRules) -> Race:
                 return _without(race, gone, now_ms, rules)
             if race.until_ms is not None and race.until_ms <= now_ms:
                 return _begun(race, now_ms, rules)
-            return _settled(race, RaceInput.EXPIRE, now_ms, rules)
+            return _settled(race, RaceInput.EXPIRE, now_ms, rules, over_ms=now_ms)
         case Phase.COUNTDOWN:
             return replace(race, phase=next_phase(race.phase, RaceInput.START), until_ms=_end_ms(race, rules))
         case Phase.RUNNING | Phase.CLOSING:
-            return _settled(race, RaceInput.OVER, now_ms, rules)
+            assert race.until_ms is not None, "until it is settled it has an end"
+            return _settled(race, RaceInput.OVER, now_ms, rules, over_ms=race.until_ms)
         case Phase.SETTLED:
             return replace(race, until_ms=None)
         case _:
@@ -364,7 +373,7 @@ def _leave(race: Race, racer: Racer, now_ms: int, rules: RaceRules) -> Race:
     state = next_racer(racer.state, RacerInput.GIVE_UP)
     if state is racer.state:
         return race
-    return _closed(race.with_racers([replace(racer, state=state)]), now_ms, rules)
+    return _closed(race.with_racers([replace(racer, state=state, final=True)]), now_ms, rules)
 
 
 def _without(race: Race, lanes: set[int], now_ms: int, rules: RaceRules) -> Race:
@@ -372,7 +381,7 @@ def _without(race: Race, lanes: set[int], now_ms: int, rules: RaceRules) -> Race
     after = replace(race, racers=tuple(racer for racer in race.racers if racer.lane not in lanes), active_ms=now_ms)
     people = after.people
     if not people:
-        return _settled(after, RaceInput.EXPIRE, now_ms, rules)
+        return _settled(after, RaceInput.EXPIRE, now_ms, rules, over_ms=now_ms)
     if race.host in lanes:
         after = replace(after, host=min((racer.lane for racer in people), key=lambda lane: (lane < race.host, lane)))
     return _timed(race, after, now_ms, rules)
@@ -471,7 +480,9 @@ def _end_ms(race: Race, rules: RaceRules) -> int:
 
 def _finished(race: Race, result: Finished, now_ms: int, rules: RaceRules) -> Race | Error:
     racer = race.lane(result.lane)
-    if racer is None or not racer.racing or race.phase not in (Phase.RUNNING, Phase.CLOSING):
+    if racer is None or not (racer.racing or _may_yet_finish(race, racer, result.at_ms)):
+        return race
+    if race.phase in (Phase.LOBBY, Phase.COUNTDOWN):
         return race
     ms = result.ms + result.late_ms
     share = result.ms / ms if result.late_ms else 1.0
@@ -486,12 +497,18 @@ def _finished(race: Race, result: Finished, now_ms: int, rules: RaceRules) -> Ra
     )
     first = counts(race, racer, rules) and not any(counts(race, other, rules) for other in race.racers)
     race = race.with_racers([racer])
-    if first and any(other.racing for other in race.racers):
+    if race.phase is not Phase.SETTLED and first and any(other.racing for other in race.racers):
         if race.phase is Phase.RUNNING:
             race = replace(race, phase=next_phase(race.phase, RaceInput.FIRST))
         grace_ms = min(max(rules.closing_ms, round(rules.closing_share * ms)), rules.closing_most_ms)
-        race = replace(race, until_ms=now_ms + grace_ms)
+        race = replace(race, until_ms=min(result.at_ms, now_ms) + grace_ms)
     return _closed(race, now_ms, rules)
+
+
+def _may_yet_finish(race: Race, racer: Racer, at_ms: int) -> bool:
+    """Whether a racer whom the race's end has overtaken was there before it, and places may still change."""
+    overtaken = racer.state is RacerState.DNF and not racer.final
+    return overtaken and race.over_ms is not None and at_ms <= race.over_ms and not race.final
 
 
 def _judged(race: Race, lane: int, verdict: str, rules: RaceRules) -> Race:
@@ -509,19 +526,26 @@ def _closed(race: Race, now_ms: int, rules: RaceRules) -> Race:
     """The race settled, where nobody is racing any more."""
     if race.phase is Phase.SETTLED or any(racer.racing for racer in race.racers):
         return race
-    return _settled(race, RaceInput.OVER, now_ms, rules)
+    return _settled(race, RaceInput.OVER, now_ms, rules, over_ms=now_ms)
 
 
-def _settled(race: Race, by: RaceInput, now_ms: int, rules: RaceRules) -> Race:
+def _settled(race: Race, by: RaceInput, now_ms: int, rules: RaceRules, *, over_ms: int) -> Race:
     racers = tuple(replace(racer, state=next_racer(racer.state, RacerInput.OVER)) for racer in race.racers)
-    until_ms = None if race.start_ms is None else now_ms + rules.verdicts_ms  # or when `_placed` finds none awaited
-    return replace(race, phase=next_phase(race.phase, by), racers=racers, wait_ms=None, until_ms=until_ms)
+    until_ms = None if race.start_ms is None else now_ms + rules.verdicts_ms  # or when `_placed` finds nothing awaited
+    return replace(
+        race, phase=next_phase(race.phase, by), racers=racers, wait_ms=None, until_ms=until_ms, over_ms=over_ms
+    )
 
 
 def _placed(race: Race, rules: RaceRules) -> Race:
-    """The race with everybody's place; once settled, final as soon as the last verdict is in."""
+    """The race with everybody's place; once settled, final as soon as no verdict and no result is awaited."""
     if race.start_ms is None or race.phase is Phase.COUNTDOWN or race.final:
         return race
-    awaited = any(racer.state is RacerState.FINISHED and not racer.final for racer in race.racers)
+    awaiting = {RacerState.FINISHED}
+    if race.until_ms is not None and race.over_ms is not None:
+        settled_ms = race.until_ms - rules.verdicts_ms
+        if settled_ms - race.over_ms >= OVERDUE_MS:
+            awaiting.add(RacerState.DNF)
+    awaited = any(racer.state in awaiting and not racer.final for racer in race.racers)
     until_ms = race.until_ms if awaited or race.phase is not Phase.SETTLED else None
     return replace(race, racers=placed(race, rules), until_ms=until_ms)

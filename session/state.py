@@ -189,7 +189,7 @@ class RacerState(Enum):
     """Racing, but without a connection."""
     FINISHED = "finished"
     DNF = "dnf"
-    """Did not finish."""
+    """Did not finish, as far as is known: the result of one who did in time may still be on its way."""
     GHOST = "ghost"
     """A result from before, that others race against."""
 
@@ -262,7 +262,7 @@ RACERS: Final[Mapping[RacerState, Mapping[RacerInput, RacerState]]] = MappingPro
             {
                 RacerInput.LOST: RacerState.DNF,
                 RacerInput.BACK: RacerState.DNF,
-                RacerInput.FINISH: RacerState.DNF,
+                RacerInput.FINISH: RacerState.FINISHED,
                 RacerInput.GIVE_UP: RacerState.DNF,
                 RacerInput.OVER: RacerState.DNF,
             }

@@ -22,9 +22,11 @@ Owe = Callable[[tuple[str, int], Change], None]
 class Finishes:
     """A listener of the submissions of one race's tests. They go on when their racers are gone."""
 
-    def __init__(self, submissions: Submissions, owe: Owe) -> None:
+    def __init__(self, submissions: Submissions, owe: Owe, now_ms: Callable[[], int]) -> None:
+        """`now_ms`: the race's clock."""
         self._submissions = submissions
         self._owe = owe
+        self._now_ms = now_ms
         self._lanes: dict[bytes, tuple[int, float]] = {}
 
     def __len__(self) -> int:
@@ -48,6 +50,7 @@ class Finishes:
                 raw=summary.raw,
                 acc=summary.acc,
                 verdict=result.verdict,
+                at_ms=self._now_ms(),
                 late_ms=late_ms,
             ),
         )

@@ -30,7 +30,7 @@ from session.machine import TypingSession
 from session.messages import Error
 from session.passages import Material
 from session.race import Race
-from session.racing import Back, Change, Due, Leave, Lost, NodesGone, change, due_ms
+from session.racing import Back, Change, Due, Finished, Leave, Lost, NodesGone, change, due_ms
 from session.state import Phase
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Room:
         self._making = False
         self._ghosts: list[Said] | None = None
         """The courses of ghosts, once they have been played; None before the countdown."""
-        self._finishes = Finishes(rooms.hub.submissions, self.owe)
+        self._finishes = Finishes(rooms.hub.submissions, self.owe, rooms.now_ms)
         self._doubted: dict[str, float] = {}
         """Nodes of racers that the directory does not know, since when."""
         self._looked_ms = 0.0
@@ -240,6 +240,8 @@ class Room:
     async def _once(self) -> bool:
         asked, self._asked = self._asked[:AT_ONCE], self._asked[AT_ONCE:]
         owed = list(self._owed.items())[:AT_ONCE]
+        # results first: they were there at an instant of their own, before what is due by now
+        happened = sorted((what for _, what in owed), key=lambda what: not isinstance(what, Finished))
         self._look = False
         answers: list[Race | Error] = []
         before: Race | None = None
@@ -250,7 +252,7 @@ class Room:
             answers.clear()
             before = stored
             race = self._newest(stored)
-            steps = [self.step(what) for what in (Due(), *(what for _, what in owed))]
+            steps = [self.step(what) for what in (*happened, Due())]
             for number, take in enumerate((*steps, *(ask for ask, _ in asked))):
                 after = take(race, now_ms)
                 if not isinstance(after, Error):

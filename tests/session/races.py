@@ -89,11 +89,14 @@ class Play:
         for user in users:
             self.do(Join(user, f"U{user}", node))
 
-    def finish(self, user: int, *, ms: float, wpm: float | None = None, verdict: str = "ok") -> Race:
-        """A result: of the whole text by default."""
+    def finish(
+        self, user: int, *, ms: float, wpm: float | None = None, verdict: str = "ok", at_ms: int | None = None
+    ) -> Race:
+        """A result: of the whole text by default, and there at once."""
         racer = self.racer(user)
         right = 250 * 12_000 / ms if wpm is None else wpm
-        return self.do(Finished(racer.lane, ms, round(right, 2), round(right, 2), 97.5, verdict))
+        at_ms = self.now_ms if at_ms is None else at_ms
+        return self.do(Finished(racer.lane, ms, round(right, 2), round(right, 2), 97.5, verdict, at_ms))
 
     def racer(self, user: int) -> Racer:
         racer = self.race.racer_of(user)

@@ -46,7 +46,9 @@ def largest() -> Race:
         for lane in range(LANES)
     ]
     race = replace(a_race(), options=RaceOptions(test, True, 100), text=text, phase=Phase.SETTLED, next=RACE)
-    return replace(race.with_racers(racers), start_ms=T0_MS, until_ms=T0_MS, wait_ms=T0_MS, salt=2**64 - 1)
+    return replace(
+        race.with_racers(racers), start_ms=T0_MS, until_ms=T0_MS, wait_ms=T0_MS, over_ms=T0_MS, salt=2**64 - 1
+    )
 
 
 @pytest.mark.parametrize(

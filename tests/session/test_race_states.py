@@ -42,6 +42,7 @@ STATES = {
     ("detached", "over"): "dnf",
     **{("finished", happened.value): "finished" for happened in RacerInput if happened is not RacerInput.BEGIN},
     **{("dnf", happened.value): "dnf" for happened in RacerInput if happened is not RacerInput.BEGIN},
+    ("dnf", "finish"): "finished",
     ("ghost", "begin"): "ghost",
     ("ghost", "over"): "ghost",
 }
@@ -77,8 +78,11 @@ def test_a_race_goes_one_way_only() -> None:
 
 
 def test_who_is_through_stays_so() -> None:
-    for state in (RacerState.FINISHED, RacerState.DNF, RacerState.GHOST):
+    for state in (RacerState.FINISHED, RacerState.GHOST):
         assert set(RACERS[state].values()) == {state}
+    assert {happened for happened, to in RACERS[RacerState.DNF].items() if to is not RacerState.DNF} == {
+        RacerInput.FINISH
+    }, "only a result that was on its way"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from session.identity import bucket_of, bucket_of_user, created_at_ms
+from session.options import TestOptions
 from session.race import Race
 from session.racing import (
     Back,
@@ -22,7 +23,7 @@ from session.racing import (
     due_ms,
 )
 from session.state import RacerState
-from tests.session.races import GHOST, RULES, T0_MS, TIMED, Play, a_race, running
+from tests.session.races import GHOST, QUOTE, RULES, T0_MS, TIMED, Play, a_race, running
 
 ANN, BOB, CY, DEE = 11, 12, 13, 14
 
@@ -340,19 +341,80 @@ def test_what_comes_too_late_or_twice_or_of_nobody_changes_nothing() -> None:
     play.finish(ANN, ms=20_000)
     before = play.race
     assert play.finish(ANN, ms=19_000) is before
-    play.ignored(Finished(77, 1.0, 1.0, 1.0, 1.0, "ok"))
+    play.ignored(Finished(77, 1.0, 1.0, 1.0, 1.0, "ok", play.now_ms))
     play.ignored(Judged(1, "ok"))
     play.ignored(Judged(77, "ok"))
     play.ignored(Due())
     play.due()
+    play.now_ms += 1
     assert play.finish(BOB, ms=40_000).racers[1].state is RacerState.DNF
+
+
+@pytest.mark.parametrize("test", [QUOTE, TIMED], ids=["text", "timed"])
+@pytest.mark.parametrize("first", ["result", "due"])
+def test_a_result_counts_by_when_it_was_there(test: TestOptions, first: str) -> None:
+    """The store was away for the rest of the race: who finished meanwhile has, whichever node was first to be back."""
+    play = running(ANN, BOB, CY, race=a_race(test))
+    start_ms = play.now_ms
+    if test is QUOTE:
+        play.finish(ANN, ms=9_000)
+    end_ms = play.until()
+    assert end_ms is not None
+    play.now_ms = end_ms + 5_000
+    if first == "due":
+        play.do(Due())
+        assert (play.phase, play.final()) == ("settled", False)
+    if test is TIMED:
+        play.finish(ANN, ms=30_000, wpm=90, at_ms=start_ms + 30_000)
+    play.finish(BOB, ms=12_000, wpm=80, at_ms=end_ms)
+    assert play.finish(CY, ms=12_000, wpm=100, at_ms=end_ms + 1).racers[2].state is RacerState.DNF
+    assert (play.phase, play.final(), play.states()) == ("settled", False, ["finished", "finished", "dnf"])
+    play.do(Judged(0, "ok"))
+    play.do(Judged(1, "ok"))
+    play.due()
+    assert (play.final(), play.places()) == (True, [1, 2, None])
+    assert play.finish(CY, ms=12_000, at_ms=start_ms + 12_000).racers[2].state is RacerState.DNF
+
+
+def test_what_a_late_result_begins_and_ends() -> None:
+    """The others have their while from when the first was there; the last one in time is waited for no longer."""
+    play = running(ANN, BOB)
+    play.now_ms += 10_000
+    play.finish(ANN, ms=9_000, at_ms=play.now_ms - 1_000)
+    assert (play.phase, play.until()) == ("closing", play.now_ms - 1_000 + 15_000)
+    play.now_ms += 20_000
+    play.finish(BOB, ms=12_000, at_ms=play.now_ms - 18_000)
+    assert (play.phase, play.final(), play.states()) == ("settled", False, ["finished", "finished"])
+    assert play.until() == play.now_ms + RULES.verdicts_ms
+    play.do(Judged(0, "ok"))
+    assert play.do(Judged(1, "ok")).final
+
+
+def test_who_has_left_does_not_finish_late() -> None:
+    """However late the race is settled."""
+    play = running(ANN, BOB)
+    start_ms = play.now_ms
+    play.do(Leave(BOB))
+    play.now_ms += 10_000_000
+    play.do(Due())
+    assert (play.phase, play.final()) == ("settled", False)
+    play.finish(BOB, ms=5_000, at_ms=start_ms + 5_000)
+    play.finish(ANN, ms=5_000, at_ms=start_ms + 5_000)
+    assert play.places() == [1, None]
+
+
+def test_a_race_settled_in_time_waits_for_nobody() -> None:
+    """Who has not finished by then did not: places are final at once."""
+    play = running(ANN, BOB)
+    play.due()
+    assert (play.final(), play.states()) == (True, ["dnf", "dnf"])
 
 
 def test_a_result_before_the_start_is_none() -> None:
     play = Play()
     play.join(ANN, BOB)
     play.do(Start(ANN))
-    play.ignored(Finished(0, 1.0, 1.0, 1.0, 1.0, "ok"))
+    play.ignored(Finished(0, 1.0, 1.0, 1.0, 1.0, "ok", play.now_ms))
 
 
 @pytest.mark.parametrize("wpm_and_verdict", [(10.0, "ok"), (150.0, "void")], ids=["skipped", "void"])
@@ -440,8 +502,10 @@ def test_what_was_due_happens_first_whoever_comes() -> None:
     play.do(Ready(BOB))
     play.do(Lost(ANN, "n1"), after_ms=4_000)
     assert (play.phase, play.states()) == ("countdown", ["detached", "racing"])
-    play.do(Finished(1, 1.0, 1.0, 1.0, 1.0, "ok"), after_ms=10_000_000)
-    assert (play.phase, play.final(), play.states()) == ("settled", True, ["dnf", "dnf"])
+    play.do(Finished(1, 1.0, 1.0, 1.0, 1.0, "ok", play.now_ms + 10_000_000), after_ms=10_000_000)
+    assert (play.phase, play.final(), play.states()) == ("settled", False, ["dnf", "dnf"])
+    play.due()
+    assert play.final()
 
 
 def test_what_is_due_at_once_waits_for_no_other_input() -> None:
@@ -473,7 +537,7 @@ def test_a_change_back_is_none() -> None:
 def test_whose_clock_runs_slow_has_the_time_of_the_race_s_clock() -> None:
     """Time and speed are by it; what was typed right is as it was."""
     play = running(ANN, BOB)
-    play.do(Finished(0, 20_000.0, 150.0, 156.0, 97.0, "review", late_ms=10_000.0))
+    play.do(Finished(0, 20_000.0, 150.0, 156.0, 97.0, "review", play.now_ms, late_ms=10_000.0))
     play.finish(BOB, ms=25_000)
     ann = play.racer(ANN)
     assert (ann.ms, ann.wpm, ann.raw) == (30_000, 100, 104)

@@ -43,6 +43,8 @@ class Racing(RuleBasedStateMachine):
         super().__init__()
         self.now_ms = T0_MS
         self.race: Race = a_race()
+        self.gave_up: set[int] = set()
+        """Lanes of racers who did not finish, though the race went on."""
 
     @initialize(
         test=st.sampled_from([QUOTE, TIMED]),
@@ -84,8 +86,16 @@ class Racing(RuleBasedStateMachine):
                 assert (then.user, then.name, then.session) == (racer.user, racer.name, racer.session)
             if racer.state in DONE:
                 assert then is not None
-                assert then.state is racer.state
-                assert (then.ms, then.wpm) == (racer.ms, racer.wpm)
+                if then.state is not racer.state:
+                    assert racer.state is RacerState.DNF, "what is done is done"
+                    assert then.state is RacerState.FINISHED
+                    assert before.phase is Phase.SETTLED, "only the race's end may have been too early"
+                    assert not before.final
+                    assert racer.lane not in self.gave_up
+                else:
+                    assert (then.ms, then.wpm) == (racer.ms, racer.wpm)
+                    if racer.state is RacerState.DNF and before.phase is not Phase.SETTLED:
+                        self.gave_up.add(racer.lane)
 
     # --- what may happen, at any time ---
 
@@ -118,11 +128,15 @@ class Racing(RuleBasedStateMachine):
         self.do(NodesGone(nodes))
 
     @rule(
-        lane=st.integers(0, 6), ms=st.integers(1_000, 90_000), right=st.sampled_from([1.0, 0.9, 0.1]), verdict=VERDICTS
+        lane=st.integers(0, 6),
+        ms=st.integers(1_000, 90_000),
+        right=st.sampled_from([1.0, 0.9, 0.1]),
+        verdict=VERDICTS,
+        ago_ms=st.sampled_from([0, 0, 50, 5_000, 30_000, 1_000_000, -40]),
     )
-    def finishes(self, lane: int, ms: int, right: float, verdict: str) -> None:
+    def finishes(self, lane: int, ms: int, right: float, verdict: str, ago_ms: int) -> None:
         wpm = round(right * self.race.text.clusters * 12_000 / ms, 2)
-        self.do(Finished(lane, ms, wpm, wpm, 97.0, verdict))
+        self.do(Finished(lane, ms, wpm, wpm, 97.0, verdict, self.now_ms - ago_ms))
 
     @rule(lane=st.integers(0, 6), verdict=VERDICTS)
     def is_judged(self, lane: int, verdict: str) -> None:

@@ -67,6 +67,41 @@ async def test_redis_is_away_in_mid_race(tmp_path: Path, server: RedisServer) ->
         server.stop()
 
 
+async def test_redis_is_away_until_the_race_is_over(tmp_path: Path, server: RedisServer) -> None:
+    """Who finished meanwhile has finished: what counts is when the result was there, not when it could be written."""
+    redis = RedisOptions(url=f"redis://{server.address}/0", call_ms=1_000, retry_min_ms=50, retry_max_ms=200)
+    rules = replace(RULES, closing_ms=4_000, closing_share=0.0)
+    server.start()
+    try:
+        async with AsyncExitStack() as stack:
+            gateways = [
+                await stack.enter_async_context(node(tmp_path, name, redis=redis, race=rules)) for name in ("a", "b")
+            ]
+            for gateway in gateways:
+                await healthy(gateway)
+            host, other = await stack.enter_async_context(racers(*gateways))
+            await race_of(host, other)
+            for each in (host, other):
+                await each.begin()
+                await each.type()
+            await host.finish()
+            closing = await other.phase("closing")
+            server.kill()
+            other.passed_over = host.passed_over = {"away"}
+            await other.finish()
+            await other.say("hb")
+            left_ms = closing["until_ms"] - (await other.hear("hb"))["s"]
+            assert left_ms > 0, "it finished in time"
+            await asyncio.sleep((left_ms + 1_500) / 1000)
+            server.start()
+            for each in (host, other):
+                await each.phase("settled")
+                settled = await each.until(lambda state: {row["state"] for row in state["racers"]} == {"finished"})
+                assert all(row["place"] for row in settled["racers"])
+    finally:
+        server.stop()
+
+
 async def test_a_node_dies(tmp_path: Path, redis_single: RedisOptions) -> None:
     """By kill -9: its racers are detached when its lease is over, and are back in their lanes at another node."""
     prefix = f"{uuid.uuid4().hex}:"
