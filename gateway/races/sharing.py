@@ -22,8 +22,12 @@ from session.race_messages import RaceProgress
 
 __all__ = ["Sharing"]
 
-FOLLOWS_MS = 80
-"""A node that has posted so long ago does so again when it hears another."""
+RESTS_MS = 80
+"""A node whose own turn comes so long after its last post posts again."""
+
+FOLLOWS_MS = 45
+"""A node that has posted so long ago does so again when it hears another: less than half of the time between two turns,
+so that of two nodes, however their turns lie, one always follows the other, and then leaves its own turn out."""
 
 INTEREST_MS = 15_000
 """For so long another node is told progress after it asked; it asks again three times as often."""
@@ -91,9 +95,9 @@ class Sharing:
         """Whether something is to be posted even when the race is over."""
         return bool(self._last)
 
-    def post(self, now_ms: float) -> None:
+    def post(self, now_ms: float, *, rest_ms: float = RESTS_MS) -> None:
         """Tell ours, unless that was done just now. Then either `waiting`, or all has been sent."""
-        if now_ms - self._posted_ms < FOLLOWS_MS:
+        if now_ms - self._posted_ms < rest_ms:
             return
         self._posted_ms = now_ms
         rows = self._last + self._pull()
@@ -143,7 +147,7 @@ class Sharing:
             case ["p", str(node), list(rows), *_]:
                 if node != self._node:
                     self._progress.take(rows_of(rows))
-                    self.post(now_ms)
+                    self.post(now_ms, rest_ms=FOLLOWS_MS)
             case ["here", str(node), bool(new), *_]:
                 if node != self._node:
                     self._wanted(node, new, now_ms)

@@ -11,7 +11,7 @@ from gateway.codec import JSON
 from gateway.races.facts import RoomFacts
 from gateway.races.place import Place
 from gateway.races.progress import Row
-from gateway.races.sharing import FOLLOWS_MS, INTEREST_MS, Sharing
+from gateway.races.sharing import INTEREST_MS, RESTS_MS, Sharing
 from gateway.said import Said
 
 CHANNEL = "race:x"
@@ -87,15 +87,38 @@ async def test_who_hears_another_tells_its_own_at_once(pair: tuple[Node, Node]) 
         assert not node.sharing.waiting
 
 
+@pytest.mark.parametrize("behind_ms", [0, 15, 30, 45, 50, 55, 70, 85, 95])
+async def test_two_fall_into_step_however_their_turns_lie(pair: tuple[Node, Node], behind_ms: int) -> None:
+    """And though one had nothing to tell in its turn: within a few turns whoever is first is followed at once."""
+    begun_ms = pair[0].now_ms
+    posts: list[tuple[int, ...]] = []
+    for number in range(12):
+        turn, place = divmod(number, 2)
+        node, other = pair[place], pair[1 - place]
+        before = [each.facts.posted for each in pair]
+        for each in pair:
+            each.now_ms = begun_ms + 100 * turn + behind_ms * place
+            each.rows = [[each.place.lane, number + 1, 60.0, 0]] if number else []
+        was_told = node.facts.posted
+        node.sharing.post(node.now_ms)
+        if node.facts.posted > was_told:
+            row = [node.place.lane, number + 1, 60.0, 0]
+            await until(lambda row=row, other=other: row in other.sharing.rows)
+        for each in pair:
+            each.sharing.send()
+        posts.append(tuple(each.facts.posted - was for each, was in zip(pair, before, strict=True)))
+    assert sorted(posts[-6:]) == [(0, 0)] * 3 + [(1, 1)] * 3
+
+
 async def test_no_oftener_than_ten_times_a_second(pair: tuple[Node, Node]) -> None:
     """What comes sooner waits for the next time."""
     a, _ = pair
     a.rows = [[0, 5, 60.0, 0]]
     a.sharing.post(a.now_ms)
     a.rows = [[0, 6, 60.0, 0]]
-    a.sharing.post(a.now_ms + FOLLOWS_MS - 1)
+    a.sharing.post(a.now_ms + RESTS_MS - 1)
     assert a.facts.posted == 1
-    a.sharing.post(a.now_ms + FOLLOWS_MS)
+    a.sharing.post(a.now_ms + RESTS_MS)
     assert a.facts.posted == 2
 
 
