@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 ARGS ?=
 
-.PHONY: help run test setup services lint types imports coverage simulate bench bench-results load chaos protocol pictures clean
+.PHONY: help run test setup services lint types imports coverage simulate bench bench-results bench-cluster load chaos protocol pictures clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -55,6 +55,9 @@ bench: .venv/run  ## measure this machine: table and JSON in bench-out/
 
 bench-results: .venv/test  ## the way of a result through Kafka, a worker and MySQL: table and JSON in bench-out/
 	$(PY) -m loadtest.bench.results $(ARGS)
+
+bench-cluster: .venv/test  ## two nodes, Redis, HAProxy: takeovers, a death, races, the bus; table and JSON in bench-out/
+	$(PY) -m loadtest.bench.cluster $(ARGS)
 
 load: .venv/run  ## locust's typists (ARGS="--host ws://127.0.0.1:8080 --headless -u 200 -r 20 -t 2m --shape ramp")
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[load]'
