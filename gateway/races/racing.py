@@ -53,6 +53,10 @@ TAKEN: Final = frozenset({"no_race", "race_full", "race_running", "race_over"})
 
 NOT_RACING: Final = Error("not_racing", "you are in no race; join one first")
 RUNNING: Final = Error("running", "you are racing; race.leave gives up, then you may go elsewhere")
+TYPED: Final = Error(
+    "running", "you are racing here over another connection, or were; `resume` goes on with what is typed"
+)
+ENDED: Final = Error("running", "you have finished, and the result is on its way; join again then", 1_000)
 
 
 class Racing:
@@ -286,6 +290,22 @@ class Racing:
 
         return step
 
+    def _unless_typed(self, connection: Connection, step: Step) -> Step:
+        """The step, unless it would begin a test anew of which something is here: another tab would lose it."""
+        hub = self._hub
+
+        def careful(race: Race | None, now_ms: int) -> Race | Error:
+            racer = None if race is None else race.racer_of(connection.user)
+            if racer is not None and racer.racing and racer.session is not None:
+                copy = hub.copy_of(racer.session)
+                if copy is not None and copy.n and hub.live.get(racer.session) is not connection:
+                    return TYPED
+                if hub.submissions.of(racer.session) is not None:
+                    return ENDED
+            return step(race, now_ms)
+
+        return careful
+
     async def _enter(self, connection: Connection, race: str, step: Step, *, at: Place | None = None) -> Error | None:
         """Take a lane in a race, and leave the one where the connection was; `at`: where it must still be by then."""
         if connection.place is not None and connection.place.racing and connection.place.room.id != race:
@@ -295,7 +315,7 @@ class Racing:
             return room
         room.coming += 1
         try:
-            after = await room.ask(step)
+            after = await room.ask(self._unless_typed(connection, step))
         finally:
             room.coming -= 1
         if isinstance(after, Error):
