@@ -23,7 +23,7 @@ const socketUrl = new URL("/ws", location.href);
 socketUrl.protocol = socketUrl.protocol === "https:" ? "wss:" : "ws:";
 
 /** What the address asks for. */
-const asked = decodeURIComponent(location.pathname.split("/")[2] ?? "");
+const asked = location.pathname.split("/")[2] ?? "";
 const view = new WatchView();
 
 /** The test that is shown, by which it is found again after a loss of the connection. */

@@ -76,7 +76,7 @@ async def test_it_is_off_in_every_new_tab_and_off_again_at_once(visit: Visit) ->
     assert await other.page.get_attribute("#share", "aria-pressed") == "false"
 
 
-@pytest.mark.parametrize("path", ["watch/01900000-0000-7000-8000-000000000001", "watch/nothing"])
+@pytest.mark.parametrize("path", ["watch/01900000-0000-7000-8000-000000000001", "watch/nothing", "watch/%E0%A4%A"])
 async def test_what_is_not_to_be_seen_is_said_in_words(visit: Visit, path: str) -> None:
     """And the page offers something else to do."""
     onlooker = await visit(path=path, ready=False)
