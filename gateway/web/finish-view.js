@@ -4,7 +4,6 @@
  * @module
  */
 
-import { resultOf } from "./api.js";
 import { byId, h, say } from "./dom.js";
 import { fixed, percent } from "./figures.js";
 import { Plot } from "./plot.js";
@@ -118,7 +117,7 @@ export class FinishView {
 
   /** @param {RaceState} state @param {Racer} racer */
   row(state, racer) {
-    const { lane, name, place, ms, wpm, acc, session } = racer;
+    const { lane, name, place, ms, wpm, acc } = racer;
     const over = isOver(racer) || racer.state === "ghost";
     const sure = isFinal(state);
     const own = lane === state.lane;
@@ -126,12 +125,11 @@ export class FinishView {
     const done = h("div", { class: "done" });
     const speed = h("td", { class: "main" }, wpm === undefined ? "" : fixed(wpm, over ? 1 : 0));
     if (!over) this.cells.set(lane, { done, wpm: speed });
-    const who = session ? h("a", { href: `/#/result/${session}` }, name) : name;
     const row = h(
       "tr",
       { class: own ? "me" : null, "data-lane": lane, "data-state": racer.state },
       h("td", { class: place && !sure ? "place provisional" : "place" }, place ? ordinal(place) : "–", place && !sure ? h("span", { class: "unseen" }, " provisional") : null),
-      h("th", { scope: "row" }, h("div", { class: "who" }, h("bdi", { class: "name" }, who), own ? h("span", { class: "you" }, "you") : null, note ? h("span", { class: "doing" }, note) : null)),
+      h("th", { scope: "row" }, h("div", { class: "who" }, h("bdi", { class: "name" }, name), own ? h("span", { class: "you" }, "you") : null, note ? h("span", { class: "doing" }, note) : null)),
       h("td", { class: "time" }, over ? (ms === undefined || state.mode === "time" ? "" : raceTime(ms)) : h("div", { class: "line-of" }, done)),
       speed,
       h("td", {}, acc === undefined ? "" : percent(acc)),
@@ -156,7 +154,7 @@ export class FinishView {
   }
 
   /** @param {RaceState} state @param {Racer[]} racers by place */
-  async showPlot(state, racers) {
+  showPlot(state, racers) {
     const key = `${state.race} ${racers.map(({ lane, ms, wpm }) => [lane, ms, wpm]).join(" ")}`;
     if (key === this.plotted) return;
     this.plotted = key;
@@ -164,23 +162,11 @@ export class FinishView {
     const seconds = Math.max(0, ...chosen.map(({ ms, lane }) => (ms === undefined ? (this.courses.lanes.get(lane)?.length ?? 0) : Math.ceil(ms / 1000))));
     const lines = [];
     for (const racer of chosen) {
-      let values = this.courses.of(racer.lane, seconds, racer);
-      if (!values.slice(0, -1).some((value) => value !== null) && racer.session) values = await seriesOf(racer.session, seconds);
-      if (this.plotted !== key) return;
+      const values = this.courses.of(racer.lane, seconds, racer);
       if (values.some((value) => value !== null)) lines.push({ name: racer.name, values, className: racer.lane === state.lane ? "wpm" : `other lane-${lines.length % LINES}` });
     }
     if (seconds < 2 || lines.length === 0) return;
     const xs = Array.from({ length: seconds }, (_, k) => k + 1);
     this.plot.replaceChildren(new Plot({ title: "Everybody's speed over the race", xName: "second", xTexts: xs.map(String), xs, yName: "words per minute", lines }).element);
-  }
-}
-
-/** A course from a result that may be seen. @param {string} session @param {number} seconds @returns {Promise<(number | null)[]>} */
-async function seriesOf(session, seconds) {
-  try {
-    const { series } = await resultOf(session);
-    return Array.from({ length: seconds }, (_, k) => series?.wpm?.[k] ?? null);
-  } catch {
-    return []; // not known here, or not to be seen: the line is left out
   }
 }
