@@ -1,8 +1,12 @@
 /**
- * Whole seconds down to an instant of the race's clock: each is said when it begins, and 0 at the instant itself.
+ * Whole seconds down to an instant of the race's clock: each is said when it begins, and 0 at the instant itself. Nothing
+ * is said before that clock is known: this computer's own may be wrong by minutes.
  *
  * @module
  */
+
+/** How soon it is looked again whether the clock is known. */
+const LEARNING_MS = 30;
 
 export class Countdown {
   /**
@@ -32,6 +36,10 @@ export class Countdown {
   }
 
   step() {
+    if (!this.clock.isSet) {
+      this.timer = window.setTimeout(() => this.step(), LEARNING_MS);
+      return;
+    }
     const left = this.until - this.clock.now();
     const seconds = Math.max(0, Math.ceil(left / 1000));
     if (seconds !== this.said) this.say((this.said = seconds));

@@ -9,7 +9,7 @@ import { byId, h } from "./dom.js";
 import { choices, choose } from "./race-options.js";
 
 export class Entrance {
-  /** @param {{find: () => void, make: () => void}} actions */
+  /** @param {{find: () => void, make: () => void, name: (name: string) => void}} actions */
   constructor(actions) {
     this.heading = byId("entrance-title");
     this.form = /** @type {HTMLFormElement} */ (byId("make"));
@@ -18,7 +18,7 @@ export class Entrance {
     this.find = /** @type {HTMLButtonElement} */ (byId("find"));
     this.loaded = false;
     this.form.addEventListener("change", () => this.read());
-    this.name.addEventListener("change", () => choose({ name: this.name.value.trim() }));
+    this.name.addEventListener("change", () => actions.name(this.name.value.trim()));
     this.name.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || event.isComposing) return;
       event.preventDefault(); // the button is not meant

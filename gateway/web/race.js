@@ -33,6 +33,10 @@ const QUIET_MS = 1200;
 const DRAW_MS = 100;
 /** "Go" stands for this long. */
 const GO_MS = 900;
+/** Who falls out of the lobby comes back by itself, but not more often than this. */
+const REJOIN_MS = 5000;
+/** A result's name. */
+const SESSION = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 /** Seconds before the start that are said aloud. */
 const SAID_ALOUD = new Set([1, 2, 3, 5, 10]);
 
@@ -66,7 +70,7 @@ const clock = new RaceClock((c) => client.connection.send({ t: "hb", c }));
 /** @type {Room} */
 const room = new Room({
   send: (message) => client.connection.send(message),
-  who: () => ({ ...(choices.name ? { name: choices.name } : {}), input: inputKind(room.state?.language ?? choices.language) }),
+  who: () => ({ ...(ownName() ? { name: ownName() } : {}), input: inputKind(room.state?.language ?? choices.language) }),
   listener: { state: onState, progress: onProgress, ghost: onGhost, refused: onRefused },
 });
 const notice = new Notice(() => !document.documentElement.classList.contains("typing-now"));
@@ -79,7 +83,7 @@ const typing = new RaceTyping(
   notice,
 );
 const courses = new Courses();
-const entrance = new Entrance({ find, make });
+const entrance = new Entrance({ find, make, name: (name) => (wish = name) });
 const lobby = new Lobby({ ready: (ready) => room.ready(ready), start: () => room.start(), leave, rename });
 const lanes = new Lanes(byId("lanes"));
 const finish = new FinishView({ courses, again: () => room.again(), leave });
@@ -87,6 +91,10 @@ const resultView = new ResultView(finish.own);
 const toStart = new Countdown(clock, onCountdown);
 const toEnd = new Countdown(clock, (seconds) => (room.state?.phase === "lobby" ? onLobbyCount(seconds) : finish.count(seconds)));
 
+/** The name that was typed last and that no race has shown yet, else null; only one that is accepted is remembered. @type {string | null} */
+let wish = null;
+/** Why the last name was refused, until that is said. */
+let refusedName = "";
 /** One's own figures, as the page scored them. @type {Record<string, any> | null} */
 let mine = null;
 /** The test at hand, over or not. @type {import("./log.js").TestLog | null} */
@@ -94,6 +102,7 @@ let log = null;
 /** @type {Map<number, {step_ms: number, at: number[]}>} */
 const ghosts = new Map();
 let drawing = 0;
+let rejoinedAt = -Infinity;
 let offlineTimer = 0;
 let shown = "";
 
@@ -115,20 +124,61 @@ function leave() {
   enter("/race");
 }
 
-/** Ends what is being typed, without a result. */
+/** Leaves the race that was at hand; what is being typed ends without a result. */
 function giveUp() {
   if (client.log?.finished === null) client.abort();
+  log = mine = null;
   typing.stop();
-  clearInterval(drawing);
+  stopDrawing();
   toStart.stop();
   toEnd.stop();
 }
 
 /** @param {string} name */
 function rename(name) {
-  choose({ name });
-  entrance.fill();
+  wish = name;
   if (room.id) room.join(room.id);
+}
+
+/** What one would be called. */
+function ownName() {
+  return wish ?? choices.name;
+}
+
+/** A race shows one's own name: it was accepted, in Unicode's normal form and perhaps with a number behind it. */
+function keepName() {
+  if (wish === null || !room.own?.name.startsWith(wish.normalize("NFC").replace(/\s+/gu, " "))) return;
+  choose({ name: wish });
+  wish = null;
+  entrance.fill();
+}
+
+/**
+ * The name will not do: at the entrance another one is asked for, elsewhere the one before it serves, or a guest's.
+ *
+ * @param {string} why
+ */
+function onRefusedName(why) {
+  if (wish === null) choose({ name: "" }); // kept by this browser from somewhere
+  if (shown === "entrance") {
+    wish ??= entrance.name.value.trim();
+    notice.tell(why);
+    return;
+  }
+  wish = null;
+  entrance.fill();
+  refusedName = why;
+  if (room.state) {
+    sayRefusedName();
+    lobby.show(room.state);
+  }
+  if (room.id) room.join(room.id);
+  else route();
+}
+
+function sayRefusedName() {
+  if (refusedName) notice.note(refusedName);
+  refusedName = "";
 }
 
 /** Goes to an address of this page. @param {string} address */
@@ -149,6 +199,8 @@ function route() {
     }
     showMessage("Coming in …");
     room.join(id);
+  } else if (ghost && !SESSION.test(ghost)) {
+    showMessage("There is nothing to race against here: this is no link to a result.", true);
   } else if (ghost) {
     showMessage("Opening a race against that result …");
     // Its text is the ghost's, whatever stands here.
@@ -166,6 +218,7 @@ function route() {
 function onState(state, before) {
   if (before === null) begin(state);
   const own = room.own;
+  keepName();
   tellChanges(state, before);
   if (state.phase === "lobby") {
     lobby.show(state);
@@ -175,18 +228,14 @@ function onState(state, before) {
   } else {
     if (!log) lanes.total = state.length ?? 0; // who looks on has no text
     lanes.show(state.racers);
-    showSection("race");
-    byId("race").classList.toggle("watching", !own);
+    showRace(own ? null : state);
   }
   if (state.phase === "countdown" && state.start_ms) toStart.to(state.start_ms);
   if (["lobby", "closing"].includes(state.phase) && state.until_ms) toEnd.to(state.until_ms);
   else toEnd.stop();
   if (state.phase === "lobby" && !state.until_ms) lobby.count(null);
   if (["running", "closing"].includes(state.phase)) startDrawing();
-  if (state.phase === "settled") {
-    clearInterval(drawing);
-    drawing = 0;
-  }
+  if (state.phase === "settled") stopDrawing();
 }
 
 /** Another race than before. @param {RaceState} state */
@@ -197,6 +246,7 @@ function begin(state) {
     log = mine = null;
   }
   notice.tell("");
+  sayRefusedName();
   ghosts.clear();
   courses.begin(state.race);
   lanes.clear(state.lane ?? -1);
@@ -253,6 +303,16 @@ function onRefused({ code, message, retry }, lost) {
     notice.tell(code === "away" ? "Races stand still for the moment. This page tries again by itself." : message);
     return;
   }
+  if (code === "name" && ownName()) {
+    onRefusedName(message);
+    return;
+  }
+  if (code === "not_racing" && room.state?.phase === "lobby" && room.own && performance.now() - rejoinedAt > REJOIN_MS) {
+    // The lane was given up meanwhile, as if one were gone.
+    rejoinedAt = performance.now();
+    room.join(room.id);
+    return;
+  }
   if (!lost) {
     notice.tell(message);
     if (shown === "message") showMessage(message, true);
@@ -265,7 +325,12 @@ function onRefused({ code, message, retry }, lost) {
   }
   giveUp();
   room.forget();
-  showMessage(`${message}`, true);
+  if (code === "running") {
+    const again = h("a", { href: `/race/${id}` }, "come in here");
+    showMessage("You race in another tab, window or device. Go on there, or leave the race there and then ", false, again, ".");
+  } else {
+    showMessage(message, true);
+  }
 }
 
 // --- the race itself ---
@@ -281,8 +346,9 @@ function onStarted(started) {
   mine = null;
   typing.show(started);
   lanes.total = started.started.seconds ? 0 : (typing.scorer?.words.reduce((sum, word) => sum + word.length, 0) ?? 0);
-  showSection("race");
+  showRace(null);
   toStart.to(started.started.start_ms);
+  if (started.n > 0) typing.go(); // also where no clock says it yet
   typing.focus();
   if (document.activeElement !== typing.field) typing.setAway(true);
 }
@@ -290,6 +356,7 @@ function onStarted(started) {
 /** @param {number} seconds */
 function onCountdown(seconds) {
   const line = byId("countdown");
+  log?.startAt(clock.at(log.started.start_ms));
   if (seconds > 0) {
     say(line, String(seconds));
     document.title = `${seconds} – Race`;
@@ -300,7 +367,6 @@ function onCountdown(seconds) {
   document.title = "Race – Typegate";
   announce("Go");
   setTimeout(() => line.textContent === "Go" && say(line, ""), GO_MS);
-  if (log && clock.isSet) log.startAt(clock.at(log.started.start_ms));
   log?.save();
   typing.go();
   startDrawing();
@@ -310,11 +376,16 @@ function startDrawing() {
   if (!drawing) drawing = window.setInterval(draw, DRAW_MS);
 }
 
+function stopDrawing() {
+  clearInterval(drawing);
+  drawing = 0;
+}
+
 /** Ten times a second: one's own mark, the ghosts', and whatever came of the others. */
 function draw() {
   const { state } = room;
   const ms = raceMs();
-  if (!state || ms < 0) return;
+  if (!state || !clock.isSet || ms < 0) return;
   if (typing.log && typing.scorer) {
     const { wpm } = typing.scorer.figures();
     lanes.move(room.lane, typing.done, wpm);
@@ -426,6 +497,20 @@ watchSleep(() => {
 
 // --- views ---
 
+/** The lanes, and the text where one races. @param {RaceState | null} watched where one looks on */
+function showRace(watched) {
+  const fresh = shown !== "race";
+  const heading = byId("race-title");
+  byId("race").classList.toggle("watching", watched !== null);
+  heading.hidden = watched === null;
+  say(heading, watched ? `Race: ${raceName(watched)}` : "");
+  say(byId("leave"), watched ? "Stop looking on" : "Leave the race");
+  showSection("race");
+  if (!watched || !fresh) return;
+  heading.focus({ preventScroll: true });
+  announce(`You are looking on. ${counted(watched.racers.length, "racer")}.`);
+}
+
 /** @param {string} name */
 function showSection(name) {
   if (name === shown) return;
@@ -439,10 +524,14 @@ function showSection(name) {
   if (name === "lobby" && before !== "lobby") lobby.readyButton.focus({ preventScroll: true });
 }
 
-/** A sentence in the place of everything. @param {string} sentence @param {boolean} [over] whether nothing more is to come */
-function showMessage(sentence, over = false) {
+/**
+ * A sentence in the place of everything.
+ *
+ * @param {string} sentence @param {boolean} [over] whether nothing more is to come @param {(string | Node)[]} more
+ */
+function showMessage(sentence, over = false, ...more) {
   const ways = over ? [" ", h("a", { href: "/race" }, "Find or make another race"), " or ", h("a", { href: "/" }, "type a test"), "."] : [];
-  byId("message").replaceChildren(sentence, ...ways);
+  byId("message").replaceChildren(sentence, ...more, ...ways);
   showSection("message");
 }
 
@@ -465,12 +554,12 @@ function wireKeys() {
   byId("leave").addEventListener("click", leave);
   document.querySelector(".skip")?.addEventListener("click", (event) => {
     event.preventDefault();
-    if (shown === "race") typing.focus();
+    if (shown === "race" && room.own) typing.focus();
     else byId("main").focus();
   });
   addEventListener("popstate", () => {
     const [, , id = ""] = location.pathname.split("/");
-    if (id === room.id) return;
+    if (id && id === room.id) return;
     giveUp();
     room.leave();
     route();

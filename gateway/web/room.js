@@ -22,7 +22,6 @@ const LEAST_RETRY_MS = 250;
  * @property {number} [wpm]
  * @property {number} [acc]
  * @property {string} [verdict]
- * @property {string} [session] where the result may be seen
  */
 
 /**
@@ -195,15 +194,17 @@ export class Room {
     this.listener.state(state, before);
   }
 
-  /** @param {{code: string, message: string, retry: number | null}} error */
+  /** @param {{code: string, message: string, retry: number | null, ref?: number | null}} error */
   onError(error) {
-    if (!CODES.has(error.code)) return false;
+    // `running` is said of tests, too, but then of a message with a number.
+    const elsewhere = error.code === "running" && this.id !== "" && typeof error.ref !== "number";
+    if (!elsewhere && !CODES.has(error.code)) return false;
     if (typeof error.retry === "number" && this.wanted) {
       this.retryTimer = window.setTimeout(() => this.wanted && this.send(this.wanted), Math.max(error.retry, LEAST_RETRY_MS));
       this.listener.refused(error, false);
       return true;
     }
-    const lost = WITHOUT.has(error.code) && this.state === null;
+    const lost = elsewhere || (WITHOUT.has(error.code) && this.state === null);
     this.wanted = null;
     this.listener.refused(error, lost || (error.code === "no_race" && this.id !== ""));
     return true;

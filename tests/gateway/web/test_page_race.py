@@ -1,6 +1,7 @@
 """Races on the page: two browsers against each other from the link to the table, and all that may come between."""
 
 import asyncio
+import json
 import re
 from collections.abc import Iterator
 from itertools import product
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import WebSocketRoute, expect
 
 from tests.gateway.web.conftest import Server, Visit, Visitor
 from tests.gateway.web.racing import QUICK, choosing, meet, ready, run, table, to_the_end, type_as_a_person
@@ -108,6 +109,136 @@ async def test_a_reload_before_the_first_key_keeps_the_race(visit: Visit, track:
     assert await table(ada) == await table(zoe)
 
 
+async def test_after_a_race_that_was_left_the_next_one_moves(visit: Visit, track: Server) -> None:
+    """In the same page: Back leads to the race that was left, and all lanes of another one glide."""
+    ada, zoe = await meet(visit, track, "Ada", "Zoë")
+    first = ada.page.url
+    await ready(ada, zoe)
+    await run(ada, part=0.3)
+    await ada.page.click("#leave")
+    await ada.page.wait_for_selector("#entrance:not([hidden])")
+    await zoe.page.wait_for_selector("#lanes [data-state=dnf]")
+    await ada.page.go_back()
+    await ada.page.wait_for_selector("#outcome:not([hidden]), #race:not([hidden])")
+    assert ada.page.url == first
+    await ada.page.go_forward()
+    await ada.page.wait_for_selector("#entrance:not([hidden])")
+    await ada.page.click("#make button[type=submit]")
+    await ada.page.wait_for_selector("#lobby:not([hidden])")
+    await zoe.page.goto(ada.page.url)
+    await zoe.page.wait_for_selector("#lobby:not([hidden])")
+    await ada.page.wait_for_selector(".seat:has-text('Zoë')")
+    await ready(ada, zoe)
+    await asyncio.gather(run(ada, part=0.5), run(zoe, part=0.5))
+    for lane in await ada.page.locator("#lanes .lane").all():
+        await expect(lane.locator(".speed")).not_to_be_empty()
+
+
+AHEAD = """
+const origin = performance.timeOrigin;
+Object.defineProperty(performance, "timeOrigin", { get: () => origin + 90000 });
+const { now } = Date;
+Date.now = () => now() + 90000;
+"""
+
+
+@pytest.mark.parametrize("clock", ["", AHEAD], ids=["clock right", "clock ahead"])
+async def test_a_reload_in_the_countdown_leaves_keys_before_the_start_out(
+    patient: Server, visit: Visit, clock: str
+) -> None:
+    """However wrong the computer's clock is, the page neither says Go nor takes a key before the start."""
+    ada, zoe = await meet(visit, patient, "Ada", "Zoë")
+    await zoe.page.context.add_init_script(clock + WENT)
+    await ready(ada, zoe)
+    await zoe.page.reload()
+    await zoe.page.wait_for_selector("#race:not([hidden]) .text .w")
+    await expect(zoe.page.locator("#countdown")).to_have_text(re.compile("^[0-9]+$"))
+    await zoe.page.focus("#field")
+    await zoe.type((await zoe.typed_text())[:3])
+    await zoe.notice("Too early")
+    assert await zoe.marks("typed") == []
+    assert zoe.sent("keys") == []
+    assert not await zoe.page.evaluate("window.went")
+    await zoe.page.wait_for_selector("html.typing-now")
+    await zoe.type((await zoe.typed_text())[:3])
+    await zoe.until(lambda: bool(zoe.sent("keys")))
+    assert zoe.got("error") == []
+
+
+WENT = """
+addEventListener("DOMContentLoaded", () => {
+  const line = document.getElementById("countdown");
+  const changes = { childList: true, characterData: true, subtree: true };
+  new MutationObserver(() => (window.went ||= line.textContent === "Go")).observe(line, changes);
+});
+"""
+
+
+async def test_a_refused_name_is_not_kept(visit: Visit, track: Server) -> None:
+    """Neither one that was typed in the lobby nor one that the browser still has locks anybody out of races."""
+    ada, zoe = await meet(visit, track, "Ada", "Zoë")
+    await zoe.page.fill("#lobby-name", "a\u202eb")
+    await zoe.page.keyboard.press("Enter")
+    await zoe.notice("changes direction")
+    assert await zoe.page.input_value("#lobby-name") == "Zoë"
+    await zoe.page.reload()
+    await zoe.page.wait_for_selector("#lobby:not([hidden]) .seat:has-text('Zoë')")
+    path = ada.page.url.removeprefix(track.url)
+    third = await visit(server=track, path=path, ready=False, script=choosing(name="a\u202eb"))
+    await third.page.wait_for_selector("#lobby:not([hidden]) .seat:has-text('Guest')")
+    await third.notice("changes direction")
+    await third.page.fill("#lobby-name", "Ada")
+    await third.page.keyboard.press("Enter")
+    await third.page.wait_for_selector(".seat:has-text('Ada 2')")
+    await third.page.reload()
+    await third.page.wait_for_selector("#lobby:not([hidden]) .seat:has-text('Ada 2')")
+    assert '"Ada"' in await third.page.evaluate("localStorage.getItem('typegate.race')")
+
+
+async def test_who_falls_out_of_the_lobby_comes_back_by_itself(visit: Visit, track: Server) -> None:
+    """And once: a server that says it again is believed."""
+    ada = await visit(server=track, path="race", ready=False, script=choosing(name="Ada"))
+    lines = await _told(ada)
+    await ada.page.click("#make button[type=submit]")
+    await ada.page.wait_for_selector("#lobby:not([hidden])")
+    error = {"t": "error", "code": "not_racing", "message": "you fell out", "retry": None, "ref": None}
+    for _ in range(2):
+        lines[-1].send(json.dumps(error))
+    await ada.notice("you fell out")
+    await ada.until(lambda: bool(ada.sent("race.join")))
+    assert [join["race"] for join in ada.sent("race.join")] == [ada.page.url.rpartition("/")[2]]
+
+
+async def test_a_race_that_goes_on_elsewhere_says_where_to_go(visit: Visit, track: Server) -> None:
+    ada = await visit(server=track, path="race", ready=False, script=choosing(name="Ada"))
+    error = {"t": "error", "code": "running", "message": "you race elsewhere", "retry": None, "ref": None}
+    await _told(ada, {"race.join": error})
+    await ada.page.goto(f"{track.url}race/0000000000000")
+    await ada.page.wait_for_selector("#message:has-text('another tab, window or device') a[href='/race/0000000000000']")
+
+
+async def _told(visitor: Visitor, instead: dict[str, dict[str, Any]] | None = None) -> list[WebSocketRoute]:
+    """The page's connections from its next load on, to say something in; some messages are answered here."""
+    lines: list[WebSocketRoute] = []
+
+    def connected(line: WebSocketRoute) -> None:
+        server = line.connect_to_server()
+        lines.append(line)
+
+        def said(text: str | bytes) -> None:
+            answer = (instead or {}).get(json.loads(text)["t"])
+            if answer is None:
+                server.send(text)
+            else:
+                line.send(json.dumps(answer))
+
+        line.on_message(said)
+
+    await visitor.page.route_web_socket("**/ws", connected)
+    await visitor.page.reload()
+    return lines
+
+
 async def test_a_host_who_leaves_the_lobby_makes_room_and_another_one_host(visit: Visit, track: Server) -> None:
     ada, zoe = await meet(visit, track, "Ada", "Zoë")
     assert await zoe.page.is_hidden("button:has-text('Start now')")
@@ -142,6 +273,9 @@ async def test_a_race_that_cannot_be_joined_says_why(visit: Visit, track: Server
     """Unknown, full, running: each a sentence and ways on; who comes late looks on."""
     lost = await visit(server=track, path="race/0000000000000", ready=False)
     await lost.page.wait_for_selector("#message:has-text('no such race') a[href='/race']")
+    await lost.page.goto(f"{track.url}race?ghost=abc")
+    await lost.page.wait_for_selector("#message:has-text('no link to a result') a[href='/race']")
+    assert lost.sent("race.create") == []
     ada, zoe = await meet(visit, track, "Ada", "Zoë", choices={"racers": 2})
     path = ada.page.url.removeprefix(track.url)
     third = await visit(server=track, path=path, ready=False)
@@ -149,6 +283,8 @@ async def test_a_race_that_cannot_be_joined_says_why(visit: Visit, track: Server
     await ready(ada, zoe)
     await third.page.reload()
     await third.page.wait_for_selector("#race:not([hidden]).watching")
+    assert await third.page.evaluate("document.activeElement.textContent") == "Race: 10 words"
+    assert await third.page.is_hidden("#keys-help")
     await asyncio.gather(run(ada), run(zoe))
     await to_the_end(ada, zoe)
     await third.page.wait_for_selector("#outcome:not([hidden])")
