@@ -67,6 +67,8 @@ LOOKED_AT = 500
 
 _ASK, _SAY = "ask", "say"
 _TRIES = 3
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 5.0
+"""Between looks at records that cannot be read."""
 _NUMBER_BITS = 48
 
 log = structlog.get_logger(__name__)
@@ -168,9 +170,14 @@ class Takeovers:
             else:
                 self.accounts.forget(session)
                 self._hub.metrics.takeover("superseded")
+        except Exception as fault:  # of ours: who waits for the same is not superseded, and comes back
+            taking.done.set_exception(fault)
+            taking.done.exception()  # there may be nobody to hear it
+            raise
         finally:
             del self._takings[session]
-            taking.done.set_result(account)
+            if not taking.done.done():
+                taking.done.set_result(account)
         for asker, number, _ in taking.questions:
             self._say(asker, number, answer or NOTHING)
         return account
@@ -351,20 +358,29 @@ class Takeovers:
         self._hub.spawn(self._look())
 
     async def _look(self) -> None:
+        """Until all is compared: the bus may be back before the records are, and does not tell again."""
+        wait_s = _FIRST_WAIT_S
         try:
             again = True
             while again:
                 self._look_again = False
-                sessions = self._hub.copies()
-                for start in range(0, len(sessions), LOOKED_AT):
-                    some = sessions[start : start + LOOKED_AT]
-                    for session, record in zip(some, await self._holders.read(some), strict=True):
-                        self._compare(session, record)
-                again = self._look_again
-        except StoreError as fault:
-            log.warning("it is not known whether others have taken tests of ours", why=str(fault))
+                try:
+                    await self._compare_all()
+                    again = self._look_again
+                except StoreError as fault:
+                    if wait_s == _FIRST_WAIT_S:
+                        log.warning("it is not known whether others have taken tests of ours", why=str(fault))
+                    await asyncio.sleep(wait_s)
+                    wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
         finally:
             self._looking = False
+
+    async def _compare_all(self) -> None:
+        sessions = self._hub.copies()
+        for start in range(0, len(sessions), LOOKED_AT):
+            some = sessions[start : start + LOOKED_AT]
+            for session, record in zip(some, await self._holders.read(some), strict=True):
+                self._compare(session, record)
 
     def _compare(self, session: bytes, record: Holding | None) -> None:
         """Hold a session that is here to its record."""

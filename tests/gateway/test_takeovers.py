@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,8 @@ from config.gateway import NodeOptions
 from gateway.app import Gateway
 from gateway.takeovers import CHANNEL, Takeovers
 from loadtest.servers.redis import RedisServer
+from persistence.errors import StoreError
+from persistence.holders import Holders, Holding
 from persistence.redis import RedisOptions
 from session.holder import Grounds
 from session.identity import MAX_EPOCH_MS, session_from_text
@@ -689,6 +691,48 @@ async def test_what_was_missed_is_found_in_the_records(tmp_path: Path, server: R
         server.ask("client", "kill", "type", "pubsub")
         assert (await first.closed()).code == 4502
         assert not here.hub.copies()
+
+
+class Faulty:
+    """Records that fail so many times before they are those of the servers."""
+
+    def __init__(self, holders: Holders, *faults: Exception) -> None:
+        self.holders, self.faults = holders, list(faults)
+
+    async def take(self, session: bytes, node: str, *, floor: int) -> tuple[int, str]:
+        if self.faults:
+            await asyncio.sleep(0)
+            raise self.faults.pop()
+        return await self.holders.take(session, node, floor=floor)
+
+    async def read(self, sessions: Sequence[bytes]) -> list[Holding | None]:
+        if self.faults:
+            raise self.faults.pop()
+        return await self.holders.read(sessions)
+
+
+async def test_records_that_come_back_later_than_the_bus(two: list[Gateway]) -> None:
+    """Who may have missed something looks again until it can see, and a copy that others have taken drops out."""
+    here, there = two
+    async with client(here.url) as first:
+        await typed(first, 12)
+        await taking(there)._holders.take(session_from_text(first.started["session"]), "b", floor=1)
+        taking(here)._holders = Faulty(
+            taking(here)._holders, StoreError("away", retriable=True), StoreError("away", retriable=True)
+        )
+        taking(here)._missed()
+        assert (await first.closed()).code == 4502
+        assert not here.hub.copies()
+
+
+async def test_a_fault_of_ours_supersedes_nobody(two: list[Gateway]) -> None:
+    """All who wait for the same takeover hear of the fault, and come back."""
+    here, there = two
+    (claim,) = lost_tests(here, 1)
+    taking(there)._holders = Faulty(taking(there)._holders, RuntimeError("ours"))
+    ends = await asyncio.gather(*(there.hub.takeovers.take(claim) for _ in range(2)), return_exceptions=True)
+    assert [str(end) for end in ends] == ["ours", "ours"]
+    assert isinstance(await there.hub.takeovers.take(claim), Grounds)
 
 
 async def test_a_result_is_given_up_where_the_record_names_another(two: list[Gateway]) -> None:
