@@ -65,7 +65,7 @@ class RaceCreate(Message):
     input: Annotated[str | None, Wire(STRING, "keyboard (default), touch, ime or assistive")] = None
     ghosts: Annotated[
         tuple[bytes, ...] | None,
-        Wire(SESSIONS, "results to race against, at most 4: public ones or your own; the text is the first one's"),
+        Wire(SESSIONS, "results to race against, at most 4, of your own; the text is the first one's"),
     ] = None
 
 
@@ -152,7 +152,7 @@ class RaceStateMessage(ToClient):
         Wire(
             LIST,
             "maps, by lane: `lane`, `name`, `state` (waiting, racing, detached, finished, dnf or ghost), `ready`; "
-            "once finished `ms`, `wpm`, `acc`, `place`, `verdict`; `session` where the result may be seen",
+            "once finished `ms`, `wpm`, `acc`, `place`, `verdict`",
         ),
     ]
     host: Annotated[int | None, Wire(INTEGER, "the host's lane")] = None
