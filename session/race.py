@@ -155,6 +155,8 @@ class Race:
     """When the present phase ends, if nothing ends it before; None where only people can."""
     next: str | None = None
     """The race that those who asked for another one are in."""
+    latest_ms: int | None = None
+    """In a public lobby: to when those who join may put off its beginning, and no further."""
     over_ms: int | None = None
     """Once settled: when it was due to end, which may be long before a node could see to it."""
 
@@ -224,7 +226,7 @@ class Race:
                 (text.seed, text.language, text.test, text.test_version, text.list_version, text.generator),
                 (text.text_hash, text.clusters),
                 (self.salt, self.band, self.created_ms, self.active_ms, self.phase.value, self.host),
-                (self.wait_ms, self.start_ms, self.until_ms, self.next, self.over_ms),
+                (self.wait_ms, self.start_ms, self.until_ms, self.next, self.latest_ms, self.over_ms),
                 [
                     (
                         racer.lane,
@@ -306,7 +308,14 @@ def _check(race: Race) -> None:
     people = race.people
     whole = [race.version, race.salt, race.created_ms, race.active_ms, race.band, race.host, options.most]
     whole += [text.seed, text.clusters, *lanes]
-    instants = [race.wait_ms, race.start_ms, race.until_ms, race.over_ms, *(racer.away_ms for racer in racers)]
+    instants = [
+        race.wait_ms,
+        race.start_ms,
+        race.until_ms,
+        race.latest_ms,
+        race.over_ms,
+        *(racer.away_ms for racer in racers),
+    ]
     figures = [figure for racer in racers for figure in (racer.ms, racer.wpm, racer.raw, racer.acc)]
     names = [name for racer in racers for name in (racer.name, racer.node, racer.input)]
     sessions = [racer.session for racer in racers]

@@ -421,21 +421,24 @@ def _all_ready(race: Race) -> bool:
 
 def _timed(before: Race, race: Race, now_ms: int, rules: RaceRules, *, joined: bool = False) -> Race:
     """A lobby with the instant at which it begins, by who is in it and who is ready."""
-    wait_ms = race.wait_ms
+    wait_ms, latest_ms = race.wait_ms, race.latest_ms
     if not race.options.public or not _enough(race):
         wait_ms = None
     else:
         if wait_ms is None:
             wait_ms = now_ms + rules.public_ms
+            latest_ms = wait_ms + rules.public_ms
         elif joined:
-            wait_ms = max(wait_ms, now_ms + rules.joined_ms)
+            # whoever comes and goes and comes again does not put it off for ever
+            longer_ms = now_ms + rules.joined_ms
+            wait_ms = max(wait_ms, longer_ms if latest_ms is None else min(longer_ms, latest_ms))
         if len(race.people) == race.options.most:
             wait_ms = min(wait_ms, now_ms + rules.ready_ms)
     until_ms = wait_ms
     if _all_ready(race):
         kept = before.until_ms if before.until_ms is not None and _all_ready(before) else now_ms + rules.ready_ms
         until_ms = kept if wait_ms is None else min(kept, wait_ms)
-    return replace(race, wait_ms=wait_ms, until_ms=until_ms)
+    return replace(race, wait_ms=wait_ms, latest_ms=latest_ms, until_ms=until_ms)
 
 
 def _begun(race: Race, now_ms: int, rules: RaceRules) -> Race:

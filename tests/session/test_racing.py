@@ -235,6 +235,18 @@ def test_a_public_race_begins_sooner_where_all_are_ready_or_there() -> None:
     assert play.until() == T0_MS + 4_000
 
 
+def test_a_public_race_is_not_put_off_for_ever() -> None:
+    """Somebody who comes and goes makes the others wait once more as long as from the first, and no longer."""
+    play = Play(a_race(public=True))
+    play.join(ANN, BOB)
+    began_ms = play.now_ms
+    while play.phase == "lobby":
+        play.do(Join(CY, "Cy", "n1"), after_ms=1_500)
+        if play.phase == "lobby":
+            play.do(Leave(CY), after_ms=1_500)
+        assert play.now_ms - began_ms < 2 * RULES.public_ms + 3_000
+
+
 def test_who_is_away_when_it_begins_may_come_back() -> None:
     play = Play()
     play.join(ANN, BOB)
