@@ -326,7 +326,7 @@ class Racing:
             room.absent(connection.user)
             return None
         if at is not None and connection.place is not at:
-            room.owe(("finished", connection.user), Leave(connection.user))
+            room.owe(("left", connection.user), Leave(connection.user))
             return None
         self._leave_place(connection, room)
         room.sit(connection, racer.lane)

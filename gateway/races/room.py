@@ -65,6 +65,7 @@ Step = Callable[[Race | None, int], Race | Error]
 """What is asked of a race, at an instant of the race's clock; None: there is no such race."""
 
 Key = tuple[str, int]
+"""What is owed, and of whom: "there" and "left" of a user, "finished" and "judged" of a lane, "gone" of a node."""
 
 _log = structlog.get_logger(__name__)
 
@@ -175,7 +176,7 @@ class Room:
         user = place.connection.user
         racing = place.lane is not None and self.race is not None and self.race.phase is not Phase.SETTLED
         if racing:
-            self.owe(("finished", user), Leave(user))
+            self.owe(("left", user), Leave(user))
         place.connection.give_up(place.session)
         self.rise(place)
 
@@ -467,7 +468,7 @@ class Room:
     def gave_up(self, place: Place) -> None:
         """A racer's test is over without a result."""
         user = place.connection.user
-        self.owe(("finished", user), Leave(user))
+        self.owe(("left", user), Leave(user))
 
     # --- progress ---
 

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.app import Gateway
 from persistence.redis import RedisOptions
+from session.racing import Finished
 from tests.gateway.races.racers import node, nodes, race_of, racers
 
 
@@ -71,3 +72,17 @@ async def test_a_slow_clock_wins_nothing(tmp_path: Path) -> None:
         ms = [row["ms"] for row in settled["racers"]]
         assert sum(slow.typist.log[::2]) < claimed_ms == ms[0] < ms[1]
         assert [row["place"] for row in settled["racers"]] == [1, 2]
+
+
+async def test_a_lane_is_no_user(tmp_path: Path) -> None:
+    """That somebody leaves takes no result's place, though the one's account has the number of the other's lane."""
+    async with node(tmp_path) as gateway, racers(gateway, gateway) as (host, other):
+        await race_of(host, other)
+        await host.begin()
+        await host.phase("running")
+        assert gateway.hub.racing is not None
+        (room,) = gateway.hub.racing.rooms.rooms()
+        room.owe(("finished", 0), Finished(0, 9_000.0, 80.0, 80.0, 99.0, "ok", gateway.hub.racing.rooms.now_ms()))
+        room.places[1].connection.user = 0
+        room.gave_up(room.places[1])
+        await host.until(lambda state: state["racers"][0]["state"] == "finished")
