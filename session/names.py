@@ -6,6 +6,7 @@ elsewhere is text here; pages show it as text.
 """
 
 from collections.abc import Collection
+from hashlib import blake2b
 from typing import Final
 from unicodedata import normalize
 
@@ -80,8 +81,9 @@ def clean_name(text: str) -> str:
 
 
 def default_name(user: int) -> str:
-    """What somebody without a name is called: of equal form for all, by the user's id."""
-    return f"{'Guest' if user < 0 else 'Typist'} {1000 + abs(user) % 9000}"
+    """What somebody without a name is called: of equal form for all, by the user's id, which it does not show."""
+    digest = blake2b(str(user).encode(), digest_size=8, person=b"typegate name").digest()
+    return f"{'Guest' if user < 0 else 'Typist'} {1000 + int.from_bytes(digest, 'big') % 9000}"
 
 
 def distinct_name(name: str, taken: Collection[str]) -> str:

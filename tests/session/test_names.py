@@ -1,5 +1,7 @@
 """Names of racers: what is let through, what is refused, and that no two look the same."""
 
+from itertools import pairwise
+
 import pytest
 import regex
 from hypothesis import given
@@ -103,9 +105,18 @@ def test_what_is_clean_is_short_seen_and_stays(text: str) -> None:
     assert not regex.search(r"[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}\p{Cs}]", name)
 
 
+def test_default_names_do_not_show_whose_they_are() -> None:
+    """The number is no account's id, nor one in their order; it is the same each time."""
+    numbers = [int(default_name(user).split()[1]) for user in range(1, 1_000)]
+    assert all(1_000 <= number <= 9_999 for number in numbers)
+    assert sum(number - 1_000 == user for user, number in enumerate(numbers, 1)) < 5
+    assert sum(after == before + 1 for before, after in pairwise(numbers)) < 5
+    assert [int(default_name(user).split()[1]) for user in range(1, 1_000)] == numbers
+
+
 def test_default_names_are_of_one_form_that_nobody_can_choose() -> None:
-    assert default_name(-1) == "Guest 1001"
-    assert default_name(8_999) == "Typist 9999"
+    assert default_name(-1).startswith("Guest ")
+    assert default_name(8_999).startswith("Typist ")
     for user in (-(2**53) + 1, -9_000, -1, 1, 77, 2**53 - 1):
         with pytest.raises(NameFault):
             clean_name(default_name(user))
