@@ -59,6 +59,8 @@ LATER_MS = 50
 
 NO_RACE = Error("no_race", "there is no such race, or it is long over")
 
+GONE = Error("not_racing", "your lane was given up while this server could not be reached; join the race again")
+
 RACING = frozenset({Phase.COUNTDOWN, Phase.RUNNING, Phase.CLOSING})
 
 Step = Callable[[Race | None, int], Race | Error]
@@ -334,7 +336,11 @@ class Room:
             racer = race.lane(lane)
             user = place.connection.user
             if racer is None or racer.user != user:
+                place.connection.hear(Said(GONE.to_wire()))
                 self.rise(place)
+            elif racer.away_ms is not None and racer.node == self._rooms.node and ("there", user) not in self._owed:
+                # others took this node for gone, and it is not
+                self.owe(("there", user), Back(user, self._rooms.node))
             elif racer.away_ms is None and racer.node != self._rooms.node and ("there", user) not in self._owed:
                 self._supersede(place)
         if known is None:

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from config.bus import BusOptions
+from gateway.app import Gateway
 from gateway.bus import Bus, RedisCarrier
+from gateway.races.room import Room
 from loadtest.servers.redis import RedisServer
 from persistence.redis import RedisOptions, RedisServers
 from tests.gateway.races.racers import RULES, healthy, node, nodes, race_of, racer, racers, resumed
-from tests.gateway.running import program
+from tests.gateway.running import PATIENCE_S, program
 from tests.servers import skip_without
 
 
@@ -80,14 +82,15 @@ async def test_redis_is_away_until_the_race_is_over(tmp_path: Path, server: Redi
             for gateway in gateways:
                 await healthy(gateway)
             host, other = await stack.enter_async_context(racers(*gateways))
+            other.passed_over = host.passed_over = {"away"}  # it may be away more than once, on a busy machine
             await race_of(host, other)
             for each in (host, other):
                 await each.begin()
-                await each.type()
+            await host.type()
             await host.finish()
             closing = await other.phase("closing")
             server.kill()
-            other.passed_over = host.passed_over = {"away"}
+            await other.type()
             await other.finish()
             await other.say("hb")
             left_ms = closing["until_ms"] - (await other.hear("hb"))["s"]
@@ -134,6 +137,68 @@ async def test_a_node_dies(tmp_path: Path, redis_single: RedisOptions) -> None:
                 await back.finish()
                 closing = await other.phase("closing")
                 assert closing["racers"][0]["place"] == 1
+
+
+async def there_again(gateway: Gateway, version: int) -> None:
+    """Wait until a node knows that the first racer was gone, and is there again."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            race = room_of(gateway).race
+            assert race is not None
+            racer = race.lane(0)
+            if race.version >= version + 2 and racer is not None and racer.away_ms is None:
+                return
+            await asyncio.sleep(0.02)
+
+
+def name_of(gateway: Gateway) -> str:
+    """As races know a node, and its run."""
+    assert gateway.hub.racing is not None
+    return gateway.hub.racing.rooms.node
+
+
+def room_of(gateway: Gateway) -> Room:
+    """A node's only room."""
+    assert gateway.hub.racing is not None
+    (room,) = gateway.hub.racing.rooms.rooms()
+    return room
+
+
+async def test_a_node_that_hung_comes_back(tmp_path: Path, redis_single: RedisOptions) -> None:
+    """Another took it for gone; its racers, who never lost their connections, are there again, in lobby and race."""
+    async with nodes(tmp_path, redis_single, "a", "b") as (here, there), racers(here, there) as (host, other):
+        await host.create()
+        await other.join(host.race)
+        for begun in (False, True):
+            if begun:
+                await host.say("race.start")
+                await host.started()
+                await host.begin()
+                await other.phase("running")
+            room = room_of(there)
+            assert room.race is not None
+            version = room.race.version
+            room.gone(name_of(here))
+            await there_again(there, version)
+        await host.type()
+        await host.finish()
+        closing = await other.phase("closing")
+        assert closing["racers"][0]["place"] == 1
+
+
+async def test_who_was_given_up_meanwhile_is_told(tmp_path: Path, redis_single: RedisOptions) -> None:
+    """Its node hung for so long that the lane is another's by now, or free: one may join again."""
+    rules = replace(RULES, away_ms=0)
+    async with (
+        nodes(tmp_path, redis_single, "a", "b", race=rules) as (here, there),
+        racers(here, there) as (host, other),
+    ):
+        await host.create()
+        await other.join(host.race)
+        room_of(there).gone(name_of(here))
+        assert (await host.hear("error"))["code"] == "not_racing"
+        await host.join(host.race)
+        await other.until(lambda state: len(state["racers"]) == 2)
 
 
 async def test_the_last_node_of_a_race_dies(tmp_path: Path, redis_single: RedisOptions) -> None:
