@@ -63,15 +63,19 @@ def test_the_version_in_the_header_is_the_packed_one() -> None:
 
 
 def test_an_old_worker_passes_over_fields_that_a_new_gateway_appended() -> None:
-    assert read(a_record([*values_of(a_record()), "appended later", {"and": "another"}])) == RESULT
+    assert read(a_record([*values_of(a_record()), None, "appended later", {"and": "another"}])) == RESULT
 
 
 def test_a_new_worker_takes_the_default_of_a_field_that_an_old_gateway_did_not_know() -> None:
-    """`text` is the last field, and has a default."""
-    assert fields(Result)[-1].name == "text"
+    """`text` and `race` are the last fields, and have defaults; a result of no race is written without the last."""
+    assert [field.name for field in fields(Result)[-2:]] == ["text", "race"]
     own = replace(RESULT, text="my own words")
     record = encode(own, node="n1", timestamp_ms=5, accepted_ms=4)
     assert read(a_record(values_of(record)[:-1])) == replace(own, text=None)
+    raced = replace(RESULT, race="0123456789abc")
+    record = encode(raced, node="n1", timestamp_ms=5, accepted_ms=4)
+    assert read(record) == raced
+    assert read(a_record(values_of(record)[:-1])) == RESULT
 
 
 def test_records_without_headers_are_read_by_what_their_value_says() -> None:
