@@ -185,9 +185,12 @@ class Gateway:
         self.hub.ring = self._authenticator.ring = ring
         self._bus.marks = ring.marks
 
-    def _runs(self) -> Collection[str]:
-        """The processes that are there, each with its run: one that was started anew is another."""
-        return {f"{node.id}/{node.run}" for node in self._directory.nodes.values()} if self._directory else ()
+    def _runs(self) -> Collection[str] | None:
+        """The processes that are there, each with its run: one started anew is another. None: not known yet."""
+        directory = self._directory
+        if directory is None or not directory.learnt:
+            return None
+        return {f"{node.id}/{node.run}" for node in directory.nodes.values()}
 
     def _is_there(self, node: str) -> bool:
         """Whether another process is there, as far as this one knows."""
@@ -308,7 +311,7 @@ class Gateway:
                     front.redis,
                     tests=limits.tests,
                     this=f"{self.name}/{run}",
-                    processes=lambda: len(self._runs()),
+                    processes=lambda: len(self._runs() or ()),
                 )
             )
             metrics.ask(partial(ceiling_families, hub.ceiling))

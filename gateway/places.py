@@ -81,7 +81,8 @@ class _Here:
 class Places:
     """One for a process. An async context manager while it is open counts go to Redis, where there is one.
 
-    `alive`: the processes that are there, as `field` names them.
+    `alive`: the processes that are there, each as `this` names ours; None while that is not known yet. Those who came
+    by then are looked at when it is.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Places:
         bus: Bus | None = None,
         *,
         this: str,
-        alive: Callable[[], Collection[str]],
+        alive: Callable[[], Collection[str] | None],
     ) -> None:
         self._of_user = 1 if options.sign_ins == "first" else options.per_user
         self._of_address = options.per_address
@@ -253,6 +254,8 @@ class Places:
             calls.append(_COUNT.call((self._key(key),), self._this, str(count), str(_KEPT_S)))
         answers = await self._servers.each(calls)
         alive = self._alive()
+        if alive is None:  # whose of these counts are left by the dead cannot be told yet
+            return dict.fromkeys(keys)
         failed: dict[str, None] = {}
         for key, answer in zip(keys, answers, strict=True):
             if isinstance(answer, StoreError):

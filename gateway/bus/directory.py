@@ -65,6 +65,11 @@ class Directory(Protocol):
         """Those that are there now, by id."""
         ...
 
+    @property
+    def learnt(self) -> bool:
+        """Whether it was asked who is there; until then nobody is known but this process itself."""
+        ...
+
     def watch(self, watch: Watch) -> None:
         """Tell of every node that comes or goes from now on. One that starts anew goes and comes."""
         ...
@@ -79,6 +84,7 @@ class LocalDirectory:
 
     def __init__(self, node: Node) -> None:
         self.nodes: Mapping[str, Node] = {node.id: node}
+        self.learnt = True
 
     async def __aenter__(self) -> Self:
         return self

@@ -61,6 +61,7 @@ class LeasedDirectory:
         self._lease = msgpack.packb(node.to_map())
         self._key = f"{servers.prefix}node:{node.id}"
         self._nodes: dict[str, Node] = {node.id: node}
+        self.learnt = False
         self._watches: list[Watch] = []
         self._look = asyncio.Event()
         self._runs: dict[str, str] = {}
@@ -160,6 +161,7 @@ class LeasedDirectory:
                 self._faults["directory"] = str(fault)
             else:
                 self._faults.pop("directory", None)
+                self.learnt = True
             try:
                 async with asyncio.timeout(self._options.lease_ms / 2500):
                     await self._look.wait()

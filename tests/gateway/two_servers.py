@@ -25,7 +25,7 @@ async def two_servers(folder: Path, redis: RedisOptions, **sections: Any) -> Asy
             gateway, _ = await stack.enter_async_context(serving(folder / name, redis=redis, node=node, **sections))
             gateways.append(gateway)
         for gateway in gateways:
-            await until(lambda gateway=gateway: len(gateway._runs()) == 2)  # type: ignore[misc]  # mypy sees no default
+            await until(lambda gateway=gateway: len(gateway._runs() or ()) == 2)  # type: ignore[misc]  # mypy sees no default
             async with asyncio.timeout(PATIENCE_S):
                 while (await gateway.health.parts())["bus"] != "ok":  # noqa: ASYNC110  # facts come without an event
                     await asyncio.sleep(0.01)
