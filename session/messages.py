@@ -424,7 +424,7 @@ ERRORS: Final[Mapping[ErrorCode, str]] = MappingProxyType(
         "no_race": "there is no such race, or it is long over",
         "race_full": "every lane of the race is taken",
         "race_running": "the race has begun without you; you may `watch` it",
-        "race_over": "the race is over; `race.again` makes another",
+        "race_over": "the race is over; who was in it may ask for another by `race.again`",
         "not_racing": "you are in no race, or only watch it, or it is not at that point",
         "not_host": "only the host may do that",
         "races_full": "there is no room for more races for the moment; again after `retry` ms",
