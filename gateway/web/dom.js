@@ -50,3 +50,8 @@ export function byId(id) {
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
+
+/** What the server says, as a sentence of its own. @param {string} words */
+export function asSentence(words) {
+  return words.charAt(0).toUpperCase() + words.slice(1) + (/[.!?]$/.test(words) ? "" : ".");
+}

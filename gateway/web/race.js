@@ -8,7 +8,7 @@ import { announce } from "./announce.js";
 import { Client } from "./client.js";
 import { Countdown } from "./countdown.js";
 import { Courses } from "./courses.js";
-import { byId, h, say } from "./dom.js";
+import { asSentence, byId, h, say } from "./dom.js";
 import { Entrance } from "./entrance.js";
 import { fixed } from "./figures.js";
 import { FinishView } from "./finish-view.js";
@@ -298,7 +298,8 @@ function onGhost({ lane, step_ms, at }) {
 }
 
 /** @param {{code: string, message: string, retry: number | null}} error @param {boolean} lost */
-function onRefused({ code, message, retry }, lost) {
+function onRefused({ code, message: words, retry }, lost) {
+  const message = asSentence(words);
   if (retry !== null && retry !== undefined) {
     notice.tell(code === "away" ? "Races stand still for the moment. This page tries again by itself." : message);
     return;

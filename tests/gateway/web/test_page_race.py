@@ -272,7 +272,9 @@ async def test_who_leaves_in_mid_race_did_not_finish(visit: Visit, track: Server
 async def test_a_race_that_cannot_be_joined_says_why(visit: Visit, track: Server) -> None:
     """Unknown, full, running: each a sentence and ways on; who comes late looks on."""
     lost = await visit(server=track, path="race/0000000000000", ready=False)
-    await lost.page.wait_for_selector("#message:has-text('no such race') a[href='/race']")
+    await lost.page.wait_for_selector(
+        "#message:has-text('There is no such race, or it is long over. Find') a[href='/race']"
+    )
     await lost.page.goto(f"{track.url}race?ghost=abc")
     await lost.page.wait_for_selector("#message:has-text('no link to a result') a[href='/race']")
     assert lost.sent("race.create") == []
