@@ -76,9 +76,9 @@ async def move_results(old: SqliteResults, new: ResultStore, *, progress: Callab
         done += len({result.session for result in page} | set(damaged))
         progress("results", done, total)
     links = await old.links()
-    for done, (guest, account) in enumerate(links):
+    for done, (guest, account, at_ms) in enumerate(links):
         progress("links of guests", done, len(links))
-        linked = await new.link(guest, account)
+        linked = await new.link(guest, account, at_ms=at_ms)
         if linked is Linked.TAKEN or linked is Linked.FULL:
             moved.refused[guest] = "another account has it" if linked is Linked.TAKEN else f"{account} has too many"
         else:

@@ -199,8 +199,8 @@ class ResultStore(Protocol):
         """How many users have their best on a board in a period at each whole speed (wpm, rounded down)."""
         ...
 
-    async def link(self, guest: int, account: int) -> Linked:
-        """Let a guest's past, and what it still types, be an account's, for good."""
+    async def link(self, guest: int, account: int, *, at_ms: int | None = None) -> Linked:
+        """Let a guest's past, and what it still types, be an account's, for good; since now, or since `at_ms`."""
         ...
 
     async def guests_of(self, account: int) -> tuple[int, ...]:

@@ -60,8 +60,8 @@ class Site:
     async def fill(self) -> None:
         async with SqliteResults(self.folder.results) as store:
             await store.write([*self.results, self.loser])
-            for guest in GUESTS:
-                assert await store.link(guest, ACCOUNT) is Linked.NEW
+            for at_ms, guest in enumerate(GUESTS, T0_MS):
+                assert await store.link(guest, ACCOUNT, at_ms=at_ms) is Linked.NEW
         async with EmbeddedCatalogue(self.folder.catalogue) as catalogue:
             await catalogue.add([FOX, NewTest("Mine", "Own text.", "notes", "easy", "en", 2, id=17)], created_at_ms=5)
             await catalogue.add(

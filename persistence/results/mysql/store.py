@@ -261,19 +261,19 @@ class MysqlResults:
 
     # -- guests' pasts -------------------------------------------------------------------------------------------
 
-    async def link(self, guest: int, account: int) -> Linked:
+    async def link(self, guest: int, account: int, *, at_ms: int | None = None) -> Linked:
         """Let a guest's past be an account's: first in the guest's shard, then in the account's."""
         check_link(guest, account)
         listed = await self.guests_of(account)
         known = guest in listed
         if not known and len(listed) >= MOST_GUESTS:
             return Linked.FULL
-        at_ms = int(self._clock_ms())
+        since_ms = int(self._clock_ms()) if at_ms is None else at_ms
         for _ in range(_TRIES):
             try:
-                if await self._win(guest, account, at_ms) != account:
+                if await self._win(guest, account, since_ms) != account:
                     return Linked.TAKEN
-                job = partial(links.put_in_list, guest=guest, account=account, at_ms=at_ms)
+                job = partial(links.put_in_list, guest=guest, account=account, at_ms=since_ms)
                 # one that is known, too: of two shards of a bucket that moves it may have come to one alone
                 for name in self._known.routes.writers(bucket_of_user(account)):
                     await self._change(name, job)

@@ -333,10 +333,11 @@ class SqliteResults:
 
     # -- guests' pasts -------------------------------------------------------------------------------------------
 
-    async def link(self, guest: int, account: int) -> Linked:
+    async def link(self, guest: int, account: int, *, at_ms: int | None = None) -> Linked:
         """Let a guest's past be an account's."""
         check_link(guest, account)
-        return await self._writer.run(partial(_link, guest=guest, account=account))
+        since_ms = time.time_ns() // 1_000_000 if at_ms is None else at_ms
+        return await self._writer.run(partial(_link, guest=guest, account=account, at_ms=since_ms))
 
     async def guests_of(self, account: int) -> tuple[int, ...]:
         """The guests whose past is this account's."""
@@ -363,11 +364,11 @@ class SqliteResults:
             after = page[-1][0]
             yield await asyncio.to_thread(_unpacked, page)
 
-    async def links(self) -> list[tuple[int, int]]:
-        """Guests and the accounts whose past theirs is, in the order in which they became that."""
+    async def links(self) -> list[tuple[int, int, int]]:
+        """Guests, the accounts whose past theirs is, and since when (ms since 1970), in the order of that."""
         return await self._read(
             lambda connection: connection.execute(
-                "SELECT guest_id, account_id FROM guest_links ORDER BY claimed_ms, guest_id"
+                "SELECT guest_id, account_id, claimed_ms FROM guest_links ORDER BY claimed_ms, guest_id"
             ).fetchall()
         )
 
@@ -387,7 +388,7 @@ class SqliteResults:
         await self._writer.run(lambda connection: connection.execute("SELECT 1 FROM results LIMIT 1").fetchone())
 
 
-def _link(connection: sqlite3.Connection, *, guest: int, account: int) -> Linked:
+def _link(connection: sqlite3.Connection, *, guest: int, account: int, at_ms: int) -> Linked:
     with transaction(connection):
         owner = connection.execute("SELECT account_id FROM guest_links WHERE guest_id = ?", (guest,)).fetchone()
         if owner is not None:
@@ -396,7 +397,7 @@ def _link(connection: sqlite3.Connection, *, guest: int, account: int) -> Linked
             return Linked.FULL
         connection.execute(
             "INSERT INTO guest_links (guest_id, account_id, claimed_ms) VALUES (?, ?, ?)",
-            (guest, account, time.time_ns() // 1_000_000),
+            (guest, account, at_ms),
         )
     return Linked.NEW
 

@@ -13,8 +13,8 @@ from persistence.results import Linked, SqliteResults
 class Forgetful(SqliteResults):
     """A store whose answers to claims are lost, once it has carried them out."""
 
-    async def link(self, guest: int, account: int) -> Linked:
-        await super().link(guest, account)
+    async def link(self, guest: int, account: int, *, at_ms: int | None = None) -> Linked:
+        await super().link(guest, account, at_ms=at_ms)
         raise StoreError("the connection was lost", retriable=True)
 
 
