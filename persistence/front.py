@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from persistence.boards import Boards, BoardsOptions, CountedSpeeds, MemoryBoards, RedisBoards, StoreBoards
-from persistence.cache import AccountGuests, Cache, CacheOptions, MemoryCache, RecentResults, RedisCache
+from persistence.cache import AccountGuests, Cache, CacheOptions, MemoryCache, PublicResults, RecentResults, RedisCache
 from persistence.cache.contents import Contents
 from persistence.cache.recent import RECENT_TTL_MS
 from persistence.catalogue import Catalogue, Finds
@@ -29,6 +29,7 @@ class Front:
 
     recent: RecentResults
     guests: AccountGuests
+    public: PublicResults
     boards: Boards
     speeds: CountedSpeeds
     contents: Contents | None
@@ -65,7 +66,7 @@ async def in_front_of(
         enter = opened.enter_async_context
         servers = await enter(RedisServers(redis)) if redis.enabled else None
         caches: dict[str, Cache] = {}
-        for name in ("recent", "guests", "speeds"):
+        for name in ("recent", "guests", "public", "speeds"):
             caches[name] = await enter(_cache(servers, cache, alone=alone))
         contents = None
         if catalogue is not None:
@@ -77,6 +78,7 @@ async def in_front_of(
         yield Front(
             recent=RecentResults(caches["recent"], store, ttl_ms=ttl_ms),
             guests=AccountGuests(caches["guests"], store, ttl_ms=ttl_ms),
+            public=PublicResults(caches["public"], store, ttl_ms=ttl_ms),
             boards=await enter(_boards(servers, store, boards, alone=alone)),
             speeds=CountedSpeeds(caches["speeds"], store, every_s=boards.speeds_s),
             contents=contents,

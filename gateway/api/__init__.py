@@ -21,9 +21,11 @@ from gateway.api import (
     pages,
     problems,
     progress,
+    public,
     races,
     results,
 )
+from gateway.api.found import Finding
 from gateway.api.guard import Guard, allowing
 from gateway.api.health import Health
 from gateway.api.heavy import Heavy
@@ -125,12 +127,15 @@ def _api(parts: Parts, options: HttpOptions) -> FastAPI:
         )
     )
     heavy = Heavy(parts.slices, at_once=options.heavy_at_once)
+    front = parts.front
+    finding = Finding(parts.store, front.guests, front.public, parts.underway, heavy)
     app.include_router(
         results.router(
+            finding=finding,
             store=parts.store,
-            recent=parts.front.recent,
-            guests=parts.front.guests,
-            underway=parts.underway,
+            recent=front.recent,
+            guests=front.guests,
+            public=front.public,
             texts=parts.texts,
             callers=callers,
             heavy=heavy,
@@ -138,6 +143,7 @@ def _api(parts: Parts, options: HttpOptions) -> FastAPI:
             title_of=title_of,
         )
     )
+    app.include_router(public.router(finding=finding, public=front.public, callers=callers))
     app.include_router(races.router(parts.rooms, title_of=title_of))
     app.include_router(progress.router(store=parts.store, guests=parts.front.guests, callers=callers))
     app.include_router(claims.router(guests=parts.front.guests, authenticator=parts.authenticator, callers=callers))

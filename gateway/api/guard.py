@@ -161,7 +161,7 @@ def allowing(origins: tuple[str, ...]) -> Callable[[str], bool]:
 
 
 _PREFLIGHT = [
-    (b"access-control-allow-methods", b"GET, HEAD, POST"),
+    (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, DELETE"),
     (b"access-control-allow-headers", b"authorization, content-type, if-none-match"),
     (b"access-control-max-age", b"86400"),
 ]

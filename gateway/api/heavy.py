@@ -1,7 +1,7 @@
 """Long work for HTTP requests, a few at a time, in slices or in a thread: no typist waits for another's replay."""
 
 import asyncio
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, TypeVar
 
 import orjson
@@ -55,23 +55,27 @@ class Heavy:
         """A private JSON answer with a list of rows, encoded row by row: a row may have an hour's series in it."""
         return await self.run(_encoding(name, rows, more))
 
-    async def document(self, making: Generator[None, None, dict[str, Any]]) -> Response:
-        """A private JSON answer with large fields, made by a job and encoded field by field."""
-        return await self.run(_writing(making))
+    async def document(
+        self, making: Generator[None, None, dict[str, Any]], *, headers: Mapping[str, str] = PRIVATE
+    ) -> Response:
+        """A JSON answer with large fields, made by a job and encoded field by field; as `private` is."""
+        return await self.run(_writing(making, headers))
 
 
-def private(body: dict[str, Any]) -> Response:
-    """A small private JSON answer, never kept by caches."""
-    return Response(orjson.dumps(body), headers=PRIVATE, media_type="application/json")
+def private(body: dict[str, Any], *, headers: Mapping[str, str] = PRIVATE) -> Response:
+    """A small JSON answer; without other `headers` private, and never kept by caches."""
+    return Response(orjson.dumps(body), headers=headers, media_type="application/json")
 
 
-def _writing(making: Generator[None, None, dict[str, Any]]) -> Generator[None, None, Response]:
+def _writing(
+    making: Generator[None, None, dict[str, Any]], headers: Mapping[str, str]
+) -> Generator[None, None, Response]:
     encoded: list[bytes] = []
     for name, value in (yield from making).items():
         encoded.append(orjson.dumps(name) + b":" + orjson.dumps(value))
         if len(encoded[-1]) >= SLICE_BYTES:
             yield
-    return Response(b"{" + b",".join(encoded) + b"}", headers=PRIVATE, media_type="application/json")
+    return Response(b"{" + b",".join(encoded) + b"}", headers=headers, media_type="application/json")
 
 
 def _encoding(name: str, rows: Iterable[dict[str, Any]], more: dict[str, Any]) -> Generator[None, None, Response]:

@@ -1,9 +1,11 @@
-"""Results: one, its replay, its figures by key, and a user's list. Each for its owner alone, or the admin token.
+"""Results: one, its replay, its figures by key, and a user's list. Each for its owner, or the admin token.
 
-An account is the owner, too, of what the guests typed that it has claimed.
+An account is the owner, too, of what the guests typed that it has claimed. What an owner has made public everybody may
+read, but not whose it is, nor how its verdict was found.
 """
 
-from collections.abc import Callable, Generator
+import asyncio
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Annotated, Any, Literal
@@ -13,18 +15,19 @@ from fastapi.responses import Response
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, Field
 
-from gateway.api.heavy import Heavy, private
+from gateway.api.found import Finding, Found
+from gateway.api.heavy import PRIVATE, Heavy, private
 from gateway.api.problems import Problem, ProblemDetails, unavailable
+from gateway.api.public import PUBLIC_MAX_AGE_S
 from gateway.api.who import Caller, Callers, user_named
-from persistence.cache import AccountGuests, RecentResults
+from persistence.cache import AccountGuests, PublicResults, RecentResults
 from persistence.catalogue.texts import Texts
 from persistence.errors import CursorError, StoreError
 from persistence.rescoring import Unreplayable, keyed, rescoring
-from persistence.results import Page, ResultStore
+from persistence.results import Page, ResultStore, why_not_public
 from persistence.results.cursor import cursor_after
-from session.identity import IdentityError, session_from_text
+from session.names import default_name
 from session.result import Result
-from session.settling import Finished
 
 __all__ = ["ResultRow", "TitleOf", "router", "shown"]
 
@@ -52,11 +55,12 @@ class SeriesRows(BaseModel):
     err: list[int] = Field(description="Wrong inserts within this second")
 
 
-class ResultRow(BaseModel):
-    """A finished test: the fields of the `result` message, and what else is stored."""
+class SharedRow(BaseModel):
+    """A finished test, as everybody may see it whom its owner lets."""
 
     session: str = Field(description="The session's UUID: the result's id")
-    user: str = Field(description="Its owner; a guest's id is negative")
+    name: str | None = Field(None, description="What its owner is called; told to others alone")
+    public: bool = Field(False, description="Whether its owner has made it public")
     created_at: int = Field(description="When it was started, epoch ms")
     mode: str
     count: int | None = Field(None, description="Words, in mode `words`")
@@ -64,12 +68,10 @@ class ResultRow(BaseModel):
     language: str = Field(description="BCP 47 tag")
     test: str | None = Field(None, description="The catalogue's passage, in mode `quote`")
     title: str | None = Field(None, description="Its title")
-    text: str | None = Field(None, description="The own text, in mode `text`")
     punctuation: bool
     numbers: bool
     input: str = Field(description="keyboard, touch, ime or assistive")
     race: bool = Field(False, description="Typed in a race: its time begins at the start instant, not at the first key")
-    tags: list[str]
     wpm: float = Field(description="Words (5 characters) a minute, of correct words")
     raw: float = Field(description="The same of all characters")
     acc: float = Field(description="Correct inserts in per cent")
@@ -81,11 +83,19 @@ class ResultRow(BaseModel):
     series: SeriesRows
     verdict: Verdict
     state: Literal["accepted", "stored"] = Field(description="accepted: durable on this node; stored: in the store")
+    scoring_version: str
+
+
+class ResultRow(SharedRow):
+    """A finished test as its owner sees it: the fields of the `result` message, and what else is stored."""
+
+    user: str = Field(description="Its owner; a guest's id is negative")
+    text: str | None = Field(None, description="The own text, in mode `text`")
+    tags: list[str]
     reasons: list[ReasonRow] = Field(description="Why the verdict is not `ok`")
     features: dict[str, float] = Field(description="What was measured for the verdict")
     unseen_ms: int = Field(description="Client time in events that the server did not see as they were typed")
     slack_ms: int = Field(description="Server time before resumes that the log does not account for")
-    scoring_version: str
 
 
 class ResultList(BaseModel):
@@ -111,7 +121,7 @@ class Replay(BaseModel):
     events: list[int | str] = Field(description="Flat: dt in ms, key, dt, key, ...")
     holds: list[int] = Field(description="Flat: event, ms held, ...")
     agrees: bool = Field(description="Whether scoring the log again gives the stored figures to the digit")
-    result: ResultRow
+    result: ResultRow | SharedRow
 
 
 class KeyRow(BaseModel):
@@ -153,20 +163,18 @@ class Keys(BaseModel):
 
 def router(
     *,
+    finding: Finding,
     store: ResultStore,
     recent: RecentResults,
     guests: AccountGuests,
-    underway: Callable[[bytes], Finished | None],
+    public: PublicResults,
     texts: Texts,
     callers: Callers,
     heavy: Heavy,
     page_rows: int,
     title_of: TitleOf,
 ) -> APIRouter:
-    """`/v1/results/...` and `/v1/users/{id}/results`.
-
-    `underway(session)` gives a result that is durable on this node and not in the store yet.
-    """
+    """`/v1/results/...` and `/v1/users/{id}/results`."""
     problems: dict[int | str, dict[str, Any]] = {
         401: {"model": ProblemDetails, "description": "No token, or none that is accepted"},
         404: {"model": ProblemDetails, "description": "There is no such result, or it is somebody else's"},
@@ -183,53 +191,47 @@ def router(
     async def caller(request: Request) -> Caller:
         return await callers.of(request)
 
+    async def anybody(request: Request) -> Caller | None:
+        return await callers.who(request)
+
     Known = Annotated[Caller, Depends(caller)]
+    Anybody = Annotated[Caller | None, Depends(anybody)]
 
-    async def found(name: str, known: Caller) -> tuple[Result, bool]:
-        """The result, and whether it is in the store. Somebody else's is as good as none."""
-        try:
-            session = session_from_text(name.lower())
-        except IdentityError as fault:
-            raise Problem(422, f"{fault}") from None
-        finished = pending = underway(session)
-        try:
-            if pending is None:
-                finished = await store.by_id(session)
-            allowed = finished is not None and (
-                known.may_read(finished.user) or finished.user in await guests.of(known.user)
-            )
-        except StoreError as fault:
-            raise unavailable(fault) from None
-        if finished is None or not allowed:
-            raise Problem(404, f"there is no result {name} of yours; one that was given up or never finished has none")
-        # judged now, if the stream has not come to it: what is shown here is never provisional
-        result = finished if isinstance(finished, Result) else await heavy.run(finished.judging())
-        return result, pending is None
+    def row_of(found: Found) -> dict[str, Any]:
+        row = shown(found.result, stored=found.stored, title_of=title_of) | {"public": found.public}
+        return row if found.own else _shared(row, default_name(found.result.user))
 
-    @routes.get("/results/{id}", response_model=ResultRow, summary="One result")
-    async def result(id: SessionId, known: Known) -> Response:  # noqa: A002  # the API's own word
-        """A finished test with its figures, series, verdict and reasons."""
-        one, stored = await found(id, known)
-        return private(shown(one, stored=stored, title_of=title_of))
+    @routes.get("/results/{id}", response_model=ResultRow | SharedRow, summary="One result")
+    async def result(id: SessionId, known: Anybody) -> Response:  # noqa: A002  # the API's own word
+        """A finished test with its figures and series; for its owner with the reasons of its verdict.
+
+        One that is public is shown without a token, too.
+        """
+        return private(row_of(await finding.find(id, known)), headers=_headers(known))
 
     @routes.get("/results/{id}/replay", response_model=Replay, summary="A result's keystrokes")
-    async def replay(id: SessionId, known: Known) -> Response:  # noqa: A002
-        """Text, keystrokes and holds, and whether scoring them again gives the stored figures."""
-        one, stored = await found(id, known)
+    async def replay(id: SessionId, known: Anybody) -> Response:  # noqa: A002
+        """Text, keystrokes and holds, and whether scoring them again gives the stored figures.
+
+        That of a public result is shown without a token, too.
+        """
+        found = await finding.find(id, known)
         try:
-            return await heavy.document(_replay(one, texts, shown(one, stored=stored, title_of=title_of)))
+            return await heavy.document(_replay(found.result, texts, row_of(found)), headers=_headers(known))
         except Unreplayable as fault:
             raise Problem(422, str(fault)) from None
 
     @routes.get("/results/{id}/keys", response_model=Keys, summary="Figures by key, and error rates")
     async def keys(id: SessionId, known: Known) -> Response:  # noqa: A002
-        """How each key went, and the error rates of Soukoreff and MacKenzie (2003)."""
-        one, _ = await found(id, known)
+        """How each key went, and the error rates of Soukoreff and MacKenzie (2003). For its owner."""
+        found = await finding.find(id, known)
+        if not found.own:
+            raise Problem(404, f"there is no result {id} of yours")
         try:
-            again = await heavy.run(rescoring(one, texts))
+            again = await heavy.run(rescoring(found.result, texts))
         except Unreplayable as fault:
             raise Problem(422, str(fault)) from None
-        return private(await heavy.in_thread(partial(keyed, one, again)))
+        return private(await heavy.in_thread(partial(keyed, found.result, again)))
 
     @routes.get(
         "/users/{id}/results",
@@ -248,16 +250,22 @@ def router(
         if not known.may_read(user):
             raise Problem(403, "users read their own results; `me` stands for your own id")
         try:
-            page = await _page(user, min(limit, page_rows), cursor)
+            claimed = await guests.of(user)
+            page, visible = await asyncio.gather(
+                _page(user, claimed, min(limit, page_rows), cursor), public.of((user, *claimed))
+            )
         except CursorError as fault:
             raise Problem(422, f"cursor: {fault}") from None
         except StoreError as fault:
             raise unavailable(fault) from None
-        rows = (shown(one, stored=True, title_of=title_of) for one in page.results)
+        rows = (
+            shown(one, stored=True, title_of=title_of)
+            | {"public": one.session in visible and why_not_public(one) is None}
+            for one in page.results
+        )
         return await heavy.rows("results", rows, cursor=page.cursor)
 
-    async def _page(user: int, limit: int, cursor: str | None) -> Page:
-        claimed = await guests.of(user)
+    async def _page(user: int, claimed: Sequence[int], limit: int, cursor: str | None) -> Page:
         if cursor is not None or limit > RECENT:
             return await store.by_user(user, guests=claimed, limit=limit, cursor=cursor)
         rows = await recent.of(user, claimed)
@@ -299,6 +307,16 @@ def shown(result: Result, *, stored: bool, title_of: TitleOf) -> dict[str, Any]:
         if title is not None:
             row["title"] = title
     return row
+
+
+def _shared(row: dict[str, Any], name: str) -> dict[str, Any]:
+    """A row as others see it."""
+    return {"name": name} | {field: value for field, value in row.items() if field in SharedRow.model_fields}
+
+
+def _headers(known: Caller | None) -> Mapping[str, str]:
+    """What is shown to everybody caches may keep, for a short time: after it nobody sees what was taken back."""
+    return PRIVATE if known is not None else {**PRIVATE, "cache-control": f"public, max-age={PUBLIC_MAX_AGE_S}"}
 
 
 def _replay(result: Result, texts: Texts, row: dict[str, Any]) -> Generator[None, None, dict[str, Any]]:

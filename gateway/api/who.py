@@ -13,7 +13,7 @@ from gateway.metrics import Metrics
 from persistence.bans import Ban
 from session.identity import IdentityError, user_from_text
 
-__all__ = ["Caller", "Callers"]
+__all__ = ["Caller", "Callers", "unauthorised", "user_named"]
 
 CHALLENGE = {"www-authenticate": 'Bearer realm="typegate"'}
 
@@ -46,12 +46,16 @@ class Callers:
         self._credits = credits_
         self._metrics = metrics
 
+    async def who(self, request: Request) -> Caller | None:
+        """As `of`; None where the request has no token at all."""
+        return await self.of(request) if "authorization" in request.headers else None
+
     async def of(self, request: Request) -> Caller:
         """The bearer of the token. Raises Problem 401 or 403 with the reason, or 429."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
-            raise Problem(401, "this needs `Authorization: Bearer` with a JWT or a guest's token", headers=CHALLENGE)
+            raise unauthorised()
         if self._authenticator.is_admin(token):
             return Caller(0, admin=True)
         now_ms = time.time_ns() // 1_000_000
@@ -72,6 +76,11 @@ class Callers:
             seconds = -(-wait_ms // 1000)
             raise Problem(429, f"too many requests; wait {seconds} s", headers={"retry-after": str(seconds)})
         return Caller(identity.user, admin=False)
+
+
+def unauthorised(more: str = "") -> Problem:
+    """The answer to who bears no token and needs one."""
+    return Problem(401, f"this needs `Authorization: Bearer` with a JWT or a guest's token{more}", headers=CHALLENGE)
 
 
 def user_named(name: str, caller: Caller) -> int:

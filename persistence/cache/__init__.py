@@ -6,6 +6,7 @@ A cache never answers for what is durable: when it is empty or away, the store i
 from persistence.cache.guests import AccountGuests
 from persistence.cache.memory import MemoryCache
 from persistence.cache.port import Cache, CacheFacts, CacheOptions
+from persistence.cache.public import PublicResults
 from persistence.cache.recent import RecentResults
 from persistence.cache.redis import RedisCache
 from persistence.cache.rows import Row
@@ -16,6 +17,7 @@ __all__ = [
     "CacheFacts",
     "CacheOptions",
     "MemoryCache",
+    "PublicResults",
     "RecentResults",
     "RedisCache",
     "Row",

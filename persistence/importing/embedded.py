@@ -33,6 +33,8 @@ class Moved:
     """Copies that were there."""
     links: int = 0
     """Guests whose past is an account's, those that were there included."""
+    public: int = 0
+    """Results that their owners had made public."""
     damaged: list[bytes] = field(default_factory=list)
     """Sessions (16 bytes) of which a copy cannot be read; they stay where they are."""
     refused: dict[int, str] = field(default_factory=dict)
@@ -58,7 +60,7 @@ async def move_bans(old: SqliteBans, new: MysqlBans, *, now_ms: int) -> tuple[in
 
 
 async def move_results(old: SqliteResults, new: ResultStore, *, progress: Callable[[str, int, int], None]) -> Moved:
-    """Bring results over, then the links of guests to accounts. Raises `StoreError`.
+    """Bring results over, then which of them are public, then the links of guests to accounts. Raises `StoreError`.
 
     `progress` is told the step, how much of it is done, and of how much. Each page is read back from the new store in
     part, so that a store that only says that it has written is found out at the first page and not after the move.
@@ -75,6 +77,10 @@ async def move_results(old: SqliteResults, new: ResultStore, *, progress: Callab
         await _verify(new, page)
         done += len({result.session for result in page} | set(damaged))
         progress("results", done, total)
+    async for words in old.words():
+        await new.take_words(words)
+        moved.public += sum(one.public for one in words)
+        progress("public results", moved.public, moved.public)
     links = await old.links()
     for done, (guest, account, at_ms) in enumerate(links):
         progress("links of guests", done, len(links))

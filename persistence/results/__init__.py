@@ -15,10 +15,12 @@ from persistence.results.port import (
     StoreFacts,
     Written,
 )
+from persistence.results.public import MOST_PUBLIC, Visibility, why_not_public
 from persistence.results.sqlite import SqliteResults, SqliteResultsOptions
 
 __all__ = [
     "MOST_GUESTS",
+    "MOST_PUBLIC",
     "BestRules",
     "Board",
     "BoardError",
@@ -35,5 +37,7 @@ __all__ = [
     "SqliteResultsOptions",
     "StoreFacts",
     "Stored",
+    "Visibility",
     "Written",
+    "why_not_public",
 ]

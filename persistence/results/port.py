@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, Protocol, Self
 from persistence.errors import StoreError
 from persistence.results.bests import Board, Period, PersonalBest, Place
 from persistence.results.cursor import Page
+from persistence.results.public import Visibility
 from session.identity import MAX_USER, bucket_of, bucket_of_user
 from session.result import Result
 
@@ -132,6 +133,7 @@ class ResultStore(Protocol):
     - **All or nothing.** A `write` that raises has stored of each user all of the batch or nothing; written again it
       does no harm. `retriable` says whether trying again may help.
     - **Read your writes.** Reads that begin after `write` or `link` returned see it.
+    - **A result is public by its owner's word alone.** Whatever copies of it come, before and after, change nothing.
     - **A guest has one account.** Rows keep their user for ever, so a guest's results are nobody's bests, linked or
       not. A link that was cut off halfway is completed by the same call again; until then it opens nothing, and the
       guest is no other account's.
@@ -205,6 +207,30 @@ class ResultStore(Protocol):
 
     async def guests_of(self, account: int) -> tuple[int, ...]:
         """The guests whose past is this account's, in the order in which they became that."""
+        ...
+
+    async def publish(self, session_id: bytes, user: int) -> bool:
+        """Let a result of this user be public; False where the user has `MOST_PUBLIC` others that are.
+
+        Whether there is such a result, and whether it is the user's, is for the caller to know, and for whoever shows
+        it that it is not void. Raises ValueError for a session that cannot be the user's.
+        """
+        ...
+
+    async def unpublish(self, session_id: bytes) -> None:
+        """Let a result be its owner's alone, whatever it was."""
+        ...
+
+    async def is_public(self, session_id: bytes) -> bool:
+        """Whether a result is public."""
+        ...
+
+    async def public_of(self, user: int) -> Sequence[bytes]:
+        """The sessions (16 bytes) of a user's results that are public, the oldest first."""
+        ...
+
+    async def take_words(self, words: Sequence[Visibility]) -> None:
+        """Take over what another store was told of who may see results, where this one was not told later."""
         ...
 
     def facts(self) -> StoreFacts:

@@ -60,6 +60,9 @@ class Site:
     async def fill(self) -> None:
         async with SqliteResults(self.folder.results) as store:
             await store.write([*self.results, self.loser])
+            for public in self.results[:151]:
+                assert await store.publish(public.session, public.user)
+            await store.unpublish(self.results[150].session)
             for at_ms, guest in enumerate(GUESTS, T0_MS):
                 assert await store.link(guest, ACCOUNT, at_ms=at_ms) is Linked.NEW
         async with EmbeddedCatalogue(self.folder.catalogue) as catalogue:
@@ -91,6 +94,7 @@ async def test_everything_is_there_as_it_was(site: Site) -> None:
     assert f"results: {count + 1:,} new, 0 were there" in done.output
     assert "tests and word lists: 4 new" in done.output
     assert "guests of accounts: 2" in done.output
+    assert "public results: 150" in done.output
     assert "keys.json" in done.output
     async with SqliteResults(site.folder.results) as old, MysqlResults(site.options, texts=texts()) as new:
         for result in site.results:
@@ -104,6 +108,8 @@ async def test_everything_is_there_as_it_was(site: Site) -> None:
             progress = await old.progress(user, since_day=DAY, until_day=DAY)
             assert await new.progress(user, since_day=DAY, until_day=DAY) == progress
         assert await new.guests_of(ACCOUNT) == GUESTS
+        assert [await new.is_public(one.session) for one in site.results[:152]] == [True] * 150 + [False] * 2
+        await new.unpublish(site.results[0].session)
     async with EmbeddedCatalogue(site.folder.catalogue) as there, MysqlCatalogue(site.options) as here:
         assert set(there.shelf.versions()) <= set(here.shelf.versions())
         assert set(there.shelf.list_versions()) <= set(here.shelf.list_versions())
@@ -111,6 +117,8 @@ async def test_everything_is_there_as_it_was(site: Site) -> None:
         assert (again.unchanged, here.shelf.test(ASSIGNED_IDS.start)) == (1, there.shelf.test(ASSIGNED_IDS.start))
     again_done = await site.moved()
     assert again_done.exit_code == 0, again_done.output
+    async with MysqlResults(site.options) as new:
+        assert not await new.is_public(site.results[0].session), "what is said later holds"
     assert f"results: 0 new, {count + 1:,} were there" in again_done.output
     assert "tests and word lists: 0 new" in again_done.output
 

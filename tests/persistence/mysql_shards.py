@@ -26,6 +26,7 @@ _DATA = (
     "bucket_moves",
     "guest_links",
     "account_guests",
+    "public_results",
     "imports",
     "imported_results",
     "import_faults",

@@ -42,7 +42,7 @@ async def test_all_of_it_answers(store: ResultStore, where: str | None, request:
         assert (front.redis is None) == (where is None)
         await front.ping()
         assert await shown(front) == ([7], [8, 7], 2)
-        assert set(front.caches) == {"recent", "guests", "speeds"}
+        assert set(front.caches) == {"recent", "guests", "public", "speeds"}
         assert front.caches["recent"].facts().misses == 1
 
 

@@ -8,9 +8,10 @@ from typing import Any, Final
 from persistence.mysql.literals import blob, instant
 from persistence.mysql.pool import Connection
 from persistence.results.bests import BestRules, Board, PersonalBest
-from persistence.results.mysql import bests
+from persistence.results.mysql import bests, public
 from persistence.results.mysql.rows import SELECTED, read_copy
 from persistence.results.mysql.writing import Candidate, candidate
+from persistence.results.public import Visibility
 from session.identity import created_at_ms
 from session.result import Result
 
@@ -24,6 +25,7 @@ __all__ = [
     "pages",
     "progress_without_rows",
     "users",
+    "words",
 ]
 
 Digest = tuple[Any, ...]
@@ -95,6 +97,8 @@ async def digest(connection: Connection, user: int) -> Digest:
             f"SELECT COUNT(*), BIT_XOR(CRC32(CONCAT_WS('|', guest_id, account_id))) FROM {table} WHERE {key} = {user}"
             for table, key in _LINKS
         ),
+        f"SELECT COUNT(*), BIT_XOR(CRC32(CONCAT_WS('|', HEX(id), public, changes))) FROM {public.TABLE} "
+        f"FORCE INDEX (of_user) WHERE user_id = {user}",
     )
     return tuple(value for (row,) in answers for value in row)
 
@@ -139,10 +143,20 @@ async def links(connection: Connection, user: int) -> list[str]:
     return statements
 
 
+async def words(connection: Connection, user: int) -> list[Visibility]:
+    """What was said of who may see a user's results."""
+    return [public.word(row) for row in await connection.ask(public.select_of_user(user))]
+
+
 async def adopt(
-    connection: Connection, progress: Sequence[str], best: Sequence[PersonalBest], linked: Sequence[str]
+    connection: Connection,
+    progress: Sequence[str],
+    best: Sequence[PersonalBest],
+    linked: Sequence[str],
+    said: Sequence[Visibility],
 ) -> None:
-    """Take over what no results bring: what was computed from rows that are gone, and links."""
+    """Take over what no results bring: what was computed from rows that are gone, links, and which are public."""
+    await public.put(connection, said)
     for statement in linked:
         await connection.run(statement)
     if progress:
@@ -162,7 +176,7 @@ def delete(user: int) -> Iterable[str]:
             f"DELETE lost FROM result_conflicts AS lost JOIN {table} AS its FORCE INDEX (of_user) ON its.id = lost.id "
             f"WHERE its.user_id = {user}"
         )
-    for table, key in (*((table, "of_user") for table in _RESULTS), ("personal_bests", "PRIMARY")):
+    for table, key in (*((table, "of_user") for table in (*_RESULTS, public.TABLE)), ("personal_bests", "PRIMARY")):
         yield f"DELETE old FROM {table} AS old FORCE INDEX ({key}) WHERE user_id = {user}"
     # last: by them one knows of the user
     for table, key in (("user_progress", "user_id"), *_LINKS):

@@ -34,6 +34,7 @@ from persistence.results.mysql import copying
 from persistence.results.mysql.servers import Shard
 from persistence.results.mysql.state import tell
 from persistence.results.mysql.writing import Stale
+from persistence.results.public import Visibility
 from session.identity import BUCKETS, bucket_of_user
 
 __all__ = ["Moved", "Mover"]
@@ -191,7 +192,7 @@ class Mover:
     async def _copy_user(self, move: Move, user: int) -> None:
         source, target = self._shards[move.source], self._shards[move.target]
 
-        async def copy(connection: Connection) -> tuple[list[str], list[PersonalBest], list[str]]:
+        async def copy(connection: Connection) -> tuple[list[str], list[PersonalBest], list[str], list[Visibility]]:
             async for page in copying.pages(connection, user, self._rules):
                 while True:
                     state, _ = await target.learn()
@@ -204,6 +205,7 @@ class Mover:
                 await copying.progress_without_rows(connection, user),
                 await copying.bests_without_rows(connection, user),
                 await copying.links(connection, user),
+                await copying.words(connection, user),
             )
 
         kept = await source.write(copy)

@@ -30,7 +30,7 @@ from persistence.mysql.pool import Connection
 from persistence.mysql.shards import Move, Routes
 from persistence.results.bests import BestRules, Board, Period, PersonalBest
 from persistence.results.cursor import Page, begin, begin_ms, check_limit, merged, page_of
-from persistence.results.mysql import bests, links, progress, reading
+from persistence.results.mysql import bests, links, progress, public, reading
 from persistence.results.mysql.played import played
 from persistence.results.mysql.servers import Shard
 from persistence.results.mysql.state import MapRefused, ShardState
@@ -46,6 +46,7 @@ from persistence.results.port import (
     check_link,
 )
 from persistence.results.progress import together
+from persistence.results.public import Visibility, check_owner
 from session.identity import bucket_of, bucket_of_user, created_at_ms
 from session.result import Damaged, Result
 
@@ -301,6 +302,58 @@ class MysqlResults:
     async def guests_of(self, account: int) -> tuple[int, ...]:
         """The guests whose past is this account's."""
         return await self._read(self._reader(bucket_of_user(account)), partial(links.guests, account=account))
+
+    # -- what is public ------------------------------------------------------------------------------------------
+
+    async def publish(self, session_id: bytes, user: int) -> bool:
+        """Let a result be public."""
+        check_owner(session_id, user)
+        return await self._say(session_id, partial(public.publish, session=session_id, user=user)) is not None
+
+    async def unpublish(self, session_id: bytes) -> None:
+        """Let a result be its owner's alone."""
+        await self._say(session_id, partial(public.unpublish, session=session_id))
+
+    async def _say(
+        self, session: bytes, job: Callable[[Connection], Awaitable[Visibility | None]]
+    ) -> Visibility | None:
+        """Change what is said of a result in the shard that is read; then any other is told what holds."""
+        for _ in range(_TRIES):
+            try:
+                reader, *others = self._known.routes.writers(bucket_of(session))
+                word = await self._change(reader, job)
+                if word is not None:
+                    for name in others:
+                        await self._change(name, partial(public.put, words=[word]))
+                return word
+            except Stale:
+                await self._learn()
+        raise StoreError("buckets are being moved; try again when that is over", retriable=True)
+
+    async def is_public(self, session_id: bytes) -> bool:
+        """Whether a result is public."""
+        return await self._read(self._reader(bucket_of(session_id)), partial(public.is_public, session=session_id))
+
+    async def public_of(self, user: int) -> Sequence[bytes]:
+        """A user's results that are public."""
+        return await self._read(self._reader(bucket_of_user(user)), partial(public.sessions, user=user))
+
+    async def take_words(self, words: Sequence[Visibility]) -> None:
+        """Take over what another store was told of who may see results."""
+        for one in words:
+            check_owner(one.session, one.user)
+        for _ in range(_TRIES):
+            try:
+                parts: dict[str, list[Visibility]] = {}
+                for one in words:
+                    for name in self._known.routes.writers(bucket_of(one.session)):
+                        parts.setdefault(name, []).append(one)
+                for name, part in parts.items():
+                    await self._change(name, partial(public.put, words=part))
+                return
+            except Stale:
+                await self._learn()
+        raise StoreError("buckets are being moved; try again when that is over", retriable=True)
 
     # -- reading -------------------------------------------------------------------------------------------------
 

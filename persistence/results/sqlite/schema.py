@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from persistence.results.bests import DAY_MS, BestRules, board_of
-from persistence.results.sqlite import bests
+from persistence.results.sqlite import bests, public
 from persistence.sqlite import Step
 from session.result import Damaged, Result
 
@@ -79,4 +79,4 @@ def steps(rules: BestRules) -> Sequence[Sequence[Step]]:
         for user, board, day in touched:
             bests.rebuild(connection, user, board, day * DAY_MS)
 
-    return _RESULTS, (*bests.SCHEMA, find_bests), _LINKS
+    return _RESULTS, (*bests.SCHEMA, find_bests), _LINKS, public.SCHEMA

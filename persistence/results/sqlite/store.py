@@ -36,7 +36,8 @@ from persistence.results.port import (
     check_link,
 )
 from persistence.results.progress import together
-from persistence.results.sqlite import bests
+from persistence.results.public import Visibility, check_owner
+from persistence.results.sqlite import bests, public
 from persistence.results.sqlite.schema import steps
 from persistence.sqlite import (
     SqliteThreads,
@@ -343,6 +344,31 @@ class SqliteResults:
         """The guests whose past is this account's."""
         return await self._read(partial(_guests_of, account=account))
 
+    # -- what is public ------------------------------------------------------------------------------------------
+
+    async def publish(self, session_id: bytes, user: int) -> bool:
+        """Let a result be public."""
+        check_owner(session_id, user)
+        return await self._writer.run(partial(public.publish, session=session_id, user=user))
+
+    async def unpublish(self, session_id: bytes) -> None:
+        """Let a result be its owner's alone."""
+        await self._writer.run(partial(public.unpublish, session=session_id))
+
+    async def is_public(self, session_id: bytes) -> bool:
+        """Whether a result is public."""
+        return await self._read(partial(public.is_public, session=session_id))
+
+    async def public_of(self, user: int) -> Sequence[bytes]:
+        """A user's results that are public."""
+        return await self._read(partial(public.sessions, user=user))
+
+    async def take_words(self, words: Sequence[Visibility]) -> None:
+        """Take over what another store was told of who may see results."""
+        for one in words:
+            check_owner(one.session, one.user)
+        await self._writer.run(partial(public.put, words=words))
+
     # -- all of it, for who takes it elsewhere -------------------------------------------------------------------
 
     async def count(self) -> int:
@@ -363,6 +389,13 @@ class SqliteResults:
                 return
             after = page[-1][0]
             yield await asyncio.to_thread(_unpacked, page)
+
+    async def words(self) -> AsyncIterator[list[Visibility]]:
+        """What was said of who may see which result, by id, in pages."""
+        last = b""
+        while page := await self._read(partial(public.after, session=last, limit=_COPIED_AT_ONCE)):
+            last = page[-1].session
+            yield page
 
     async def links(self) -> list[tuple[int, int, int]]:
         """Guests, the accounts whose past theirs is, and since when (ms since 1970), in the order of that."""

@@ -163,6 +163,36 @@ async def test_links_move_with_guests_and_with_accounts(shards: MysqlShards) -> 
     assert not [user for user in left if bucket_of_user(user) == BUCKET]
 
 
+async def test_what_is_public_moves_with_its_user(shards: MysqlShards) -> None:
+    """What is said on the way, too: what was taken back while it was copied is not public at the other end."""
+    results = [sample(i, user=user) for user in MINE for i in range(4)]
+    kept, back, late, never = results[:4]
+
+    def cut(now: str, done: int, total: int) -> None:
+        if (now, done) == ("comparing", total):
+            raise CutOff
+
+    async def visible(store: ResultStore) -> list[bytes]:
+        return [result.session for result in results if await store.is_public(result.session)]
+
+    async with opened(shards) as store:
+        await store.write(results)
+        for result in (kept, back):
+            assert await store.publish(result.session, result.user)
+        with pytest.raises(CutOff):
+            await move(shards, TO, progress=cut)
+        await store.unpublish(back.session)
+        assert await store.publish(late.session, late.user)
+        assert await visible(store) == [kept.session, late.session]
+        await move(shards, TO)
+        assert await visible(store) == [kept.session, late.session]
+    async with opened(shards) as fresh:
+        assert await visible(fresh) == [kept.session, late.session]
+        assert not await fresh.is_public(never.session)
+    assert shards.ask(FROM, "SELECT COUNT(*) FROM public_results") == [(0,)]
+    assert shards.ask(TO, "SELECT COUNT(*) FROM public_results") == [(3,)]
+
+
 async def test_traffic_goes_on_and_everybody_reads_what_they_wrote(shards: MysqlShards) -> None:
     """Two processes write and read all through a move: each result once, in one shard at the end, none unseen."""
     moved, warm = asyncio.Event(), asyncio.Event()
