@@ -262,7 +262,9 @@ class Gateway:
         bus.subscribe(CHANNEL, hearing(hub.deliver))
         run = os.urandom(8).hex()
         rooms = Rooms(hub, bus, races, node=f"{self.name}/{run}", rules=settings.race, options=settings.rooms)
-        hub.racing = Racing(rooms, Speeds(front.recent, front.guests), Ghosts(store, front.guests, texts, rooms))
+        hub.racing = Racing(
+            rooms, Speeds(front.recent, front.guests), Ghosts(store, front.guests, front.public, texts, rooms)
+        )
         hub.races_ms = rooms.now_ms
         rooms.start()
         opening.callback(rooms.stop)

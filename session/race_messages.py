@@ -65,7 +65,7 @@ class RaceCreate(Message):
     input: Annotated[str | None, Wire(STRING, "keyboard (default), touch, ime or assistive")] = None
     ghosts: Annotated[
         tuple[bytes, ...] | None,
-        Wire(SESSIONS, "results to race against, at most 4, of your own; the text is the first one's"),
+        Wire(SESSIONS, "results to race against, at most 4, your own or public ones; the text is the first one's"),
     ] = None
 
 

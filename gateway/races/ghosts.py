@@ -1,22 +1,23 @@
-"""Ghosts: results of one's own to race against, played again beside those who type."""
+"""Ghosts: results to race against, one's own and public ones, played again beside those who type."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
 from gateway.races.progress import Course
 from gateway.races.rooms import Rooms
 from gateway.said import Said
-from persistence.cache import AccountGuests
+from persistence.cache import AccountGuests, PublicResults
 from persistence.catalogue.texts import Texts
 from persistence.errors import StoreError
 from persistence.rescoring import Unreplayable, rescoring, scorer_for, ticket_of
-from persistence.results import ResultStore
+from persistence.results import ResultStore, why_not_public
 from session.identity import session_to_text
 from session.messages import Error
+from session.names import default_name
 from session.options import TestOptions
 from session.passages import Material
 from session.race import Race
@@ -33,35 +34,68 @@ STEP_MS: Final = 100
 _log = structlog.get_logger(__name__)
 
 
+class Chosen(NamedTuple):
+    """A result to race against, and the racer that it becomes."""
+
+    result: Result
+    ghost: Ghost
+
+
 class Ghosts:
     """Finds results to race against, and plays them."""
 
-    def __init__(self, store: ResultStore, guests: AccountGuests, texts: Texts, rooms: Rooms) -> None:
+    def __init__(
+        self, store: ResultStore, guests: AccountGuests, public: PublicResults, texts: Texts, rooms: Rooms
+    ) -> None:
         self._store = store
         self._guests = guests
+        self._public = public
         self._texts = texts
         self._rooms = rooms
 
-    async def chosen(self, user: int, sessions: Sequence[bytes]) -> tuple[Result, ...] | Error:
+    async def chosen(self, user: int, sessions: Sequence[bytes]) -> tuple[Chosen, ...] | Error:
         """The results of these sessions, all of the text of the first one; or why one of them will not do.
 
-        Results are their owner's alone, keystroke timing identifies people; an account owns its guests' too.
+        Results are their owner's alone, keystroke timing identifies people; an account owns its guests' too. But what
+        its owner has made public anybody may race against.
         """
-        found: list[Result] = []
+        found: list[Chosen] = []
         try:
-            guests = await self._guests.of(user)
             for session in sessions:
                 result = await self._store.by_id(session)
-                if result is None or not (result.user == user or result.user in guests):
-                    return _refused(session, "there is no such result, or it is somebody else's")
-                why = _unfit(result, found)
+                own = result is not None and await self._owns(user, result)
+                if result is None or not (own or await self._is_public(result)):
+                    return _refused(session, "there is no such result, or it is somebody else's and not public")
+                why = _unfit(result, [one.result for one in found])
                 if why is not None:
                     return _refused(session, why)
-                found.append(result)
+                found.append(Chosen(result, ghost_of(result, None if own else default_name(result.user))))
         except StoreError as fault:
-            _log.warning("ghosts could not be looked up", why=str(fault))
-            return Error("away", "results cannot be looked up just now; try again in a moment", 1_000)
+            return _away(fault)
         return tuple(found)
+
+    async def still(self, race: Race) -> tuple[Ghost, ...] | Error:
+        """A race's ghosts, for another one: those that are public still, or of somebody who raced."""
+        ghosts: list[Ghost] = []
+        try:
+            for racer in race.racers:
+                result = None if racer.session is None or not racer.ghost else await self._store.by_id(racer.session)
+                if result is not None and (
+                    await self._is_public(result)
+                    or any([await self._owns(person.user, result) for person in race.people])
+                ):
+                    ghosts.append(ghost_of(result, racer.name))
+        except StoreError as fault:
+            return _away(fault)
+        if not ghosts and any(racer.ghost for racer in race.racers):
+            return Error("options", "what was raced against is not public any more")
+        return tuple(ghosts)
+
+    async def _owns(self, user: int, result: Result) -> bool:
+        return result.user == user or result.user in await self._guests.of(user)
+
+    async def _is_public(self, result: Result) -> bool:
+        return why_not_public(result) is None and await self._public.holds(result.session)
 
     async def text(self, result: Result) -> Material | Error:
         """The text of a result's test, as it was."""
@@ -98,28 +132,17 @@ def options_of(result: Result) -> TestOptions:
     )
 
 
-def ghost_of(result: Result) -> Ghost:
-    """A result as a racer."""
+def ghost_of(result: Result, name: str | None) -> Ghost:
+    """A result as a racer; one's own has no name."""
     summary = result.summary
     return Ghost(
         session=result.session,
-        name=f"Ghost {summary.wpm:.0f} wpm",
+        name=name or f"Ghost {summary.wpm:.0f} wpm",
         ms=summary.duration_ms,
         wpm=summary.wpm,
         raw=summary.raw,
         acc=summary.acc,
     )
-
-
-def ghosts_of(race: Race) -> tuple[Ghost, ...]:
-    """A race's ghosts, for another one."""
-    ghosts = []
-    for racer in race.racers:
-        if racer.ghost:
-            assert racer.session is not None, "a ghost is a result"
-            figures = (racer.ms or 0.0, racer.wpm or 0.0, racer.raw or 0.0, racer.acc or 0.0)
-            ghosts.append(Ghost(racer.session, racer.name, *figures))
-    return tuple(ghosts)
 
 
 def course_of(result: Result, texts: Texts) -> Generator[None, None, list[int]]:
@@ -153,6 +176,11 @@ def _unfit(result: Result, others: Sequence[Result]) -> str | None:
     ):
         return "it is of another text than the first"
     return None
+
+
+def _away(fault: StoreError) -> Error:
+    _log.warning("ghosts could not be looked up", why=str(fault))
+    return Error("away", "results cannot be looked up just now; try again in a moment", 1_000)
 
 
 def _refused(session: bytes, why: str) -> Error:

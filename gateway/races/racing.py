@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
-from gateway.races.ghosts import Ghosts, ghost_of, ghosts_of, options_of
+from gateway.races.ghosts import Ghosts, options_of
 from gateway.races.place import Place
 from gateway.races.room import NO_RACE, Room, Step
 from gateway.races.rooms import Rooms
@@ -219,7 +219,9 @@ class Racing:
 
     async def _following(self, before: Race) -> Race | Error:
         """A race like the one before; against ghosts it is the same text again."""
-        ghosts = ghosts_of(before)
+        ghosts = await self._ghosts.still(before)
+        if isinstance(ghosts, Error):
+            return ghosts
         if not ghosts:
             return await self._compose(before.options, band=before.band)
         return self._opened(before.options, before.text, band=before.band, ghosts=ghosts)
@@ -256,16 +258,16 @@ class Racing:
 
     async def _against(self, connection: Connection, options: RaceOptions, sessions: tuple[bytes, ...]) -> Race | Error:
         """A new race against results: its text is theirs."""
-        results = await self._ghosts.chosen(connection.user, sessions)
-        if isinstance(results, Error):
-            return results
-        first = results[0]
+        chosen = await self._ghosts.chosen(connection.user, sessions)
+        if isinstance(chosen, Error):
+            return chosen
+        first = chosen[0].result
         material = await self._ghosts.text(first)
         if isinstance(material, Error):
             return material
         options = replace(options, test=options_of(first))
         text = RaceText.of(material, seed=first.seed)
-        ghosts = tuple(map(ghost_of, results))
+        ghosts = tuple(one.ghost for one in chosen)
         return self._opened(options, text, band=band_of(first.summary.wpm), ghosts=ghosts)
 
     def _opened(self, options: RaceOptions, text: RaceText, *, band: int, ghosts: tuple[Ghost, ...] = ()) -> Race:

@@ -1,9 +1,10 @@
-"""Racing against oneself: a result of one's own, played again beside."""
+"""Racing against results: one's own, and those that others have made public, played again beside."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from gateway.app import Gateway
@@ -89,3 +90,39 @@ async def test_what_is_no_ghost(gateway: Gateway) -> None:
             assert "ghost" in one.typist.seen[-1]["message"]
         await one.say("race.create", mode="words", count=5, ghosts=["no session"])
         assert (await one.typist.closed()).code == 4500
+
+
+async def made(gateway: Gateway, session: str, by: Racer, *, public: bool) -> None:
+    """Say over HTTP whether a result is public."""
+    bearer = {"authorization": f"Bearer {by.typist.ready['token']}"}
+    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False, headers=bearer) as http:
+        answer = await (http.put if public else http.delete)(f"/v1/results/{session}/public")
+        assert answer.is_success, answer.text
+
+
+async def test_a_race_against_somebody_else_s_public_result(gateway: Gateway) -> None:
+    """Under its owner's name; taken back it is no ghost of any new race, of the next one either."""
+    async with racers(gateway, gateway) as (one, other):
+        theirs, _ = await typed(other)
+        text = other.typist.started["text"]
+        refused = await one.refused("race.create", mode="words", count=5, ghosts=[theirs])
+        await made(gateway, theirs, other, public=True)
+        state = await one.create(ghosts=[theirs], racers=1)
+        (ghost,) = [row for row in state["racers"] if row["state"] == "ghost"]
+        assert (refused, ghost["name"][:6]) == ("options", "Guest ")
+        for again in (True, False):
+            await one.ready()
+            assert (await one.hear("race.ghost"))["lane"] == ghost["lane"]
+            assert (await one.started())["text"] == text
+            await one.begin()
+            await one.type()
+            await one.finish()
+            before = await one.phase("settled")
+            if again:
+                await one.say("race.again")
+                await one.until(lambda state: state["race"] != before["race"])  # noqa: B023  # awaited at once
+                assert [row["name"] for row in one.state["racers"] if row["state"] == "ghost"] == [ghost["name"]]
+        await made(gateway, theirs, other, public=False)
+        assert await one.refused("race.again") == "options"
+        assert "not public any more" in one.typist.seen[-1]["message"]
+        assert await one.refused("race.create", mode="words", count=5, ghosts=[theirs]) == "options"
