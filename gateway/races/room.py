@@ -95,6 +95,8 @@ class Room:
         self._look = True
         self._changing = False
         self._retry_ms = 0.0
+        self._searched = False
+        """Whether it was looked for those who should be here."""
         self._material: Material | None = None
         self._course: Course | None = None
         self._making = False
@@ -343,8 +345,6 @@ class Room:
                 self.owe(("there", user), Back(user, self._rooms.node))
             elif racer.away_ms is None and racer.node != self._rooms.node and ("there", user) not in self._owed:
                 self._supersede(place)
-        if known is None:
-            self._find_absent(race)
         self._begin()
         self._arm(self._hub.clock() * 1000)
         self._unshown = True
@@ -353,10 +353,15 @@ class Room:
             self._show(now_ms)
 
     def _find_absent(self, race: Race) -> None:
-        """Racers who should be here and are not: this node has been told no more of them since the room closed."""
+        """Racers who should be here and are not: this node has been told no more of them since the room closed.
+
+        Once, and when whoever opened the room has sat down.
+        """
+        if self._searched or self.coming:
+            return
+        self._searched = True
         for racer in race.people:
-            here = racer.away_ms is None and racer.node == self._rooms.node
-            if here and racer.lane not in self.places and not self.coming:
+            if racer.away_ms is None and racer.node == self._rooms.node and racer.lane not in self.places:
                 self.absent(racer.user)
 
     def gone(self, node: str) -> None:
@@ -550,6 +555,8 @@ class Room:
         if now_ms - self._looked_ms >= 1000:
             self._looked_ms = now_ms
             self._doubt(now_ms)
+            if race is not None:
+                self._find_absent(race)
             if self.places or self.watchers:
                 self._sharing.ask(now_ms)
             if self.alone and self._rooms.alone is not None:

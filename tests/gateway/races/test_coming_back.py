@@ -171,6 +171,19 @@ async def test_who_stays_away_did_not_finish(tmp_path: Path) -> None:
         assert "place" not in settled["racers"][1]
 
 
+async def test_who_was_lost_while_nobody_looked_is_missed_by_the_next_who_comes(tmp_path: Path) -> None:
+    """The race's room was closed before that was written; whoever joins opens it again."""
+    async with node(tmp_path, race=replace(RULES, away_ms=300)) as gateway, racers(gateway, gateway) as (host, other):
+        await host.create()
+        await other.join(host.race)
+        assert gateway.hub.racing is not None
+        for room in gateway.hub.racing.rooms.rooms():
+            room.close()
+        await other.typist.socket.close()
+        await host.join(host.race)
+        await host.until(lambda state: [row["lane"] for row in state["racers"]] == [0])
+
+
 async def test_a_node_goes_in_good_order(tmp_path: Path, redis_single: RedisOptions) -> None:
     """Its racers are sent away, those who type when the grace is over, and are back in their lanes at another."""
     async with (
