@@ -105,7 +105,8 @@ class Faults:
             self._lanes.setdefault(fault.part, []).append(fault)
         self._under_way = set[str]()
         self._done: list[Future[None]] = []
-        self._threads = ThreadPoolExecutor(max(1, len(self._lanes)), thread_name_prefix="lane")
+        # one for each lane, and one for each part that may have to be started while all lanes are busy
+        self._threads = ThreadPoolExecutor(len(self._lanes) + len(cluster.servers), thread_name_prefix="lane")
 
     @property
     def now(self) -> list[Suffered]:
@@ -122,7 +123,7 @@ class Faults:
         self._done = [self._threads.submit(self._lane, faults) for faults in self._lanes.values()]
 
     def stop(self) -> None:
-        """Begin nothing more, end what holds, and wait for that. Raises what a lane failed with."""
+        """Begin nothing more, end what holds, and wait for that. Raises what a lane, or a start, failed with."""
         self._stopping.set()
         self._threads.shutdown()
         for lane in self._done:
@@ -143,7 +144,7 @@ class Faults:
             if name not in self._under_way and not server.alive:
                 self._under_way.add(name)
                 self.deaths.append(f"{name}, {self._clock():.1f} s: {server.log_tail()[-400:]}")
-                self._threads.submit(self._revive, name)
+                self._done.append(self._threads.submit(self._revive, name))
 
     def _revive(self, name: str) -> None:
         self._start(self._cluster.servers[name])
