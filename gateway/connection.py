@@ -800,7 +800,9 @@ class Connection(_OfEachFrame):
         self._drop(session)
         self._ended = session.id
         self._awaited.append(session.id)
-        self._hub.submissions.submit(session, self, ping_ms=self._ping_ms)
+        hub = self._hub
+        stall_ms = hub.stalls.waited_ms(session.seen_ms)
+        hub.submissions.submit(session, self, ping_ms=self._ping_ms, stall_ms=stall_ms)
         if self.place is not None:
             self.place.ended(session)
 

@@ -22,6 +22,7 @@ from gateway.connection import Connection
 from gateway.limits import Credits
 from gateway.metrics import Metrics
 from gateway.slices import Slices
+from gateway.stalls import Stalls
 from gateway.submissions import Submissions
 from gateway.takeovers import Alone, Takeovers
 from gateway.wheel import Wheel
@@ -88,7 +89,9 @@ class Hub:
         self.epoch_ms = epoch_ms
         self.random_bits = random_bits
         self.slices = Slices(loop, clock=self.clock)
-        self.wheel = Wheel(loop)
+        self.stalls = Stalls()
+        """When this process read nothing: what it read then may have waited for it."""
+        self.wheel = Wheel(loop, turned=self.stalls.turned)
         self.submissions = Submissions(spool, self.slices, metrics, node=node, clock=self.clock)
         self.starts = Credits(rate_per_s=options.starts_per_s, burst=options.starts_burst)
         self.takeovers: Alone | Takeovers = Alone(Accounts(clock=self.clock, kept_s=limits.detached_ms / 1000))

@@ -119,12 +119,15 @@ class Submissions:
         """The submission of a session that has ended and is not yet stored."""
         return self._underway.get(session)
 
-    def submit(self, session: TypingSession, listener: Listener, *, ping_ms: float) -> None:
-        """Settle a session that has ended and spool its result; a long log is judged, and so packed, before that."""
+    def submit(self, session: TypingSession, listener: Listener, *, ping_ms: float, stall_ms: float = 0.0) -> None:
+        """Settle a session that has ended and spool its result; a long log is judged, and so packed, before that.
+
+        `stall_ms`: how long its last batch may have waited here until it was read.
+        """
         submission = Submission(session, listener, self._clock())
         self._underway[session.id] = submission
         try:
-            settled = session.settled(node=self._node, ping_ms=ping_ms)
+            settled = session.settled(node=self._node, ping_ms=ping_ms, stall_ms=stall_ms)
         except Exception as exc:  # a fault of ours in one session, which its client gets around with its log
             self._unsettled(submission, exc)
             return

@@ -56,6 +56,7 @@ class Wheel:
         "_stride",
         "_timer",
         "_turn_at",
+        "_turned",
         "_waiting",
         "_width_s",
     )
@@ -68,15 +69,17 @@ class Wheel:
         period_s: float = PERIOD_S,
         buckets: int = BUCKETS,
         stride: int = STRIDE,
+        turned: Callable[[float], None] | None = None,
     ) -> None:
         """`clock` is the loop's own, in seconds, unless a test brings another.
 
         `period_s`: how often each is visited, instead of once a second; `buckets`: phases in that time; `stride`:
-        visits between two looks at the clock.
+        visits between two looks at the clock; `turned` is told the clock at each turn, before anybody is visited.
         """
         self._loop = loop
         self._clock = clock or loop.time
         self._stride = stride
+        self._turned = turned
         self._width_s = period_s / buckets
         self._buckets: list[set[Member]] = [set() for _ in range(buckets)]
         self._joined = 0
@@ -126,8 +129,11 @@ class Wheel:
             self._ringing = self._loop.call_at(at_ms / 1000, self._ring_due)
 
     def _turn(self) -> None:
-        self._turn_at = max(self._turn_at + self._width_s, self._clock())
+        now = self._clock()
+        self._turn_at = max(self._turn_at + self._width_s, now)
         self._timer = self._loop.call_at(self._turn_at, self._turn)
+        if self._turned is not None:
+            self._turned(now)
         if not self._waiting:
             self._current = (self._current + 1) % len(self._buckets)
             self._waiting.extend(self._buckets[self._current])

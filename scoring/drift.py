@@ -8,6 +8,9 @@ may be others, so the base is taken anew; the time between is for the session's 
 A log made beforehand and sent within the first seconds would set its own base. But nobody can have typed for longer
 than the test has been open: d is never less than the instant at which the server let it begin.
 
+The server itself may have hung while the last batch waited to be read. How long it may have waited is the server's to
+know, and so much later than the rest that batch may be.
+
 In a race client time begins at an instant that was agreed on: the server's clock at it is the base, for the whole test
 and over every resume. What the network takes is then part of d, for which the allowances are meant.
 """
@@ -42,9 +45,9 @@ class DriftLimits:
         if not 0 <= self.behind_share < 1:
             raise ValueError(f"behind_share is {self.behind_share}; it must be from 0 to below 1")
 
-    def lag_ms(self, elapsed_ms: float, *, ping_ms: float) -> float:
-        """How far a client's clock may be behind after so long."""
-        return self.behind_ms + min(ping_ms, self.ping_cap_ms) + max(elapsed_ms, 0.0) * self.behind_share
+    def lag_ms(self, elapsed_ms: float, *, ping_ms: float, stall_ms: float = 0.0) -> float:
+        """How far a client's clock may be behind after so long; `stall_ms`: what the server itself did not read for."""
+        return self.behind_ms + min(ping_ms, self.ping_cap_ms) + max(elapsed_ms, 0.0) * self.behind_share + stall_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +145,13 @@ class Drift:
     def _lag_ms(self) -> float:
         return self._worst_ms if self.low == inf else self.high - self.low
 
-    def reading(self, *, ping_ms: float = 0.0, limits: DriftLimits | None = None) -> DriftReading:
-        """Compare d at the end with the base. `ping_ms` is the connection's latest ping time, 0 where there is none."""
+    def reading(
+        self, *, ping_ms: float = 0.0, stall_ms: float = 0.0, limits: DriftLimits | None = None
+    ) -> DriftReading:
+        """Compare d at the end with the base. `ping_ms` is the connection's latest ping time, 0 where there is none.
+
+        `stall_ms`: how long the last batch may have been at the server before that read it.
+        """
         limits = limits or DEFAULT_LIMITS
         base = self.low
         if base == inf:  # no batch since the start or the resume: nothing to hold against anybody
@@ -157,7 +165,7 @@ class Drift:
             drift_ms=drift,
             lag_ms=self._lag_ms(),
             ahead_limit_ms=limits.ahead_ms,
-            behind_limit_ms=limits.lag_ms(elapsed, ping_ms=ping_ms),
+            behind_limit_ms=limits.lag_ms(elapsed, ping_ms=ping_ms, stall_ms=stall_ms),
         )
 
 

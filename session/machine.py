@@ -420,10 +420,15 @@ class TypingSession(_OfEachTick):
             return round(self._summary.duration_ms)
         return max(0, round(now_ms - self._seen_ms + self._scorer.elapsed_ms)) if self.n else 0
 
-    def late_ms(self, *, ping_ms: float) -> float:
+    @property
+    def seen_ms(self) -> float:
+        """When the last batch that counts was read (server's monotonic clock); see `_seen_ms` for resumes."""
+        return self._seen_ms
+
+    def late_ms(self, *, ping_ms: float, stall_ms: float = 0.0) -> float:
         """In a race that is over for it: how much later than it claims its last event came, beyond what lag explains.
 
-        What was typed without a connection came with the resume: nobody knows when else.
+        What was typed without a connection came with the resume: nobody knows when else. `stall_ms` is as in `settled`.
         """
         assert self._start_ms is not None, "time zero of others is the client's"
         takeover, seen_ms = self._takeover, self._seen_ms
@@ -431,7 +436,7 @@ class TypingSession(_OfEachTick):
             seen_ms = takeover.resumed_ms
         elapsed_ms = self._scorer.elapsed_ms
         behind_ms = seen_ms - self._start_ms - elapsed_ms
-        return max(0.0, behind_ms - DEFAULT_LIMITS.lag_ms(elapsed_ms, ping_ms=ping_ms))
+        return max(0.0, behind_ms - DEFAULT_LIMITS.lag_ms(elapsed_ms, ping_ms=ping_ms, stall_ms=stall_ms))
 
     @property
     def summary(self) -> Summary | None:
@@ -862,8 +867,12 @@ class TypingSession(_OfEachTick):
 
     # --- the result ---
 
-    def settled(self, *, node: str, ping_ms: float = 0.0) -> Settled:
-        """Settle a session that has `ended`: its result, to be judged. `ping_ms`: the connection's latest ping time."""
+    def settled(self, *, node: str, ping_ms: float = 0.0, stall_ms: float = 0.0) -> Settled:
+        """Settle a session that has `ended`: its result, to be judged.
+
+        `ping_ms`: the connection's latest ping time; `stall_ms`: how long what was read at `seen_ms` may have waited
+        for this process.
+        """
         assert self.ended, "only a session that has ended has a result"
         summary, takeover = self._summary, self._takeover
         assert summary is not None, "the end makes it"
@@ -880,14 +889,14 @@ class TypingSession(_OfEachTick):
             summary=summary,
             gave_up=self._gave_up,
             account=ALL_SEEN if takeover is None else takeover.account(),
-            clocks=self._drift.reading(ping_ms=ping_ms),
+            clocks=self._drift.reading(ping_ms=ping_ms, stall_ms=stall_ms),
             text=self._text,
         )
         return over.settle(node=node, epoch=self.epoch, limits=self._limits)
 
-    def settle(self, *, node: str, ping_ms: float = 0.0) -> Result:
+    def settle(self, *, node: str, ping_ms: float = 0.0, stall_ms: float = 0.0) -> Result:
         """Settle and judge at once."""
-        return _run(self.settled(node=node, ping_ms=ping_ms).judging())
+        return _run(self.settled(node=node, ping_ms=ping_ms, stall_ms=stall_ms).judging())
 
     def _new_scorer(self) -> Scorer:
         limits = self._limits

@@ -473,7 +473,8 @@ class Room:
         assert place.lane is not None
         if self._course is not None:
             self._sharing.take(self._row(place, session))
-        late_ms = session.late_ms(ping_ms=place.connection.ping_ms)
+        stall_ms = self._hub.stalls.waited_ms(session.seen_ms)
+        late_ms = session.late_ms(ping_ms=place.connection.ping_ms, stall_ms=stall_ms)
         self._finishes.follow(session.id, place.lane, late_ms=late_ms)
 
     def gave_up(self, place: Place) -> None:

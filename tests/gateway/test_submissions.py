@@ -213,7 +213,7 @@ async def test_a_fault_in_settling_is_told(house: House) -> None:
     class Broken(TypingSession):
         __slots__ = ()
 
-        def settled(self, *, node: str, ping_ms: float = 0.0) -> Settled:
+        def settled(self, *, node: str, ping_ms: float = 0.0, stall_ms: float = 0.0) -> Settled:
             raise RuntimeError("a bug")
 
     heard, session = Heard(), ended(1)

@@ -55,6 +55,14 @@ def test_a_clock_may_lose_500_ms_and_the_ping_and_one_per_cent(by_ms: float, pin
     assert (reading.ahead, reading.behind) == (False, behind)
 
 
+@pytest.mark.parametrize(("by_ms", "behind"), [(2_599.0, False), (2_601.0, True)])
+def test_so_long_as_the_server_did_not_read_a_batch_may_be_later(by_ms: float, behind: bool) -> None:
+    """By no more, and a clock ahead is not excused by it."""
+    drift = run([*steady(0, 9.75), (10_000.0, 10_000.0 + by_ms)])
+    assert drift.reading(stall_ms=2_000.0).behind is behind
+    assert run([*steady(0, 10), (10_600.0, 10_250.0)]).reading(stall_ms=2_000.0).ahead
+
+
 def test_a_slowed_clock_is_behind_and_a_hurried_one_ahead() -> None:
     assert run(steady(5_000, 60, pace=0.95)).reading(ping_ms=50).behind
     assert run(steady(5_000, 60, pace=1.05)).reading(ping_ms=50).ahead

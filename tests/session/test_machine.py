@@ -737,6 +737,20 @@ def test_lag_that_recovers_is_no_drift() -> None:
     assert result.drift_ms == pytest.approx(0)
 
 
+@pytest.mark.parametrize(("stall_ms", "flagged"), [(0.0, True), (2_400.0, True), (3_000.0, False)])
+def test_what_the_server_did_not_read_in_time_is_no_drift(stall_ms: float, flagged: bool) -> None:
+    """The last batch waited there; what it measured stays what it was."""
+    player = Player(TestOptions("words", count=3))
+    text = player.material.text
+    for at, key in enumerate(text):
+        player.note(90 + 37 * at % 120, key)
+        assert player.send(at, late_ms=3_000.0 if at == len(text) - 1 else 0.0) is None
+    assert player.session.seen_ms == player.now_ms + 3_000
+    result = player.session.settle(node="n", stall_ms=stall_ms)
+    assert result.drift_ms == pytest.approx(3_000)
+    assert ("drift_ms" in [reason.name for reason in result.reasons]) is flagged
+
+
 def test_a_frame_counts_once_for_the_clocks() -> None:
     """A stall that delivers hundreds at once is one late batch."""
     player = Player(TestOptions("time", seconds=60))

@@ -239,6 +239,7 @@ def test_who_is_late_by_the_race_s_clock_is_so_for_all_that_lag_does_not_explain
     assert player.session.late_ms(ping_ms=0) == pytest.approx(ms * 0.49 - 500)
     assert player.session.late_ms(ping_ms=200) == pytest.approx(ms * 0.49 - 700)
     assert player.session.late_ms(ping_ms=60_000) == pytest.approx(ms * 0.49 - 2_000)
+    assert player.session.late_ms(ping_ms=0, stall_ms=150) == pytest.approx(ms * 0.49 - 650)
     assert typed_behind(0.01).session.late_ms(ping_ms=0) == 0
 
 
