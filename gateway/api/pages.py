@@ -42,7 +42,7 @@ COMPRESSED = (".html", ".js", ".css", ".svg", ".json", ".webmanifest", ".txt")
 WORTH_BYTES = 512
 """Smaller files fit one packet with their headers anyway."""
 
-PAGE, RACE, WATCH, WORKER = "index.html", "race.html", "watch.html", "worker.js"
+PAGE, RACE, RESULT, WATCH, WORKER = "index.html", "race.html", "result.html", "watch.html", "worker.js"
 PARTS = "parts/"
 PART = re.compile(rb"<!-- part: ([a-z]+) -->\n?")
 FOR_EVER = "public, max-age=31536000, immutable"
@@ -109,7 +109,7 @@ class Pages:
 
 
 def router(pages: Pages) -> APIRouter:
-    """`/`, `/race`, `/watch/...`, `/assets/...` and what browsers ask for at fixed places."""
+    """`/`, `/race`, `/r/...`, `/watch/...`, `/assets/...` and what browsers ask for at fixed places."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/")
@@ -121,6 +121,11 @@ def router(pages: Pages) -> APIRouter:
     async def race_page(request: Request) -> Response:
         # the page itself asks what race that is, and whether there is one
         return _asset(pages, RACE).response(request)
+
+    @routes.get("/r/{session}")
+    async def result_page(request: Request) -> Response:
+        # likewise: the page asks for the result, as who the visitor is
+        return _asset(pages, RESULT).response(request)
 
     @routes.get("/watch/{session}")
     async def watch_page(request: Request) -> Response:
@@ -149,7 +154,7 @@ def router(pages: Pages) -> APIRouter:
 
     @routes.get("/robots.txt")
     async def robots() -> Response:
-        below = "".join(f"Disallow: /{name}/\n" for name in ("v1", "race", "watch"))
+        below = "".join(f"Disallow: /{name}/\n" for name in ("v1", "race", "r", "watch"))
         return Response(f"User-agent: *\n{below}", media_type="text/plain; charset=utf-8")
 
     return routes

@@ -40,9 +40,19 @@ export function resultOf(id) {
   return get(`/v1/results/${encodeURIComponent(id)}`);
 }
 
-/** A result with its text and log. @param {string} id */
-export function replayOf(id) {
-  return get(`/v1/results/${encodeURIComponent(id)}/replay`);
+/** A result with its text and log. @param {string} id @param {string | null} [shown] as whom */
+export function replayOf(id, shown = token()) {
+  return get(`/v1/results/${encodeURIComponent(id)}/replay`, {}, shown);
+}
+
+/** Lets everybody see a result. @param {string} id */
+export function makePublic(id) {
+  return get(`/v1/results/${encodeURIComponent(id)}/public`, { method: "PUT" });
+}
+
+/** Lets nobody else see it any more. @param {string} id */
+export function makePrivate(id) {
+  return get(`/v1/results/${encodeURIComponent(id)}/public`, { method: "DELETE" });
 }
 
 /** All leaderboards that there are. */

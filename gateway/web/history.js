@@ -163,7 +163,7 @@ export class HistoryView {
         h("td", {}, fixed(result.raw, 1)),
         h("td", {}, percent(result.acc, 1)),
         h("td", {}, `${fixed(result.consistency, 0)}%`),
-        h("td", { class: "what" }, testName(result), result.language && result.language !== "en" ? `, ${result.language}` : "", doubt(result) ? ` · ${doubt(result)}` : "", best ? h("span", { class: "chip" }, "best") : null),
+        h("td", { class: "what" }, testName(result), result.language && result.language !== "en" ? `, ${result.language}` : "", doubt(result) ? ` · ${doubt(result)}` : "", best ? h("span", { class: "chip" }, "best") : null, result.public ? h("span", { class: "chip public" }, "public") : null),
         h("td", {}, seconds(result.duration_ms)),
       );
     });

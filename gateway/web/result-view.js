@@ -13,6 +13,7 @@ import { letters } from "./passage.js";
 import { speedPlot } from "./plot.js";
 import { Replay } from "./replay.js";
 import { settings } from "./settings.js";
+import { Visibility } from "./visibility.js";
 
 /** How far the result has come, and what the page says then. */
 const STATES = {
@@ -47,6 +48,10 @@ export class ResultView {
     this.news = {};
     this.figures = h("div", { class: "summary" });
     this.details = h("div", { class: "details" });
+    this.visibility = new Visibility();
+    /** Whether it is the visitor's, and can be shown to others at all. */
+    this.shareable = false;
+    this.isPublic = false;
     /** @type {Replay | null} */
     this.replay = null;
   }
@@ -61,6 +66,10 @@ export class ResultView {
     this.started = started;
     this.news = {};
     this.best.hidden = true;
+    this.shareable = started.mode !== "text" && result.name === undefined; // of others a name is told
+    this.isPublic = result.public === true;
+    if (this.shareable) this.visibility.wait();
+    else this.visibility.hide();
     const missed = scorer ? wrongWords(scorer) : [];
     const ways = this.ways(started, missed).map(({ label, action, disabled }, i) =>
       h("button", { type: "button", class: i ? null : "primary", onclick: action, disabled }, label),
@@ -74,7 +83,7 @@ export class ResultView {
       panels.push(panel("Replay", (this.replay = new Replay(scorer.words, options, events, started)).element));
       if (!scorer.zen) panels.push(panel("Errors by key", keyboardPicture(keyFigures(scorer.words, options, events), settings.layout[started.language] ?? {})));
     }
-    this.root.replaceChildren(this.heading, this.figures, h("div", { class: "after" }, h("div", { class: "progress-of" }, this.state, this.best), actions), ways.length ? keysHelp() : "", this.details, ...panels);
+    this.root.replaceChildren(this.heading, this.figures, h("div", { class: "after" }, h("div", { class: "progress-of" }, this.state, this.best), actions), ways.length ? keysHelp() : "", this.visibility.element, this.details, ...panels);
     this.showState(state);
     if (fresh) {
       this.heading.focus({ preventScroll: true });
@@ -104,6 +113,10 @@ export class ResultView {
   /** Says whether the test counts, once that is known. @param {{verdict?: string, reasons?: any[]}} judged */
   setVerdict(judged) {
     this.details.querySelector(".verdict")?.remove();
+    if (judged.verdict === "void") {
+      this.shareable = false;
+      this.visibility.hide();
+    }
     const said = verdict(judged);
     if (said) (judged.verdict === "ok" ? this.details.querySelector(".what") : this.details)?.append(said);
   }
@@ -127,6 +140,7 @@ export class ResultView {
   showState(state) {
     this.state.dataset.state = state;
     say(this.state, STATES[state]);
+    if (state === "stored" && this.shareable && this.visibility.session !== this.session) this.visibility.show(this.session, this.isPublic);
   }
 
   /** The server will never have it. @param {string} why */

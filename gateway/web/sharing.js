@@ -4,10 +4,10 @@
  * @module
  */
 
-import { byId, h, say } from "./dom.js";
+import { copyButton } from "./copy.js";
+import { byId, h } from "./dom.js";
 
 const KEY = "typegate.shared";
-const COPIED_MS = 2000;
 
 export class Sharing {
   /** @param {{changed: () => void}} listener it was switched on or off: what is typed now has to begin anew */
@@ -17,7 +17,6 @@ export class Sharing {
     this.session = "";
     this.button = byId("share");
     this.line = byId("shared");
-    this.copied = 0;
     this.button.addEventListener("mousedown", (event) => event.preventDefault()); // the field keeps the focus
     this.button.addEventListener("click", () => this.turn(!this.on));
     this.show();
@@ -52,21 +51,7 @@ export class Sharing {
       return;
     }
     const link = new URL(`/watch/${this.session}`, location.href).href;
-    const copy = h("button", { type: "button", class: "copy" }, "Copy the link");
-    copy.addEventListener("click", () => this.copy(link, copy));
-    this.line.replaceChildren("Who has this link sees what you type: ", h("a", { href: link, target: "_blank", rel: "noopener" }, "watch"), " ", copy);
-  }
-
-  /** @param {string} link @param {HTMLElement} button */
-  async copy(link, button) {
-    try {
-      await navigator.clipboard.writeText(link);
-      say(button, "Copied");
-    } catch {
-      say(button, "Could not be copied"); // the link itself is there to be copied by hand
-    }
-    clearTimeout(this.copied);
-    this.copied = window.setTimeout(() => say(button, "Copy the link"), COPIED_MS);
+    this.line.replaceChildren("Who has this link sees what you type: ", h("a", { href: link, target: "_blank", rel: "noopener" }, "watch"), " ", copyButton(link));
   }
 }
 

@@ -56,7 +56,7 @@ def problem(response: httpx.Response, status: int) -> ProblemDetails:
 # --- the page ---
 
 
-@pytest.mark.parametrize("path", ["/", "/race", "/race/0000000000000"])
+@pytest.mark.parametrize("path", ["/", "/race", "/race/0000000000000", "/r/x"])
 async def test_the_page_and_all_it_asks_for_come_from_here(http: httpx.AsyncClient, path: str) -> None:
     page = await http.get(path)
     assert page.headers["content-type"] == "text/html; charset=utf-8"
