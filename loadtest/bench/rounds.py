@@ -14,6 +14,7 @@ __all__ = ["LIMIT_NOTE", "Bench", "Part", "limit", "middle", "undisturbed"]
 
 MOST_GENERATOR_PERCENT = 90.0
 MOST_LATE_MS = 20.0
+_REALTIME_PRIORITY = 50  # of 1 to 99: above whatever runs in turns, below the kernel's own threads
 
 LIMIT_NOTE = (
     f"limit: generator, where its busiest process took over {MOST_GENERATOR_PERCENT:.0f} % of a core or was late by "
@@ -68,8 +69,13 @@ class Bench:
     """Share of the present part that is done, and what is being done."""
 
     @classmethod
-    def on_two_cores(cls, *, quick: bool, progress: Callable[[float, str], None]) -> Bench:
-        """The server on the first core that this process may use, the load on the others; on one core both share it."""
+    def on_two_cores(cls, *, quick: bool, alone: bool, progress: Callable[[float, str], None]) -> Bench:
+        """The server on the first core that this process may use, the load on the others; on one core both share it.
+
+        Alone: this process and all that it starts go before whatever else the machine runs. Raises PermissionError.
+        """
+        if alone:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_REALTIME_PRIORITY))
         cores = sorted(os.sched_getaffinity(0))
         if len(cores) < 2:
             return cls(quick, None, (), progress)
