@@ -186,7 +186,8 @@ def scored(
 ) -> dict[str, dict[str, float]]:
     """Server CPU of scoring, and a tick a second, by rhythm.
 
-    Raises RuntimeError where the server does not keep up: at the end a tick must tell each typist of their last key.
+    Raises RuntimeError where the server does not keep up, since at the end a tick must tell each typist of their last
+    key, or the load does not.
     """
     engine, beat = Engine(), Beat(rhythms[0])
     kind = ProtocolTypist if protocol else SteadyTypist
@@ -208,8 +209,14 @@ def scored(
                 beat.rhythm = rhythm
                 for typist in typists:
                     typist.prepare(int((_SETTLE_S + window_s) * 1000 / PERIOD_MS))
+                if not beat.playing:
+                    beat.playing = True
+                    for typist in typists:
+                        typist.start()
                 engine.run(_never, limit_s=_SETTLE_S)
-                taken[rhythm.name] = _window(server, engine, counts, window_s)
+                facts = taken[rhythm.name] = _window(server, engine, counts, window_s)
+                if facts["frames_per_s"] < 0.8 * connections * 1000 / PERIOD_MS:
+                    raise RuntimeError(f"only {facts['frames_per_s']:.0f} frames/s are sent: {_faults(typists)}")
             beat.playing = False
             if not engine.run(partial(_all_acknowledged, typists), limit_s=10):
                 raise RuntimeError(f"ticks are missing: {_faults(typists)}")

@@ -114,8 +114,8 @@ class Beat:
     """What all typists of a run share: the present rhythm, and what they did."""
 
     rhythm: Rhythm = TWO_KEYS
-    playing: bool = True
-    """Whether they type."""
+    playing: bool = False
+    """Whether they type: not before all are there, or the first would be at their text's end where many come slowly."""
     begun: int = 0
     """Typists whose test is under way, or who came to nothing."""
     frames: int = 0
@@ -162,6 +162,11 @@ class SteadyTypist(Line):
         """Connect, and type."""
         self.connect(address, None)
 
+    def start(self) -> None:
+        """Begin to type, at a phase of its own."""
+        self._next_ms = self._engine.now_ms + 100 + self._number * 7.919 % PERIOD_MS
+        self.wake_at(self._next_ms)
+
     def wake(self, now_ms: float) -> None:
         """Send the next frame; what was missed is left out, so that each keeps its place in the second."""
         if self._beat.playing:
@@ -198,11 +203,9 @@ class SteadyTypist(Line):
             self.fault = repr(message)[:200]
 
     def _type(self, words: Sequence[Word]) -> None:
-        """Begin to type, at a phase of its own."""
+        """Have something to type."""
         self._typed = _person(self._number % PEOPLE).type(words, chance=Random(self._number), limit_ms=_TYPED_MS)
         self._beat.begun += 1
-        self._next_ms = self._engine.now_ms + 100 + self._number * 7.919 % PERIOD_MS
-        self.wake_at(self._next_ms)
 
     def prepare(self, frames: int) -> None:
         """Make the next so many frames now, by the present rhythm: sending one is all that is left to do then."""
