@@ -65,7 +65,7 @@ from gateway.races.ghosts import Ghosts
 from gateway.races.speeds import Speeds
 from gateway.sign_ins import SignIns
 from gateway.starts import SharedCredits
-from gateway.stores import bans_of, catalogue_of, store_of
+from gateway.stores import ban_copy_of, bans_of, catalogue_of, store_of
 from gateway.takeovers import Takeovers
 from gateway.topics import look_at_topics, look_until_seen
 from gateway.version import version
@@ -275,6 +275,7 @@ class Gateway:
                 await enter(bans_of(settings)),
                 bus,
                 settings.bans,
+                copy=ban_copy_of(settings),
                 told=settings.redis.enabled,
                 epoch_ms=_epoch_ms,
                 new=partial(sending_off, hub),

@@ -1,9 +1,11 @@
 """Bans as one process holds to them: known from the store, looked up at the door, and those who are here sent off.
 
-All bans are in memory (`bans.most` of them at the most), so a look-up asks nobody. A process reads them anew when it is
-told so over the bus, when it may have missed that, and now and then. So a change is seen by all within a second:
-over Redis at once, without one, and while it is away, by looking every `bans.look_ms`. While the store is away what was
-read before holds; a process that starts then lets everybody in until it can be read, and says so.
+All bans are in memory (`bans.most` of them at the most), so a look-up asks nobody. A process looks whether there was a
+change when it is told so over the bus, when it may have missed that, and now and then, and reads what changed; all of
+it at its start, and where the store does not know any more what changed since. So a change is seen by all within a
+second: over Redis at once, without one, and while it is away, by looking every `bans.look_ms`. While the store is away
+what was read before holds. A process that starts then goes by what the last one on its data folder had read, and where
+there was none lets everybody in; it says so, and reads all as soon as it can.
 
 The connections of whoever is banned are closed with 4505. What they were typing becomes no result: it is held as after
 any lost connection, and its client, which has ticket and log, may go on where the ban ends before the ticket does.
@@ -15,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -24,7 +27,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from gateway.bus import Bus
 from gateway.hub import Hub
-from persistence.bans import Ban, BanIndex, BanOptions, BanStore
+from persistence.bans import Ban, BanChanges, BanCopy, BanIndex, BanOptions, BanStore
 from persistence.errors import StoreError
 
 __all__ = ["CHANNEL", "BanFacts", "Bans", "families", "sending_off"]
@@ -32,6 +35,10 @@ __all__ = ["CHANNEL", "BanFacts", "Bans", "families", "sending_off"]
 CHANNEL = "bans"
 TOLD_TIMES = 10
 """So much more rarely is it looked while changes are told over the bus."""
+ANEW_S = 3600.0
+"""After so long all are read again at the next change: so those go that are over."""
+COPIED_S = 10.0
+"""A copy is made no oftener: each is one of all bans."""
 _AT_ONCE = 100
 """Connections whose address is looked up in one step: 0.1 ms."""
 
@@ -47,14 +54,16 @@ class BanFacts:
     refused_user: int = 0
     """WebSockets and requests of banned users."""
     readings: int = 0
-    """Times that the bans were read."""
+    """Times that all bans were read."""
+    changes: int = 0
+    """Changes that were read since."""
 
 
 class Bans:
     """One for a process. An async context manager: entering reads the bans, if they can be read.
 
-    `told`: whether changes are told over the bus by whoever makes them. `new` is called with bans that were not there
-    before.
+    `copy`: where to keep what was read, for a start while the store is away. `told`: whether changes are told over the
+    bus by whoever makes them. `new` is called with bans that were not there before.
     """
 
     def __init__(
@@ -63,6 +72,7 @@ class Bans:
         bus: Bus,
         options: BanOptions,
         *,
+        copy: BanCopy | None = None,
         told: bool,
         epoch_ms: Callable[[], int],
         new: Callable[[BanIndex], None],
@@ -70,18 +80,28 @@ class Bans:
         self.facts = BanFacts()
         self._store = store
         self._bus = bus
+        self._copy = copy
         self._look_s = options.look_ms / 1000
         self._by_bus = told
         self._epoch_ms = epoch_ms
         self._new = new
         self._index = BanIndex()
         self._mark: bytes | None = None
+        """Of what was read last; None before the first time."""
+        self._anew_s = float("-inf")
+        self._copied: bytes | None = None
+        """Of what the copy has."""
+        self._copied_s = float("-inf")
+        self.by_copy = False
+        """Whether what holds is an earlier process's word."""
         self._fault: str | None = None
         self._look = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         await self._tried()
+        if self._mark is None and self._copy is not None:
+            await self._go_by(self._copy)
         self._subscription = self._bus.subscribe(CHANNEL, self._told, resync=self._look.set)
         self._task = asyncio.get_running_loop().create_task(self._looking(), name="bans")
         return self
@@ -93,6 +113,7 @@ class Bans:
         assert self._task is not None
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        await self._keep()
 
     def __len__(self) -> int:
         return len(self._index)
@@ -124,6 +145,7 @@ class Bans:
 
     async def _looking(self) -> None:
         rests = 0
+        await self._keep()
         while True:
             try:
                 async with asyncio.timeout(self._look_s):
@@ -135,6 +157,8 @@ class Bans:
             rests = 0
             self._look.clear()
             await self._tried()
+            if asyncio.get_running_loop().time() >= self._copied_s + COPIED_S:
+                await self._keep()
 
     async def _is_told(self) -> bool:
         """Whether we would have been told of a change."""
@@ -151,8 +175,16 @@ class Bans:
         try:
             mark = await self._store.mark()
             if mark != self._mark:
-                await self._take(await self._store.read(now_ms=self._epoch_ms()))
-                self._mark = mark  # read before them: a change meanwhile is seen the next time
+                now_s = asyncio.get_running_loop().time()
+                known = self._mark if now_s < self._anew_s else None
+                changes = None if known is None else await self._store.since(known)
+                if changes is None:
+                    self._anew_s = now_s + ANEW_S
+                    await self._take(await self._store.read(now_ms=self._epoch_ms()))
+                    self._mark = mark  # read before them: a change meanwhile is seen the next time
+                else:
+                    self._change(changes)
+                    self._mark = changes.mark
         except StoreError as fault:
             if self._fault is None:
                 log.error("the bans cannot be read; those that were read before hold", why=str(fault))
@@ -166,10 +198,40 @@ class Bans:
             self._fault = None
 
     async def _take(self, bans: Iterable[Ban]) -> None:
+        """These are all."""
         self._index, new = await asyncio.to_thread(_indexes, tuple(bans), self._index)
         self.facts.readings += 1
+        self.by_copy = False
         if len(new):
             self._new(new)
+
+    def _change(self, changes: BanChanges) -> None:
+        """This became of them."""
+        for who in changes.ended:
+            self._index.drop(who)
+        new = BanIndex(ban for ban in changes.made if self._index.put(ban))
+        self.facts.changes += len(changes.ended) + len(changes.made)
+        if len(new):
+            self._new(new)
+
+    # -- the copy ------------------------------------------------------------------------------------------------
+
+    async def _go_by(self, copy: BanCopy) -> None:
+        """Begin with what an earlier process read: the store is away."""
+        copied = await asyncio.to_thread(copy.load, now_ms=self._epoch_ms())
+        if copied is None:
+            log.error("there is no copy of the bans; until they can be read nobody is banned")
+            return
+        self._index, _ = await asyncio.to_thread(_indexes, copied.bans, self._index)
+        self.by_copy = True
+        read = datetime.fromtimestamp(copied.read_ms / 1000, UTC)
+        log.warning("bans are those of a copy until they can be read", bans=len(copied.bans), of=f"{read:%F %T} UTC")
+
+    async def _keep(self) -> None:
+        """Have a copy of what was read."""
+        if self._copy is not None and self._mark != self._copied:
+            self._copied, self._copied_s = self._mark, asyncio.get_running_loop().time()
+            await asyncio.to_thread(self._copy.save, tuple(self._index.bans), now_ms=self._epoch_ms())
 
 
 def _indexes(bans: tuple[Ban, ...], before: BanIndex) -> tuple[BanIndex, BanIndex]:
@@ -210,4 +272,7 @@ def families(bans: Bans) -> Iterable[Metric]:
     refused.add_metric(["address"], facts.refused_address)
     refused.add_metric(["user"], facts.refused_user)
     yield refused
-    yield CounterMetricFamily("typegate_bans_readings", "Times that the bans were read", value=facts.readings)
+    why = "1 while bans are those of a copy, since they cannot be read"
+    yield GaugeMetricFamily("typegate_bans_by_copy", why, value=bans.by_copy)
+    yield CounterMetricFamily("typegate_bans_readings", "Times that all bans were read", value=facts.readings)
+    yield CounterMetricFamily("typegate_bans_changes", "Changes of bans that were read since", value=facts.changes)

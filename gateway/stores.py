@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from persistence.bans import BanStore, SqliteBans
+from persistence.bans import BanCopy, BanStore, SqliteBans
 from persistence.catalogue import Catalogue, EmbeddedCatalogue
 from persistence.folder import DataFolder
 from persistence.results import ResultStore, SqliteResults
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from persistence.catalogue.texts import Texts
 
-__all__ = ["bans_of", "catalogue_of", "missing_store", "store_of"]
+__all__ = ["ban_copy_of", "bans_of", "catalogue_of", "missing_store", "store_of"]
 
 
 def store_of(
@@ -44,6 +44,13 @@ def bans_of(settings: Settings) -> BanStore:
 
         return MysqlBans(settings.mysql, settings.bans)
     return SqliteBans(DataFolder(settings.node.data).bans, settings.bans)
+
+
+def ban_copy_of(settings: Settings) -> BanCopy | None:
+    """Where a server keeps what it last read of them; None where they are in its own data folder anyway."""
+    if not settings.mysql.content:
+        return None
+    return BanCopy(DataFolder(settings.node.data).bans_copy, database=str(settings.mysql.content_dsn()))
 
 
 def catalogue_of(settings: Settings, *, serving: bool = False, make: bool = False) -> Catalogue:

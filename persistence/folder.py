@@ -6,9 +6,8 @@ data/               0700
 ├── results.db      finished results
 ├── catalogue.db    tests and word lists that were added
 ├── catalogue.copy  what was last read of those in MySQL, where they are there
-
-    @property
 ├── bans.db         who may not come in
+├── bans.copy       who last might not, by what MySQL said, where that is kept there
 └── spool/          results on their way, one file a process
 """
 
@@ -72,6 +71,11 @@ class DataFolder:
     def bans(self) -> Path:
         """SQLite file of the bans."""
         return self.path / "bans.db"
+
+    @property
+    def bans_copy(self) -> Path:
+        """The bans that were last read of the content database that `mysql.content` names."""
+        return self.path / "bans.copy"
 
     def open(self) -> None:
         """Make the folder, or check that it is a folder that we can write. Raises `FolderError`."""

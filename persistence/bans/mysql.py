@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Final, Self
 
 import orjson
 
 from persistence.bans.entries import Ban, Who, who_text
-from persistence.bans.port import BanOptions, Mark, full
-from persistence.bans.rows import Known, bans_of
+from persistence.bans.port import KEPT_CHANGES, MOST_CHANGES, BanChanges, BanOptions, Mark, full
+from persistence.bans.rows import Known, bans_of, changes_of
 from persistence.errors import StoreError
 from persistence.mysql.literals import blob, instant, text
 from persistence.mysql.options import MysqlOptions
@@ -77,10 +77,26 @@ class MysqlBans:
                 self._known = found
                 return tuple(found.values())
 
+    async def since(self, mark: Mark) -> BanChanges | None:
+        """What changed since this mark, of one moment; None where that is not known any more."""
+        async with self._pool.connection(self._mysql.read_ms) as connection:
+            ((page, last),) = await connection.ask(
+                "SELECT GROUP_CONCAT(JSON_ARRAY(HEX(mark), who, reason, made_by, since_ms, until_ms) ORDER BY number), "
+                "(SELECT mark FROM ban_mark WHERE one = 1) "
+                "FROM (SELECT number, mark, named.who, reason, made_by, "
+                f"{_epoch_ms('since')} AS since_ms, {_epoch_ms('until')} AS until_ms "
+                "FROM ban_changes AS named LEFT JOIN bans ON bans.who = named.who "
+                f"WHERE number >= (SELECT MAX(number) FROM ban_changes WHERE mark = {blob(mark)}) "
+                f"ORDER BY number LIMIT {MOST_CHANGES + 2}) AS page"
+            )
+        if page is None or last is None:
+            return None
+        return await asyncio.to_thread(_changes_of_page, page, bytes(last))
+
     async def add(self, ban: Ban) -> None:
         """Add one, in the place of an earlier one of the same."""
         async with self._pool.transaction(self._mysql.write_ms) as connection:
-            await _change(connection)
+            await _begin(connection)
             await connection.run(f"DELETE FROM bans WHERE until <= {instant(ban.since_ms)}")
             await connection.run(
                 f"INSERT INTO bans (who, reason, made_by, since, until) VALUES {_values(ban)} "
@@ -88,6 +104,7 @@ class MysqlBans:
                 "until = VALUES(until)"
             )
             await self._bounded(connection)
+            await _changed(connection, [who_text(ban.who)])
 
     async def take(self, bans: Sequence[Ban], *, now_ms: int) -> int:
         """Add those of whom there is no ban, some hundreds in each transaction; how many. Raises as `add` does."""
@@ -95,7 +112,7 @@ class MysqlBans:
         for start in range(0, len(bans), _AT_ONCE):
             some = {who_text(ban.who): ban for ban in bans[start : start + _AT_ONCE]}
             async with self._pool.transaction(self._mysql.write_ms) as connection:
-                await _change(connection)
+                await _begin(connection)
                 await connection.run(f"DELETE FROM bans WHERE until <= {instant(now_ms)}")
                 there = await connection.ask(f"SELECT who FROM bans WHERE who IN ({', '.join(map(text, some))})")
                 for (who,) in there:
@@ -105,7 +122,8 @@ class MysqlBans:
                         "INSERT INTO bans (who, reason, made_by, since, until) VALUES "
                         + ", ".join(map(_values, some.values()))
                     )
-                await self._bounded(connection)
+                    await self._bounded(connection)
+                    await _changed(connection, some)
             taken += len(some)
         return taken
 
@@ -117,8 +135,11 @@ class MysqlBans:
     async def remove(self, who: Who) -> bool:
         """End a ban; False where there was none."""
         async with self._pool.transaction(self._mysql.write_ms) as connection:
-            await _change(connection)
-            return bool(await connection.run(f"DELETE FROM bans WHERE who = {text(who_text(who))}"))
+            await _begin(connection)
+            removed = await connection.run(f"DELETE FROM bans WHERE who = {text(who_text(who))}")
+            if removed:
+                await _changed(connection, [who_text(who)])
+            return bool(removed)
 
 
 def _values(ban: Ban) -> str:
@@ -130,6 +151,21 @@ def _bans_of_page(page: str, known: Known) -> dict[str, Ban]:
     return bans_of(orjson.loads(f"[{page}]"), known)
 
 
-async def _change(connection: Connection) -> None:
+def _changes_of_page(page: str, last: Mark) -> BanChanges | None:
+    return changes_of([(bytes.fromhex(mark), *row) for mark, *row in orjson.loads(f"[{page}]")], last)
+
+
+async def _begin(connection: Connection) -> None:
     """Begin a change: no other one begins before this has ended."""
-    await connection.run(f"UPDATE ban_mark SET mark = {blob(os.urandom(16))} WHERE one = 1")
+    await connection.ask("SELECT one FROM ban_mark WHERE one = 1 FOR UPDATE")
+
+
+async def _changed(connection: Connection, whom: Iterable[str]) -> None:
+    """End a change that concerned these."""
+    mark = blob(os.urandom(16))
+    ((number,),) = await connection.ask("SELECT MAX(number) FROM ban_changes FOR UPDATE")
+    last = number or 0
+    rows = ", ".join(f"({number}, {mark}, {text(who)})" for number, who in enumerate(whom, last + 1))
+    await connection.run(f"INSERT INTO ban_changes (number, mark, who) VALUES {rows}")
+    await connection.run(f"DELETE FROM ban_changes WHERE number <= {max(0, last - KEPT_CHANGES)}")
+    await connection.run(f"UPDATE ban_mark SET mark = {mark} WHERE one = 1")

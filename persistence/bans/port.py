@@ -5,14 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 
 from persistence.bans.entries import Ban, Who
 
-__all__ = ["BanOptions", "BanStore", "Mark", "full"]
+__all__ = ["KEPT_CHANGES", "MOST_CHANGES", "BanChanges", "BanOptions", "BanStore", "Mark", "full"]
 
 Mark = bytes
 """16 random bytes, which every change replaces: who knows the mark knows the bans."""
+
+KEPT_CHANGES: Final = 10_000
+"""Changes of which a store still knows whom they concerned."""
+MOST_CHANGES: Final = 500
+"""After more than so many all is read again: it costs no more."""
+
+
+class BanChanges(NamedTuple):
+    """What became of the bans since a mark, each named once."""
+
+    mark: Mark
+    """The present one."""
+    made: Sequence[Ban]
+    """Those that are new, or other than they were."""
+    ended: Sequence[Who]
+    """Those whose ban was taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +62,10 @@ class BanStore(Protocol):
 
     async def read(self, *, now_ms: int) -> Sequence[Ban]:
         """All that are not over, in no order."""
+        ...
+
+    async def since(self, mark: Mark) -> BanChanges | None:
+        """What changed since this mark; None where that is not known any more: too long ago, or in another history."""
         ...
 
     async def add(self, ban: Ban) -> None:

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from persistence.bans.entries import Ban, Who, who_text
-from persistence.bans.port import BanOptions, Mark, full
-from persistence.bans.rows import Known, bans_of
+from persistence.bans.port import KEPT_CHANGES, MOST_CHANGES, BanChanges, BanOptions, Mark, full
+from persistence.bans.rows import Known, bans_of, changes_of
 from persistence.errors import StoreError
 from persistence.sqlite import SqliteThreads, migrate, open_file, transaction
 
@@ -30,6 +30,10 @@ _SCHEMA: Final = (
         """,
         "CREATE TABLE mark (one INTEGER PRIMARY KEY CHECK (one = 1), mark BLOB NOT NULL)",
         "INSERT INTO mark VALUES (1, zeroblob(16))",
+    ),
+    (
+        "CREATE TABLE changes (number INTEGER PRIMARY KEY, mark BLOB NOT NULL, who TEXT NOT NULL)",
+        "CREATE INDEX changes_of_mark ON changes (mark)",
     ),
 )
 _NOT_OVER: Final = "(until_ms IS NULL OR until_ms > ?)"
@@ -74,6 +78,20 @@ class SqliteBans:
         self._known = found = await self._thread.run(job)
         return tuple(found.values())
 
+    async def since(self, mark: Mark) -> BanChanges | None:
+        """What changed since this mark, of one moment; None where that is not known any more."""
+
+        def job(connection: sqlite3.Connection) -> BanChanges | None:
+            rows = connection.execute(
+                "SELECT changes.mark, changes.who, reason, by, since_ms, until_ms, mark.mark "
+                "FROM mark CROSS JOIN changes LEFT JOIN bans ON bans.who = changes.who "
+                "WHERE number >= (SELECT max(number) FROM changes WHERE mark = ?) ORDER BY number LIMIT ?",
+                (mark, MOST_CHANGES + 2),
+            ).fetchall()
+            return changes_of([row[:-1] for row in rows], rows[-1][-1]) if rows else None
+
+        return await self._thread.run(job)
+
     async def add(self, ban: Ban) -> None:
         """Add one, in the place of an earlier one of the same."""
 
@@ -87,7 +105,7 @@ class SqliteBans:
                 (count,) = connection.execute("SELECT count(*) FROM bans").fetchone()
                 if count > self._options.most:
                     raise StoreError(full(self._options.most), retriable=False)
-                connection.execute("UPDATE mark SET mark = ?", (os.urandom(16),))
+                _changed(connection, ban.who)
 
         await self._thread.run(job)
 
@@ -98,7 +116,7 @@ class SqliteBans:
             with transaction(connection):
                 removed = connection.execute("DELETE FROM bans WHERE who = ?", (who_text(who),)).rowcount
                 if removed:
-                    connection.execute("UPDATE mark SET mark = ?", (os.urandom(16),))
+                    _changed(connection, who)
                 return bool(removed)
 
         return await self._thread.run(job)
@@ -111,6 +129,15 @@ class SqliteBans:
             connection.close()
             raise
         return connection
+
+
+def _changed(connection: sqlite3.Connection, who: Who) -> None:
+    """End a change that concerned this one."""
+    mark = os.urandom(16)
+    number = connection.execute("INSERT INTO changes (mark, who) VALUES (?, ?)", (mark, who_text(who))).lastrowid
+    assert number is not None
+    connection.execute("DELETE FROM changes WHERE number <= ?", (number - KEPT_CHANGES,))
+    connection.execute("UPDATE mark SET mark = ?", (mark,))
 
 
 def _mark(connection: sqlite3.Connection) -> Mark:

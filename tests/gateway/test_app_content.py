@@ -11,6 +11,8 @@ import pytest
 
 from gateway.app import Gateway
 from loadtest.servers.mariadb import MariaDbServer
+from persistence.bans import Ban
+from persistence.bans.mysql import MysqlBans
 from persistence.catalogue import NewTest
 from persistence.catalogue.mysql import MysqlCatalogue
 from persistence.catalogue.upkeep import migrate_content
@@ -80,11 +82,18 @@ async def catalogue_is(gateway: Gateway, said: str) -> None:
             await asyncio.sleep(0.05)
 
 
+async def banned(gateway: Gateway, user: int) -> None:
+    """Wait until a node knows of a ban."""
+    async with asyncio.timeout(60):
+        while gateway.hub.ban_of(user) is None:  # noqa: ASYNC110  # facts come without an event
+            await asyncio.sleep(0.05)
+
+
 async def test_a_node_serves_while_the_content_database_is_away(tmp_path: Path, server: MariaDbServer) -> None:
     """Away at the start there is what is built in; what was read once stays, whatever becomes of the database.
 
-    So it does at a node that is started again without the database. Where another is started, which has nothing of it,
-    a test under way is taken up when the database is back, and not given up before.
+    So it does at a node that is started again without the database, and whoever was banned is so still. Where another
+    is started, which has nothing of it, a test under way is taken up when the database is back, not given up before.
     """
     options = patient(content=server.dsn("content"), retry_ms=50)
     async with serving(tmp_path / "data", mysql=options) as (gateway, http), client(gateway.url) as typist:
@@ -102,9 +111,12 @@ async def test_a_node_serves_while_the_content_database_is_away(tmp_path: Path, 
         await migrate_content(options)
         async with MysqlCatalogue(options) as catalogue:
             await catalogue.add([ZOO], created_at_ms=5)
+        async with MysqlBans(options) as bans:
+            await bans.add(Ban(17, "a bot", "ops", 1))
         assert await listed(http, "zoo") == ["17"]
         assert (await http.get("/v1/tests")).headers["cache-control"] == "public, max-age=300"
         await catalogue_is(gateway, "ok")
+        await banned(gateway, 17)
         server.kill()
         await catalogue_is(gateway, "the content database")
         started = await typist.start("quote", test="17")
@@ -115,6 +127,7 @@ async def test_a_node_serves_while_the_content_database_is_away(tmp_path: Path, 
     async with serving(tmp_path / "data", mysql=options) as (gateway, _), client(gateway.url) as other:
         await catalogue_is(gateway, "cannot connect")
         assert (await other.start("quote", test="17"))["text"] == "One two."
+        await banned(gateway, 17)
 
     (tmp_path / "data" / "catalogue.copy").unlink()
     async with (

@@ -3,21 +3,23 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 from websockets.exceptions import InvalidStatus
 
 from config.edge import EdgeOptions
 from config.gateway import NodeOptions
 from gateway.app import Gateway
 from gateway.bans import Bans
-from gateway.bus import Bus, RedisCarrier
-from persistence.bans import Ban, BanOptions, BanStore, SqliteBans, read_who
+from gateway.bus import Bus, Exchange, RedisCarrier
+from persistence.bans import Ban, BanCopy, BanOptions, BanStore, SqliteBans, read_who
+from persistence.errors import StoreError
 from persistence.redis import RedisOptions, RedisServers
 from persistence.sqlite import open_file
 from tests.gateway.running import PATIENCE_S, command, serving
@@ -162,6 +164,69 @@ async def test_where_nobody_tells_it_is_looked_more_often(
     ):
         await store.add(ban("17"))
         await until(lambda: bans.user(17) is not None)
+
+
+@asynccontextmanager
+async def looking(store: BanStore, **options: Any) -> AsyncIterator[tuple[Bans, list[Ban]]]:
+    """The bans as a process has them that looks for itself, and those that it was told are new."""
+    new: list[Ban] = []
+    async with (
+        Bus(Exchange().carrier()) as bus,
+        Bans(
+            store, bus, QUICK, told=False, epoch_ms=lambda: 5, new=lambda index: new.extend(index.bans), **options
+        ) as bans,
+    ):
+        yield bans, new
+
+
+async def test_what_changed_is_read_and_not_all(store: BanStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the start all; after an hour too, so that what is over goes; and where it is not known what changed."""
+    await store.add(ban("17"))
+    async with looking(store) as (bans, new):
+        for one in (ban("18"), ban("192.0.2.0/24"), ban("18", reason="still")):
+            await store.add(one)
+            await until(lambda: one in new)  # noqa: B023  # it is waited for at once
+        await store.remove(read_who("17"))
+        await until(lambda: bans.user(17) is None)
+        assert (len(bans), bans.user(18), bans.address("192.0.2.9")) == (2, new[-1], new[-2])
+        assert (bans.facts.readings, bans.facts.changes) == (1, 4)
+        monkeypatch.setattr("persistence.bans.sqlite.KEPT_CHANGES", 0)
+        await asyncio.gather(*(store.add(ban(str(number))) for number in range(20, 30)))
+        await until(lambda: len(bans) == 12)
+        monkeypatch.setattr(bans, "_anew_s", 0)
+        readings = bans.facts.readings
+        await store.add(ban("19"))
+        await until(lambda: bans.user(19) is not None)
+        assert bans.facts.readings == readings + 1
+
+
+async def test_who_starts_while_bans_cannot_be_read_goes_by_what_was_read_last(tmp_path: Path, store: BanStore) -> None:
+    """And says so; without a copy nobody is banned. As soon as they can be read that is what holds."""
+    copy = BanCopy(tmp_path / "bans.copy", database="bans")
+    for one in (ban("17"), ban("18"), ban("19", until_ms=4)):
+        await store.add(one)
+    async with looking(store, copy=copy) as (bans, _):
+        await store.remove(read_who("18"))
+        await until(lambda: bans.user(18) is None)
+    with closing(open_file(tmp_path / "data" / "bans.db")) as operator:
+        operator.execute("ALTER TABLE mark RENAME TO away")
+        async with looking(store) as (bans, _):
+            assert (len(bans), bans.by_copy) == (0, False)
+        with capture_logs() as said:
+            async with looking(store, copy=copy) as (bans, new):
+                assert (len(bans), bans.user(17), bans.by_copy, new) == (1, ban("17"), True, [])
+                with pytest.raises(StoreError):
+                    await bans.ping()
+                operator.execute("ALTER TABLE away RENAME TO mark")
+                await until(lambda: not bans.by_copy)
+                await store.add(ban("20"))
+                await until(lambda: len(bans) == 2)
+                assert (new, bans.facts.readings) == ([ban("20")], 1)
+                await bans.ping()
+    assert ["copy" in each["event"] for each in said] == [False, True, False]
+    kept = copy.load(now_ms=5)
+    assert kept is not None
+    assert set(kept.bans) == {ban("17"), ban("20")}
 
 
 async def _part(http: httpx.AsyncClient, state: str) -> None:

@@ -169,7 +169,9 @@ def test_the_content_database_is_migrated_beside_the_shards(commands: Commands, 
     *shards, own = lines(commands("migrate", "up", TYPEGATE_MYSQL_CONTENT=content))
     done = ", ".join(migration.title for migration in known)
     assert shards == [f"shard a: {done}", f"shard b: {done}"]
-    assert re.fullmatch(r"content: 0001_content, 0002_bans; \d+ built-in tests and word lists put in", own)
+    assert re.fullmatch(
+        r"content: 0001_content, 0002_bans, 0003_ban_changes; \d+ built-in tests and word lists put in", own
+    )
     assert lines(commands("migrate", "up", TYPEGATE_MYSQL_CONTENT=content))[2] == "content: is up to date"
     assert "missing" not in "\n".join(lines(commands("migrate", "status", TYPEGATE_MYSQL_CONTENT=content)))
 
@@ -183,7 +185,8 @@ def test_the_catalogue_is_in_the_content_database_for_every_command(content: str
     refused = runner.invoke(main, ["tests", "import", str(rows), *here])
     assert refused.exit_code == 1
     assert (
-        "the content database: the database lacks 0001_content, 0002_bans; run `typegate migrate up`." in refused.output
+        "the content database: the database lacks 0001_content, 0002_bans, 0003_ban_changes; run `typegate migrate up`."
+        in refused.output
     )
     lines(runner.invoke(main, ["migrate", "up"]))
     assert "1 new, 0 changed" in lines(runner.invoke(main, ["tests", "import", str(rows), *here]))[-1]

@@ -65,3 +65,28 @@ def test_look_up_agrees_with_the_library(networks: list[str], address: IPv4Addre
     whos = [read_who(network) for network in networks]
     expected = any(ip_address(address) in who for who in whos if not isinstance(who, int))
     assert (banned(*networks).address(str(address), now_ms=0) is not None) is expected
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["17", "-42", "192.0.2.0/24", "192.0.2.0/25", "2001:db8::/64"]), st.integers(0, 2))
+    )
+)
+def test_an_index_that_was_changed_is_as_one_that_was_made(steps: list[tuple[str, int]]) -> None:
+    """Whatever was put into it and dropped before; `put` says whether it is news."""
+    changed, kept = BanIndex(), dict[str, Ban]()
+    for text, step in steps:
+        if step:
+            ban = Ban(read_who(text), f"{text} {step}", "ops", 0)
+            assert changed.put(ban) is (kept.get(text) != ban)
+            kept[text] = ban
+        else:
+            changed.drop(read_who(text))
+            kept.pop(text, None)
+    made = BanIndex(kept.values())
+    assert (len(changed), set(changed.bans), changed.of_addresses) == (len(made), set(made.bans), made.of_addresses)
+    for user in (17, -42):
+        assert changed.user(user, now_ms=0) == made.user(user, now_ms=0) == kept.get(str(user))
+    for address in ("192.0.2.1", "192.0.2.200", "2001:db8::1"):
+        found = (changed.address(address, now_ms=0), made.address(address, now_ms=0))
+        assert (found[0] is None) is (found[1] is None)

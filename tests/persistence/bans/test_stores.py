@@ -64,6 +64,72 @@ async def test_a_change_has_another_mark_for_everybody(opened: Opener) -> None:
         assert list(await other.read(now_ms=T0_MS)) == []
 
 
+async def test_what_changed_since_a_mark_is_told(opened: Opener) -> None:
+    """Each once, as it is by now, to whoever knows the mark before; all of one moment."""
+    async with opened() as one, opened() as other:
+        await one.add(USER)
+        mark = await other.mark()
+        assert await other.since(mark) == (mark, (), ())
+        await one.add(NETWORK)
+        await one.add(replace(NETWORK, reason="still"))
+        assert await one.remove(USER.who)
+        await one.add(other_ban := Ban(-4, "x", "ops", T0_MS))
+        await one.add(gone := Ban(18, "x", "ops", T0_MS))
+        await one.remove(gone.who)
+        changes = await other.since(mark)
+        assert changes is not None
+        assert changes.mark == await other.mark()
+        assert set(changes.made) == {replace(NETWORK, reason="still"), other_ban}
+        assert set(changes.ended) == {USER.who, gone.who}
+        assert await other.since(changes.mark) == (changes.mark, (), ())
+        await one.add(USER)
+        again = await other.since(changes.mark)
+        assert again is not None
+        assert (again.made, again.ended) == ((USER,), ())
+
+
+async def test_what_is_no_change_leaves_the_mark(opened: Opener) -> None:
+    """Removing nobody, and an addition that is refused."""
+    async with opened(most=1) as store:
+        await store.add(USER)
+        mark = await store.mark()
+        assert not await store.remove(NETWORK.who)
+        with pytest.raises(StoreError):
+            await store.add(NETWORK)
+        assert await store.since(mark) == (mark, (), ())
+        assert await store.mark() == mark
+
+
+async def test_of_a_mark_that_is_not_known_nothing_is_told(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too long ago, too many changes since, of another history, or changed by who takes no notes: all is to be read."""
+    monkeypatch.setattr("persistence.bans.rows.MOST_CHANGES", 2)
+    for module in ("sqlite", "mysql"):
+        monkeypatch.setattr(f"persistence.bans.{module}.MOST_CHANGES", 2)
+        monkeypatch.setattr(f"persistence.bans.{module}.KEPT_CHANGES", 3)
+    async with opened() as store:
+        fresh = await store.mark()
+        assert await store.since(fresh) is None
+        marks = []
+        for number in range(1, 6):
+            await store.add(Ban(number, "x", "ops", T0_MS))
+            marks.append(await store.mark())
+        told = [await store.since(mark) for mark in marks]
+        assert [changes and len(changes.made) for changes in told] == [None, None, 2, 1, 0]
+        assert await store.since(b"another history!") is None
+        await _unnoted(store)
+        assert await store.since(marks[-1]) is None
+        assert await store.mark() != marks[-1]
+
+
+async def _unnoted(store: BanStore) -> None:
+    """A change by an earlier version."""
+    if isinstance(store, MysqlBans):
+        async with store._pool.connection(5_000) as connection:
+            await connection.run("UPDATE ban_mark SET mark = '0123456789abcdef'")
+    elif isinstance(store, SqliteBans):
+        await store._thread.run(lambda connection: connection.execute("UPDATE mark SET mark = ?", (b"0" * 16,)))
+
+
 async def test_there_is_a_most_and_what_is_over_does_not_count(opened: Opener) -> None:
     """The one too many is not kept; a ban may be changed all the same, and time makes room."""
     async with opened(most=2) as store:
