@@ -819,6 +819,10 @@ class Connection(_OfEachFrame):
         watching = self._hub.watching
         if watching is not None:
             watching.leave(self)
+            often = watching.too_often(self.user) if isinstance(said, Watch) else None
+            if often is not None:
+                self._error(often)
+                return
         if isinstance(said, Unwatch) or said.session is None:
             self._race(said)
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType, ref
@@ -11,6 +11,7 @@ import structlog
 
 from config.watch import WatchOptions
 from gateway.bus import Bus
+from gateway.limits import Credits
 from gateway.watching.facts import WatchFacts
 from gateway.watching.gallery import Gallery
 from gateway.watching.sight import Sight
@@ -76,6 +77,10 @@ class Watching:
         self._wheel = Wheel(hub.loop, period_s=PERIOD_S, buckets=_BUCKETS)
         self._turning: set[Sight | Gallery | Watching] = set()
         self._watchers: dict[Connection, Gallery] = {}
+        self._own: Counter[int] = Counter()
+        """How many of them each user has."""
+        self._looks = Credits(rate_per_s=self.options.per_s, burst=self.options.burst)
+        """How often each user may begin to look on, at races too."""
         self._galleries: dict[bytes, Gallery] = {}
         self._sights: dict[bytes, Sight] = {}
         self._wanted: OrderedDict[bytes, Wanted] = OrderedDict()
@@ -93,6 +98,11 @@ class Watching:
 
     # --- what connections say ---
 
+    def too_often(self, user: int) -> Error | None:
+        """Why a user may not begin to look on just now; else it is counted."""
+        wait_ms = self._looks.take(user, now_ms=self.hub.clock() * 1000)
+        return Error("busy", f"you look here and there too fast; again in {wait_ms} ms", wait_ms) if wait_ms else None
+
     def watch(self, connection: Connection, session: bytes) -> Error | None:
         """Let a connection look on at who types this test, instead of what it looked at; None where that may come."""
         self.leave(connection)
@@ -100,6 +110,7 @@ class Watching:
         gallery = self._galleries.get(session)
         if (
             len(self._watchers) >= options.watchers
+            or self._own[connection.user] >= options.watchers_own
             or (gallery is None and len(self._galleries) >= options.typists)
             or (gallery is not None and len(gallery) >= options.watchers_each)
         ):
@@ -109,13 +120,15 @@ class Watching:
             self._turn(gallery)
             self._turn(self)
         self._watchers[connection] = gallery
+        self._own[connection.user] += 1
         gallery.add(connection)
         return None
 
     def leave(self, connection: Connection) -> None:
         """A connection looks away, or is gone."""
-        gallery = self._watchers.pop(connection, None)
+        gallery = self._watchers.get(connection)
         if gallery is not None:
+            self.forget_watcher(connection)
             gallery.remove(connection)
 
     def opened(self, session: TypingSession, connection: Connection) -> None:
@@ -137,8 +150,12 @@ class Watching:
         self._rest(gallery)
 
     def forget_watcher(self, connection: Connection) -> None:
-        """A gallery has sent somebody away."""
-        self._watchers.pop(connection, None)
+        """Somebody is in no gallery any more."""
+        if self._watchers.pop(connection, None) is not None:
+            user = connection.user
+            self._own[user] -= 1
+            if not self._own[user]:
+                del self._own[user]
 
     # --- sights ---
 

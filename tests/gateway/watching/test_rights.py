@@ -126,6 +126,48 @@ async def test_who_comes_too_late_is_told_so(
             assert (await late.watch(session))["t"] == "watched"
 
 
+async def test_one_user_takes_no_more_than_a_share_of_the_places(tmp_path: Any, request: pytest.FixtureRequest) -> None:
+    """Others still may; who looks away has room again."""
+    async with (
+        places("embedded", tmp_path, request.getfixturevalue, watch=WatchOptions(watchers_own=1)) as servers,
+        typing(servers, mode="words", watch=True) as typist,
+        client(servers.there.url) as one,
+        client(servers.there.url, token=one.ready["token"]) as same,
+        client(servers.there.url) as another,
+    ):
+        session = typist.started["session"]
+        for who in (one, another, one):
+            assert (await Onlooker(who).watch(session))["t"] == "watched"
+        assert (await Onlooker(same).watch(session))["code"] == "watch_full"
+        await one.send("unwatch")
+        await one.send("hb", c=1)
+        await one.receive("hb")
+        assert (await Onlooker(same).watch(session))["t"] == "watched"
+
+
+async def test_who_looks_here_and_there_too_fast_is_told_when_again(
+    tmp_path: Any, request: pytest.FixtureRequest
+) -> None:
+    """At tests and races, over whichever connection; and nobody else is."""
+    async with (
+        places("embedded", tmp_path, request.getfixturevalue, watch=WatchOptions(per_s=0.001, burst=2)) as servers,
+        typing(servers, mode="words", watch=True) as typist,
+        client(servers.there.url) as one,
+        client(servers.there.url, token=one.ready["token"]) as same,
+        client(servers.there.url) as another,
+    ):
+        session = typist.started["session"]
+        for who in (one, same, another):
+            assert (await Onlooker(who).watch(session))["t"] == "watched"
+        for about in ({"session": session}, {"race": "0123456789abc"}):
+            await one.send("watch", **about)
+            error = await one.receive("error")
+            assert error["code"] == "busy"
+            assert 0 < error["retry"] <= 1_000_000
+        assert servers.there.hub.watching is not None
+        assert servers.there.hub.watching.figures()["watchers"] == 2
+
+
 async def test_one_s_own_page_that_looks_on_is_no_second_sign_in(tmp_path: Any) -> None:
     """Where the newest sign-in closes the older connection, `aside` leaves the typist alone."""
     async with (
