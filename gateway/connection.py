@@ -22,9 +22,9 @@ from gateway.submissions import Submission
 from gateway.wheel import PERIOD_S
 from gateway.wire import Peer, WebSocketWire
 from persistence.errors import StoreError
-from session.holder import Grounds, Question, Verdict, weigh
+from session.holder import Grounds, Question, Verdict, outdated, weigh
 from session.identity import RANDOM_BITS, mint_session, session_to_text
-from session.machine import SLICED_EVENTS, Breach, Claim, Due, Gap, Outcome, Refused, TypingSession
+from session.machine import SLICED_EVENTS, Breach, Claim, Differs, Due, Gap, Outcome, Refused, TypingSession
 from session.messages import (
     ERRORS,
     Abort,
@@ -38,7 +38,6 @@ from session.messages import (
     Malformed,
     Reconnect,
     Resume,
-    Resumed,
     ServerMessage,
     Start,
     Stored,
@@ -612,18 +611,13 @@ class Connection(_OfEachFrame):
         held = hub.release(session_id)
         if held is not None:
             answer = held.reattach(claim, now_ms=hub.clock() * 1000)
-            if isinstance(answer, Resumed):
+            if answer is None:
+                self._make_anew(held, claim)
+            else:
                 self._hold_on(held)
                 self._counts.resumes += 1
                 self._say(answer)
                 self._back(claim)
-                return True
-            said = held.answer(Question.of(claim, epoch=held.epoch))
-            hub.takeovers.accounts.keep(session_id, held.epoch, said)
-            if answer is None:  # it was elsewhere since: it is for all to know that it is here again
-                self._wait_for(self._look_up(claim))
-            else:
-                self._take_over(weigh(claim, said, epoch=held.epoch))
             return True
         if hub.submissions.of(session_id) is not None:
             if self._ended != session_id:
@@ -637,6 +631,15 @@ class Connection(_OfEachFrame):
             self._error(Error("gone", "this test was aborted", ref=claim.ref))
             return True
         return False
+
+    def _make_anew(self, copy: TypingSession, claim: Claim) -> None:
+        """Give up a copy for what its client sends, which is held to what was seen here."""
+        said = copy.answer(Question.of(claim, epoch=copy.epoch))
+        self._hub.takeovers.accounts.keep(copy.id, copy.epoch, said)
+        if outdated(claim, said):  # it was elsewhere since: it is for all to know that it is here again
+            self._wait_for(self._look_up(claim))
+        else:
+            self._take_over(weigh(claim, said, epoch=copy.epoch))
 
     async def _look_up(self, claim: Claim) -> None:
         """Answer with the stored result, or else take the session over and make it anew."""
@@ -785,7 +788,7 @@ class Connection(_OfEachFrame):
         elif session.ended:
             self._submit(session)
 
-    def _perform(self, outcome: Gap | Refused | Breach) -> None:
+    def _perform(self, outcome: Gap | Refused | Breach | Differs) -> None:
         match outcome:
             case Gap():
                 self._error(outcome.error(self._session.ref if self._session is not None else None))
@@ -793,6 +796,11 @@ class Connection(_OfEachFrame):
                 self._error(error)
             case Breach(code, reason):
                 self._close(code, reason)
+            case Differs(claim):
+                if self._session is not None:  # else another connection has it by now
+                    copy = self._session
+                    self._drop(copy)
+                    self._make_anew(copy, claim)
             case _:
                 assert_never(outcome)
 

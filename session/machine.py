@@ -19,15 +19,15 @@ How a connection uses it::
 
     claim = Claim.open(resume, user=..., ...)          # Claim, or the Error to send
     # the session is held here:
-    answer = held.reattach(claim, now_ms=now)          # Resumed, or Error conflict: send it, drop `held`, go on below;
-                                                       # None: `held` is outdated, drop it, go on below
+    answer = held.reattach(claim, now_ms=now)          # Resumed: send it; what comes again is held to what is here
+                                                       # None: drop `held`, weigh held.answer(question), go on below
     # it is not: build the material of claim.ticket anew (its options, seed and versions), then
     session = TypingSession.rebuild(claim, material, conflict=..., ...)   # or the Error to send
     send(session.resumed())
     # `keys` frames of the log follow; over SLICED_EVENTS in a frame use `feeding`
 
 Whatever an input came to, look at `ended` and `state` afterwards: the last key of a text may also be what shows that
-the log differs from what was seen.
+the log differs from what was seen. After `Differs` go on as after None of `reattach`.
 """
 
 from array import array
@@ -42,14 +42,14 @@ from scoring.drift import DEFAULT_LIMITS, Drift
 from scoring.scorer import Scorer
 from scoring.summary import Summary
 from session.history import CODES, MAX_DT_MS, SHORT_GAPS, encode, events_of, keys_of, offset_after, too_fast
-from session.holder import Answer, Question, Word
+from session.holder import Answer, Question, Word, outdated
 from session.messages import ERRORS, CloseCode, Error, Resumed, Started
 from session.options import SessionLimits, TestOptions
-from session.outcome import Breach, Due, Gap, Outcome, Refused
+from session.outcome import Breach, Differs, Due, Gap, Outcome, Refused
 from session.passages import Material
 from session.receipt import ALL_SEEN, KeyRing, Receipt, Seat, Ticket, hash_of, seal_receipt
 from session.result import Result
-from session.resume import Claim, Takeover
+from session.resume import Claim, Compared, Takeover
 from session.settling import FinishedTest, Settled
 from session.state import FINAL, Illegal, Input, State, next_state
 
@@ -57,6 +57,7 @@ __all__ = [
     "SLICED_EVENTS",
     "Breach",
     "Claim",
+    "Differs",
     "Due",
     "Gap",
     "Outcome",
@@ -356,7 +357,7 @@ class TypingSession(_OfEachTick):
 
     def resumed(self) -> Resumed:
         """The answer to `resume`."""
-        return Resumed(session=self.id, n=self.n, ref=self.ref)
+        return Resumed(session=self.id, n=self._expected(), ref=self.ref)
 
     def tick(self, *, now_ms: float) -> dict[str, Any] | None:
         """The `tick` message as a map, or None where `n` did not change since the last one."""
@@ -364,7 +365,7 @@ class TypingSession(_OfEachTick):
         if n == self._ticked or self.state is not _RUNNING:
             return None
         takeover = self._takeover
-        if takeover is not None and n < takeover.log_n:
+        if takeover is not None and (n < takeover.log_n or takeover.compared is not None):
             return None  # a receipt vouches for what was seen; this is still being looked at
         self._ticked = n
         wpm, raw, acc, word, cluster, err = self._scorer.figures()
@@ -471,7 +472,7 @@ class TypingSession(_OfEachTick):
     def _account(self) -> Receipt | None:
         """All that was seen, as a receipt says it; of a log that is still being looked at, what was seen before it."""
         takeover = self._takeover
-        if takeover is not None and self.n < takeover.log_n:
+        if takeover is not None and self.replaying:
             return takeover.standing
         if not self.n:
             return None
@@ -488,7 +489,8 @@ class TypingSession(_OfEachTick):
     @property
     def replaying(self) -> bool:
         """Whether the log that the client had at `resume` is still coming in; no ticks meanwhile."""
-        return self._takeover is not None and self.n < self._takeover.log_n
+        takeover = self._takeover
+        return takeover is not None and (self.n < takeover.log_n or takeover.compared is not None)
 
     @property
     def returning(self) -> bool:
@@ -542,9 +544,10 @@ class TypingSession(_OfEachTick):
             return None  # sent before the client could know
         if self._start_ms is not None and now_ms < self._start_ms:
             return Refused(_early(self._start_ms - now_ms, self.ref))
-        if n > self.n:
-            return Gap(self.n)
-        at = 2 * (self.n - n)
+        expected = self._expected()
+        if n > expected:
+            return Gap(expected)
+        at = 2 * (expected - n)
         if at < len(e):
             self.state = after
         before = self.n
@@ -579,12 +582,19 @@ class TypingSession(_OfEachTick):
             return Refused(Error("conflict", ERRORS["conflict"], ref=self.ref))
         return None
 
+    def _expected(self) -> int:
+        """The number of the event that is to come next."""
+        takeover = self._takeover
+        return self.n if takeover is None or takeover.compared is None else takeover.compared.n
+
     def _room(self) -> int:
         """Events that may be taken at once: up to the next number at which something is looked at."""
         n = self.n
         room = min(SLICED_EVENTS, self._check_at - n)
         takeover = self._takeover
         if takeover is not None:
+            if takeover.compared is not None:
+                return min(SLICED_EVENTS, n - takeover.compared.n)
             older = takeover.older
             for stop in (0 if older is None else older[0], takeover.seen_n, takeover.log_n):
                 if n < stop:
@@ -592,13 +602,15 @@ class TypingSession(_OfEachTick):
         return room
 
     def _take(self, events: list[Any], *, now_ms: float) -> Outcome:
-        """Take some events that follow the log."""
+        """Take some events that follow the log, or are to be compared with it."""
+        takeover = self._takeover
+        if takeover is not None and takeover.compared is not None:
+            return self._compare(takeover, takeover.compared, events, now_ms=now_ms)
         n = self.n
         mark = len(self._history)
         wrong = encode(events, self._history)
         if wrong is not None:
             return _protocol(wrong)
-        takeover = self._takeover
         if takeover is not None and n == 0 and self._start_ms is None:
             takeover.began(events[0])
         self.n += len(events) // 2
@@ -612,6 +624,24 @@ class TypingSession(_OfEachTick):
             self._catch_up(takeover, now_ms=now_ms)
         if self.n == self._check_at and self.state not in FINAL:
             return self._look()
+        return None
+
+    def _compare(self, takeover: Takeover, compared: Compared, events: list[Any], *, now_ms: float) -> Outcome:
+        """Hold events that come again to those that are here."""
+        came = bytearray()
+        wrong = encode(events, came)
+        if wrong is not None:
+            return _protocol(wrong)
+        end = compared.at + len(came)
+        if self._history[compared.at : end] != came:
+            takeover.conflict = True
+            return Differs(compared.claim)
+        compared.n += len(events) // 2
+        compared.at = end
+        if compared.n == self.n:
+            takeover.compared = None
+            if self.n == takeover.log_n:
+                self._catch_up(takeover, now_ms=now_ms)
         return None
 
     def _catch_up(self, takeover: Takeover, *, now_ms: float) -> None:
@@ -777,9 +807,10 @@ class TypingSession(_OfEachTick):
             return Refused(Error("idle", "the test is over without a result", ref=self.ref))
         if self.state is State.DETACHED:
             raise Illegal("a detached session hears no finish")
-        if n > self.n:
-            return Gap(self.n)
-        if n < self.n or self.replaying:
+        expected = self._expected()
+        if n > expected:
+            return Gap(expected)
+        if n < expected or self.replaying:
             return _protocol(f"finish.n is {n}, but the log has more events")
         if self._limit_ms is None and self._mode not in ("text", "zen"):
             return Refused(Error("unfinished", ERRORS["unfinished"], ref=self.ref))
@@ -824,19 +855,14 @@ class TypingSession(_OfEachTick):
             self._live = self._pinged = False
             self.deadline_ms = now_ms + self._limits.detached_ms
 
-    def reattach(self, claim: Claim, *, now_ms: float) -> Resumed | Error | None:
+    def reattach(self, claim: Claim, *, now_ms: float) -> Resumed | None:
         """Go on over another connection (`detach` first where the old one is still there).
 
-        `Error` with code `conflict`: the client's log is not the one that was seen here. None: it went on elsewhere,
-        and the claim's receipt vouches for more than was seen here. See the module's head.
+        What the receipt does not vouch for comes again, and is compared with what is here. None: the test does not go
+        on from this copy: the claim is not about it, or it went on elsewhere, or was not looked at to its end here.
         """
-        if claim.ticket_hash != self._ticket_hash:
-            return Error("ticket", "this is not the ticket that the test was given", ref=claim.ref)
-        receipt = claim.receipt
-        if claim.n < self._least_n() or not (receipt is None or self._agrees(receipt.n, receipt.digest)):
-            return Error("conflict", ERRORS["conflict"], ref=claim.ref)
-        account = self._account()
-        if receipt is not None and (account is None or account.n < receipt.n):
+        said = self.answer(Question.of(claim, epoch=self.epoch))
+        if said.conflict or self.replaying or outdated(claim, said):
             return None
         self.state = next_state(self.state, Input.REATTACH)
         self.ref = claim.ref
@@ -845,7 +871,7 @@ class TypingSession(_OfEachTick):
         takeover = self._takeover
         if takeover is None:
             takeover = self._takeover = Takeover(seen_n=0, offset_ms=0, log_n=0, resumed_ms=now_ms)
-        takeover.standing = account
+        takeover.standing = said.account
         takeover.again(
             seen_n=self.n,
             seen_client_ms=self._client_ms(),
@@ -854,7 +880,10 @@ class TypingSession(_OfEachTick):
             resumed_ms=now_ms,
         )
         self._drift.resumed()
-        if self.n and self.n == takeover.log_n:
+        known = 0 if claim.receipt is None else claim.receipt.n
+        if known < self.n:
+            takeover.compared = Compared(claim, known, offset_after(self._history, known))
+        elif self.n and self.n == takeover.log_n:
             self._catch_up(takeover, now_ms=now_ms)
         return self.resumed()
 

@@ -328,7 +328,7 @@ class Stored(ToClient):
 
 @dataclass(frozen=True, slots=True)
 class Resumed(ToClient):
-    """The answer to `resume`."""
+    """The answer to `resume`; once more after an `error conflict`."""
 
     T: ClassVar[str] = "resumed"
     session: Annotated[bytes, Wire(SESSION, "the test's session")]

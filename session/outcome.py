@@ -5,8 +5,9 @@ from enum import Enum
 from typing import TypeAlias
 
 from session.messages import CloseCode, Error
+from session.resume import Claim
 
-__all__ = ["Breach", "Due", "Gap", "Outcome", "Refused"]
+__all__ = ["Breach", "Differs", "Due", "Gap", "Outcome", "Refused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,14 @@ class Breach:
     reason: str
 
 
-Outcome: TypeAlias = Gap | Refused | Breach | None
+@dataclass(frozen=True, slots=True)
+class Differs:
+    """What came again is not what is here: `error conflict`, and the session is made anew of the claim's log."""
+
+    claim: Claim
+
+
+Outcome: TypeAlias = Gap | Refused | Breach | Differs | None
 """What an input came to; None: all well, nothing to say."""
 
 

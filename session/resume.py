@@ -16,7 +16,7 @@ from session.messages import Error, Resume
 from session.options import SessionLimits
 from session.receipt import Forged, KeyRing, Receipt, Ticket, hash_of
 
-__all__ = ["Claim", "Takeover"]
+__all__ = ["Claim", "Compared", "Takeover"]
 
 _FORGED: Final = "ticket and receipt must be those that this test was given"
 
@@ -59,10 +59,23 @@ class Claim:
         return cls(ticket, resume.ticket, ticket_hash, receipt, resume.n, resume.ref, resume.text)
 
 
+@dataclass(slots=True)
+class Compared:
+    """How much of a log that comes again, to a process that has it, was the same so far."""
+
+    claim: Claim
+    """By which it comes."""
+    n: int
+    """Events that were; at first those that the claim's receipt vouches for."""
+    at: int
+    """Byte of the history after them."""
+
+
 class Takeover:
     """What the resumes of one test came to, and how far the present one is."""
 
     __slots__ = (
+        "compared",
         "conflict",
         "digest",
         "epoch",
@@ -111,6 +124,8 @@ class Takeover:
         """What was seen before the log that the client had at `resume`; None: nothing was."""
         self.said = False
         """The client was told."""
+        self.compared: Compared | None = None
+        """How far it is compared with what is here; None where all was, or nothing need be."""
 
     @classmethod
     def of_claim(
@@ -162,11 +177,10 @@ class Takeover:
 
     def again(self, *, seen_n: int, seen_client_ms: float, offset_ms: float, log_n: int, resumed_ms: float) -> None:
         """Another resume, of a test that this process has held."""
-        if seen_n >= self.log_n:  # what is here was seen, or is in the account by now
-            self.seen_n = seen_n
-            self.seen_client_ms = seen_client_ms
-            self.offset_ms = offset_ms
-            self.digest = None
+        self.seen_n = seen_n
+        self.seen_client_ms = seen_client_ms
+        self.offset_ms = offset_ms
+        self.digest = None
         self.log_n = log_n
         self.resumed_ms = resumed_ms
         self.measuring = log_n > 0

@@ -62,7 +62,7 @@ async def test_a_banned_user_is_sent_off_refused_and_lets_in_again(tmp_path: Pat
         await other.start()
         started = await typist.start()
         await typist.keys("x")
-        await typist.receive("tick")
+        receipt = (await typist.receive("tick"))["r"]
         user, token = typist.ready["user"], typist.ready["token"]
         await store.add(ban(user))
         end = await typist.closed()
@@ -78,7 +78,8 @@ async def test_a_banned_user_is_sent_off_refused_and_lets_in_again(tmp_path: Pat
         await store.remove(read_who(user))
         await until(lambda: gateway.hub.ban_of(int(user)) is None)
         async with client(gateway.url, token=token) as back:
-            await back.send("resume", session=started["session"], ticket=started["ticket"], n=1)
+            resume = {"session": started["session"], "ticket": started["ticket"], "receipt": receipt}
+            await back.send("resume", **resume, n=1)
             assert (await back.receive("resumed"))["n"] == 1
 
 

@@ -289,9 +289,10 @@ async def test_resume_on_the_holder(url: str) -> None:
     async with client(url) as first:
         started = await first.start("words", count=3)
         await first.keys(*started["text"][:4])
-        await first.receive("tick")
+        receipt = (await first.receive("tick"))["r"]
+    fields = {"session": started["session"], "ticket": started["ticket"], "receipt": receipt}
     async with client(url, token=first.ready["token"]) as second:
-        await second.send("resume", session=started["session"], ticket=started["ticket"], n=4, ref=7)
+        await second.send("resume", **fields, n=4, ref=7)
         resumed = await second.receive("resumed")
         assert resumed == {"t": "resumed", "session": started["session"], "n": 4, "ref": 7}
         second.started, second.log = started, list(first.log)
@@ -299,6 +300,57 @@ async def test_resume_on_the_holder(url: str) -> None:
         result = await second.finish()
         assert result["acc"] == 100
         assert result["verdict"] in ("ok", "review")
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["there", "lost again"])
+async def test_two_tabs_that_go_apart_between_two_receipts(url: str, again: bool) -> None:
+    """What a tab types after the receipt that both have is held to what the other one typed: no log of both."""
+    async with client(url) as first:
+        started = await first.start("words", count=3)
+        await first.keys(*started["text"][:4])
+        receipt = (await first.receive("tick"))["r"]
+        await first.keys("x", "y")
+        await first.send("hb")
+        await first.receive("hb")
+        fields = {"session": started["session"], "ticket": started["ticket"], "receipt": receipt}
+        async with client(url, token=first.ready["token"]) as second:
+            second.started, second.log = started, first.log[:8]
+            await second.send("resume", **fields, n=7)
+            assert (await second.receive("resumed"))["n"] == 4
+            assert (await first.closed()).code == 4502
+            await second.keys(started["text"][4])
+            assert (await second.receive("error", "tick"))["code"] == "conflict"
+            assert (await second.receive("resumed"))["n"] == 0
+        if again:
+            async with client(url, token=first.ready["token"]) as third:
+                await third.send("resume", **fields, n=7)
+                assert (await third.receive("error", "resumed"))["code"] == "conflict"
+                assert (await third.receive("resumed"))["n"] == 0
+                third.started = started
+                assert (await third.type_all())["verdict"] == "void"
+
+
+async def test_a_log_that_goes_apart_is_typed_to_its_end(url: str) -> None:
+    """The result is that of the log that was sent last, void."""
+    async with client(url) as first:
+        started = await first.start("words", count=3)
+        await first.keys(*started["text"][:4])
+        await first.keys("x", "y")
+        await first.receive("tick")
+    async with client(url, token=first.ready["token"]) as second:
+        second.started = started
+        log = [each for key in started["text"] for each in (100, key)]
+        await second.send("resume", session=started["session"], ticket=started["ticket"], n=len(log) // 2)
+        assert (await second.receive("resumed"))["n"] == 0
+        await second.send("keys", n=0, e=log[:20])
+        await second.send("keys", n=10, e=log[20:])
+        assert (await second.receive("error"))["code"] == "conflict"
+        assert (await second.receive("resumed"))["n"] == 0
+        assert (await second.receive("error"))["code"] == "gap", "what was on its way meanwhile"
+        await second.send("keys", n=0, e=log)
+        second.log = log
+        result = await second.finish()
+        assert (result["verdict"], result["chars"]) == ("void", [len(started["text"]), 0, 0, 0])
 
 
 async def test_resume_takes_the_test_from_another_tab(url: str) -> None:

@@ -32,18 +32,17 @@ async def silent(url: str) -> AsyncIterator[None]:
 
 
 async def lose_a_test(url: str, *, token: str | None = None) -> tuple[dict[str, Any], str]:
-    """Type three keys and lose the connection: what was started, and the guest's token."""
+    """Type three keys and lose the connection: what was started, with a receipt, and the guest's token."""
     async with client(url, token=token) as typist:
         started = await typist.start("words", count=5)
         await typist.keys(*started["text"][:3])
-        await typist.send("hb")
-        await typist.receive("hb")
+        started["receipt"] = (await typist.receive("tick"))["r"]
     return started, typist.ready["token"]
 
 
 async def resume(typist: TypingClient, started: dict[str, Any]) -> int:
     """Resume with three events; from which one the server wants them."""
-    await typist.send("resume", session=started["session"], ticket=started["ticket"], n=3)
+    await typist.send("resume", **{name: started[name] for name in ("session", "ticket", "receipt")}, n=3)
     n = (await typist.receive("resumed"))["n"]
     assert isinstance(n, int)
     return n
@@ -91,7 +90,7 @@ async def test_a_start_right_behind_a_resume_aborts_nothing(tmp_path: Path, know
         if not known:
             gateway.hub.release(session_from_text(started["session"]))
         async with client(gateway.url, token=token) as typist:
-            await typist.send("resume", session=started["session"], ticket=started["ticket"], n=3)
+            await typist.send("resume", **{name: started[name] for name in ("session", "ticket", "receipt")}, n=3)
             await typist.send("start", mode="words", count=5)
             assert (await typist.receive("started"))["session"] != started["session"]
             async with client(gateway.url, token=token) as other:
@@ -119,7 +118,7 @@ async def test_only_so_many_are_held(tmp_path: Path) -> None:
     async with Gateway(settings(tmp_path, connection=options)) as gateway:
         lost = [await lose_a_test(gateway.url) for _ in range(3)]
         assert gateway.hub.sessions()["held"] == 2
-        for (started, token), n in zip(lost, (0, 3, 3), strict=True):
+        for (started, token), n in zip(reversed(lost), (3, 3, 0), strict=True):
             async with client(gateway.url, token=token) as typist:
                 assert await resume(typist, started) == n
 

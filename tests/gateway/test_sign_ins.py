@@ -50,11 +50,12 @@ async def test_the_newest_closes_the_older_and_takes_its_test_along(tmp_path: Pa
     ):
         started = await first.start()
         await first.keys("x")
-        await first.receive("tick")
+        receipt = (await first.receive("tick"))["r"]
         async with client(gateway.url, token=first.ready["token"]) as second:
             end = await first.closed()
             assert (end.code, end.reason) == (4502, "superseded: you have signed in elsewhere")
-            await second.send("resume", session=started["session"], ticket=started["ticket"], n=1)
+            resume = {"session": started["session"], "ticket": started["ticket"], "receipt": receipt}
+            await second.send("resume", **resume, n=1)
             assert (await second.receive("resumed"))["n"] == 1
             await lives(other)
 

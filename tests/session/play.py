@@ -4,8 +4,9 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from session.holder import Grounds, Question, weigh
 from session.machine import Outcome, TypingSession
-from session.messages import Error, Resume, Resumed
+from session.messages import Resume, Resumed
 from session.options import SessionLimits, TestOptions
 from session.passages import Material, Vocabulary, free, generating, practising, quoting
 from session.receipt import KeyRing, Seat, Ticket
@@ -166,7 +167,7 @@ class Player:
     def send_again(self, *, batch: int, now_ms: float) -> Outcome:
         """Send the log from where the session has it."""
         said: Outcome = None
-        for at in range(self.session.n, self.n, batch):
+        for at in range(self.session.resumed().n, self.n, batch):
             outcome = run(self.session.feeding(at, self.log[2 * at : 2 * (at + batch)], None, now_ms=now_ms))
             said = said or outcome
         return said
@@ -198,11 +199,34 @@ def rebuilt(
     return session
 
 
-def held(player: Player, *, away_ms: float, **changes: Any) -> Resumed | Error | None:
+def held(player: Player, *, away_ms: float, **changes: Any) -> Resumed | None:
     """Lose the connection; resume on the same process `away_ms` later."""
     lost_ms = player.now_ms
     player.session.detach(now_ms=lost_ms)
     return player.session.reattach(player.claim(**changes), now_ms=lost_ms + away_ms)
+
+
+def back(player: Player, *, away_ms: float, **changes: Any) -> Outcome:
+    """Likewise, and send what is to come again, and what was typed meanwhile."""
+    assert held(player, away_ms=away_ms, **changes) is not None
+    return player.send_again(batch=4, now_ms=player.now_ms + away_ms)
+
+
+def anew(player: Player, *, away_ms: float, epoch: int = 0, **changes: Any) -> None:
+    """The process that has it makes it anew of what it saw, and of the client's log."""
+    claim = player.claim(after_ms=away_ms, **changes)
+    found = weigh(claim, player.session.answer(Question.of(claim, epoch=epoch)), epoch=epoch)
+    assert isinstance(found, Grounds)
+    player.session = rebuilt(
+        found.claim,
+        player.options,
+        now_ms=player.now_ms + away_ms,
+        seed=player.seed,
+        limits=player.limits,
+        conflict=found.conflict,
+        epoch=found.epoch,
+        finished=found.finished,
+    )
 
 
 def ticket_of(player: Player) -> Ticket:

@@ -1,12 +1,14 @@
 """Coming back: on the process that has the session, and on one that has nothing but ticket, receipt and log."""
 
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import pytest
 
-from session.machine import Breach, Due, Gap, Refused, TypingSession
-from session.messages import Error, Resumed
+from session.holder import Question
+from session.machine import Breach, Differs, Due, Gap, Refused, TypingSession
+from session.messages import Error
 from session.options import SessionLimits, TestOptions
 from session.receipt import KeyRing, Receipt, Ticket, hash_of
 from session.resume import Claim, Takeover
@@ -18,6 +20,8 @@ from tests.session.play import (
     RING,
     USER,
     Player,
+    anew,
+    back,
     held,
     material_for,
     rebuilt,
@@ -202,7 +206,7 @@ def test_a_receipt_for_everything_needs_no_other() -> None:
     player.tick()
     assert player.move(after_ms=100) is None
     assert player.tick() is None
-    assert not isinstance(held(player, away_ms=100), Error)
+    assert held(player, away_ms=100) is not None
     assert player.type("t") is None
     assert player.tick() is not None
 
@@ -526,9 +530,10 @@ def test_speed_is_held_against_resumed_logs_too() -> None:
 def test_the_holder_goes_on_with_what_it_saw() -> None:
     player = typed()
     answer = held(player, away_ms=5000)
-    assert isinstance(answer, Resumed)
-    assert (answer.n, answer.ref) == (11, 2)
+    assert answer is not None
+    assert (answer.n, answer.ref) == (5, 2), "from where the receipt ends"
     assert player.session.state is State.RUNNING
+    assert player.send_again(batch=4, now_ms=player.now_ms + 5000) is None
     assert player.type("to", dt=5000) is None
     assert player.session.finish(13, now_ms=player.now_ms) is None
     result = player.session.settle(node="n")
@@ -538,7 +543,7 @@ def test_the_holder_goes_on_with_what_it_saw() -> None:
 def test_another_way_through_the_network_is_no_drift() -> None:
     """After a resume the clocks are compared anew: the new path may be slower for good."""
     player = typed()
-    assert not isinstance(held(player, away_ms=10), Error)
+    assert back(player, away_ms=10) is None
     for key in "to in that":
         since = player.n
         player.note(120, key)
@@ -555,10 +560,9 @@ def test_what_was_typed_while_away_is_unseen() -> None:
     for key in "to in":
         player.note(200, key)
     answer = held(player, away_ms=0)
-    assert isinstance(answer, Resumed)
-    assert answer.n == 11
+    assert answer is not None
     assert bool(player.session.replaying)
-    assert player.send(11) is None
+    assert player.send(answer.n) is None
     assert not player.session.replaying
     player.session.finish(player.n, now_ms=player.now_ms)
     result = player.session.settle(node="n")
@@ -566,17 +570,16 @@ def test_what_was_typed_while_away_is_unseen() -> None:
 
 
 def test_a_connection_lost_again_while_the_log_comes() -> None:
-    """What had come again by then is still unseen; what was seen before still seen."""
+    """What had come by then is still unseen, what was seen before still seen; all of it is held to that."""
     player = typed()
     for key in "to in":
         player.note(200, key)
-    assert not isinstance(held(player, away_ms=0), Error)
-    assert player.session.keys(11, player.log[22:26], None, now_ms=player.now_ms) is None
+    assert held(player, away_ms=0) is not None
+    assert player.session.keys(5, player.log[10:26], None, now_ms=player.now_ms) is None
     player.note(200, " ")
-    answer = held(player, away_ms=100)
-    assert isinstance(answer, Resumed)
-    assert answer.n == 13
-    assert player.send(13) is None
+    assert held(player, away_ms=100) is None
+    anew(player, away_ms=100)
+    assert player.send(0) is None
     player.session.finish(player.n, now_ms=player.now_ms)
     result = player.session.settle(node="n")
     assert (result.unseen_ms, result.seen_live) == (1200, 11)
@@ -590,10 +593,9 @@ def test_a_rebuilt_session_that_is_lost_before_it_caught_up() -> None:
         assert player.session.keys(0, player.log[:4], None, now_ms=player.now_ms + 10) is None
         if tampered:
             player.log[7] = "x"
-        answer = held(player, away_ms=20)
-        assert isinstance(answer, Resumed)
-        assert answer.n == 2
-        outcome = player.send(2)
+        assert held(player, away_ms=20) is None
+        anew(player, away_ms=20)
+        outcome = player.send(0)
         assert (outcome is None) is not tampered
         player.session.finish(11, now_ms=player.now_ms)
         result = player.session.settle(node="n")
@@ -608,17 +610,20 @@ def test_the_holder_takes_any_receipt_of_what_it_saw(lost: str) -> None:
     player.tick()
     if lost != "nothing":
         player.receipt = early if lost == "a receipt" else None
-    assert not isinstance(held(player, away_ms=10), Error)
+    assert back(player, away_ms=10) is None
+    assert player.type("to") is None
+    assert player.session.answer().account is not None
 
 
 def test_a_client_that_has_less_than_was_seen() -> None:
-    """Its log cannot be the one: error, and what it sends again makes a void result."""
+    """Its log cannot be the one: what it sends again makes a void result."""
     player = typed()
-    assert isinstance(held(player, away_ms=10, n=10), Error)
+    assert held(player, away_ms=10, n=10) is None
     assert player.session.state is State.DETACHED
     del player.log[20:]
     player.client_ms -= 120
-    assert player.move(after_ms=10, conflict=True) is None, "it was told already"
+    anew(player, away_ms=10)
+    assert player.send(0) is None, "it was told already"
     player.session.finish(10, now_ms=player.now_ms)
     result = player.session.settle(node="n")
     assert (result.verdict, result.seen_live) == ("void", 0)
@@ -633,17 +638,129 @@ def test_the_holder_takes_no_receipt_of_another_log(receipt: Receipt) -> None:
     player = typed()
     player.tick()
     player.receipt = receipt.seal(RING, hash_of(player.ticket))
-    answer = held(player, away_ms=10, n=20)
-    assert isinstance(answer, Error)
-    assert (answer.code, answer.ref) == ("conflict", 2)
+    assert held(player, away_ms=10, n=20) is None
+    anew(player, away_ms=10)
+    assert player.send(0) is None
+    player.session.finish(11, now_ms=player.now_ms)
+    assert player.session.settle(node="n").verdict == "void"
 
 
 def test_the_holder_takes_no_other_ticket() -> None:
     player = typed()
     ticket = replace(ticket_of(player), seed=77).seal(RING)
-    answer = held(player, away_ms=10, ticket=ticket, receipt=None)
-    assert isinstance(answer, Error)
-    assert answer.code == "ticket"
+    assert held(player, away_ms=10, ticket=ticket, receipt=None) is None
+    claim = player.claim(ticket=ticket, receipt=None)
+    assert player.session.answer(Question.of(claim, epoch=0)).conflict
+
+
+# --- what comes again is held to what is here ---
+
+
+def compared(options: TestOptions = TIME_60, keys: str = SOME, *, more: str = "", **changes: Any) -> Player:
+    """Back on the process that has it, with a receipt for 5 events; `more` was typed meanwhile."""
+    player = typed(options, keys)
+    for key in more:
+        player.note(100, key)
+    answer = held(player, away_ms=50, **changes)
+    assert answer is not None
+    assert answer.n == (5 if player.claim(**changes).receipt is not None else 0)
+    return player
+
+
+def void(player: Player) -> bool:
+    """Whether it is, made anew, sent whole and finished."""
+    anew(player, away_ms=60)
+    outcome = player.send(0)
+    assert outcome is None, "the client was told already"
+    assert player.session.finish(player.n, now_ms=player.now_ms) is None
+    result = player.session.settle(node="n")
+    assert result.summary.inserts.correct + result.summary.inserts.wrong == player.n, "it is the client's own log"
+    return result.verdict == "void"
+
+
+@pytest.mark.parametrize("receipt", ["some", "none"])
+@pytest.mark.parametrize("batch", [1, 2, 40])
+@pytest.mark.parametrize("more", ["", "to in"])
+@pytest.mark.parametrize("what", ["key", "time"])
+def test_a_log_that_parted_behind_the_receipt(receipt: str, batch: int, more: str, what: str) -> None:
+    """Wherever: the first event that differs is told, however they come, and nothing of the other log is taken."""
+    for at in range(5 if receipt == "some" else 0, 11):
+        player = compared(more=more) if receipt == "some" else compared(more=more, receipt=None)
+        history = bytes(player.session._history)
+        if what == "key":
+            player.log[2 * at + 1] = "#"
+        else:
+            player.log[2 * at] += 1
+        outcome = player.send_again(batch=batch, now_ms=player.now_ms + 50)
+        assert isinstance(outcome, Differs)
+        assert outcome.claim.n == player.n
+        assert bytes(player.session._history) == history
+        assert void(player)
+
+
+def test_what_is_compared_is_not_taken_twice() -> None:
+    """Neither scored nor put to the log; the clocks are compared with what comes live."""
+    player = compared(TEXT, "abc de", more="f")
+    figures = player.session.figures()
+    assert player.session.keys(3, player.log[6:8], None, now_ms=player.now_ms + 50) is None, "before what is wanted"
+    assert player.session.keys(5, player.log[10:12], None, now_ms=player.now_ms + 50) is None
+    assert player.session.figures() == figures
+    assert bool(player.session.replaying)
+    assert player.session.keys(6, player.log[12:], [6, 80], now_ms=player.now_ms + 50) is None
+    assert player.session.n == 7
+    assert not player.session.replaying
+    assert player.type(" ghi") is None
+    assert player.session.ended
+    result = player.session.settle(node="n")
+    assert (result.seen_live, result.unseen_ms, result.verdict) == (10, 100, "ok")
+
+
+def test_while_it_is_compared() -> None:
+    """No tick, no end, no deadline; what is missing is asked for, and what was seen is told to who takes it over."""
+    player = compared()
+    session = player.session
+    seen = session.answer().account
+    assert seen is not None
+    assert seen.n == 11
+    assert session.keys(11, [100, "t"], None, now_ms=player.now_ms) == Gap(5)
+    assert session.keys(5, player.log[10:16], None, now_ms=player.now_ms) is None
+    assert session.keys(9, player.log[18:], None, now_ms=player.now_ms) == Gap(8)
+    assert session.finish(11, now_ms=player.now_ms) == Gap(8)
+    assert isinstance(session.finish(8, now_ms=player.now_ms), Breach), "its log was said to be longer"
+    assert session.tick(now_ms=player.now_ms) is None
+    assert session.deadline_ms == inf
+    assert session.answer().account == seen
+    assert isinstance(session.keys(8, [5, "a", 5.5, "b"], None, now_ms=player.now_ms), Breach)
+    assert session.keys(8, player.log[16:], None, now_ms=player.now_ms) is None
+    assert session.tick(now_ms=player.now_ms) is not None
+    assert session.deadline_ms < inf
+    assert session.finish(11, now_ms=player.now_ms) is None
+
+
+@pytest.mark.parametrize("parted", [False, True])
+def test_a_connection_lost_again_while_it_is_compared(parted: bool) -> None:
+    """All of it comes again, and is held to all that was seen."""
+    player = compared(more="to")
+    assert player.session.keys(5, player.log[10:14], None, now_ms=player.now_ms) is None
+    assert held(player, away_ms=100) is None
+    if parted:
+        player.log[17] = "#"
+    anew(player, away_ms=100)
+    outcome = player.send(0)
+    assert (refusal(outcome) if parted else outcome) == ("conflict" if parted else None)
+    player.session.finish(13, now_ms=player.now_ms)
+    result = player.session.settle(node="n")
+    assert (result.verdict == "void", result.seen_live) == (parted, 0 if parted else 11)
+
+
+def test_a_long_log_is_compared_in_slices() -> None:
+    """Nobody else waits for it."""
+    player = typed(ZEN, "a" * 1000)
+    answer = held(player, away_ms=10, receipt=None)
+    assert answer is not None
+    feeding = player.session.feeding(0, player.log, None, now_ms=player.now_ms)
+    assert len(list(feeding)) == 3
+    assert not player.session.replaying
 
 
 def test_nothing_typed_yet() -> None:
@@ -652,7 +769,7 @@ def test_nothing_typed_yet() -> None:
     claim = Claim.open(player.resume_message(), user=USER, ring=RING, limits=LIMITS, epoch_ms=EPOCH_MS + 3000)
     assert isinstance(claim, Claim)
     answer = player.session.reattach(claim, now_ms=3000.0)
-    assert isinstance(answer, Resumed)
+    assert answer is not None
     assert (answer.n, player.session.state) == (0, State.RUNNING)
     assert player.type("the ") is None
     player.session.finish(4, now_ms=player.now_ms)
@@ -698,7 +815,9 @@ def test_a_ping_that_was_never_answered() -> None:
     player.session.detach(now_ms=asked_ms + 20_000)
     assert player.session.pong(now_ms=asked_ms + 20_001) is None
     assert not player.session.ended
-    player.session.reattach(player.claim(), now_ms=asked_ms + 30_000)
+    assert player.session.reattach(player.claim(), now_ms=asked_ms + 30_000) is not None
+    assert player.session.deadline_ms == inf, "nothing is due while it is compared"
+    assert player.send_again(batch=4, now_ms=asked_ms + 30_000) is None
     again_ms = player.session.deadline_ms
     assert again_ms == asked_ms + 30_000 + (10_000 - player.client_ms) + 2000
     assert player.session.due(now_ms=again_ms) is Due.PING
@@ -710,8 +829,7 @@ def test_a_holder_whose_test_is_over_but_for_finish() -> None:
     player = Player(TestOptions("time", seconds=10))
     player.type("the of", dt=1500)
     player.type("x", dt=4000)
-    answer = held(player, away_ms=300)
-    assert not isinstance(answer, Error)
+    assert back(player, away_ms=300) is None
     assert player.session.finish(7, now_ms=player.now_ms + 400) is None
     result = player.session.settle(node="n")
     assert result.unseen_ms == 0

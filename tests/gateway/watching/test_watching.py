@@ -186,7 +186,8 @@ async def test_a_lost_connection_is_told_and_its_return(places: Places) -> None:
         await onlooker.until(lambda one: one.state == "away")
         async with client(places.here.url, token=typist.ready["token"]) as back:
             await back.send("resume", session=started["session"], ticket=started["ticket"], n=3)
-            await back.receive("resumed")
+            n = (await back.receive("resumed"))["n"]
+            await back.send("keys", n=n, e=typist.log[2 * n :])
             await onlooker.until(lambda one: one.state == "typing")
             await back.send("keys", n=3, e=[90, "q"])
             await onlooker.sees([*started["text"][:3], "q"])
