@@ -22,6 +22,7 @@ import structlog
 from gateway.races.finishes import Finishes
 from gateway.races.place import Place
 from gateway.races.progress import Course, Row
+from gateway.races.recording import Recording
 from gateway.races.sharing import Sharing
 from gateway.races.shown import state_of
 from gateway.said import Said
@@ -46,7 +47,8 @@ SETTLE_MS = 20
 """From telling other nodes our progress to telling it to those who are here: by then the others' has come."""
 
 LINGERS_S = 60.0
-"""A room in which nobody is any more is kept for what it owes no longer than this."""
+"""A room in which nobody is any more is kept for what it owes no longer than this; one whose race has begun, until that
+is over."""
 
 DOUBTED_S = 5.0
 """A racer's node that nobody has seen for so long is gone."""
@@ -103,6 +105,7 @@ class Room:
         self._ghosts: list[Said] | None = None
         """The courses of ghosts, once they have been played; None before the countdown."""
         self._finishes = Finishes(rooms.hub.submissions, self.owe, rooms.now_ms)
+        self._recording = Recording(rooms)
         self._doubted: dict[str, float] = {}
         """Nodes of racers that the directory does not know, since when."""
         self._looked_ms = 0.0
@@ -304,6 +307,8 @@ class Room:
         self._rooms.bus.post(self._subscription.channel, ["state", race.version, race.pack()])
         if before is None or race.phase is not before.phase:
             self._rooms.facts.phases[race.phase.value] += 1
+        ours = before is None or not before.final
+        self._recording.see(race, ours=ours, now_ms=self._hub.clock() * 1000)
 
     def _freeze(self, fault: StoreError) -> None:
         self._look = True
@@ -349,6 +354,7 @@ class Room:
         self._arm(self._hub.clock() * 1000)
         self._unshown = True
         now_ms = self._hub.clock() * 1000
+        self._recording.see(race, now_ms=now_ms)
         if now_ms - self._shown_ms >= PERIOD_S * 1000:
             self._show(now_ms)
 
@@ -551,6 +557,7 @@ class Room:
                 said = self._state(race)
                 for place in tuple(self._behind):
                     self._tell(place, said)
+            self._recording.beat(now_ms)
             if race.phase in RACING or self._sharing.owing:
                 self._share(now_ms)
         if now_ms - self._looked_ms >= 1000:
@@ -596,14 +603,34 @@ class Room:
         elif wait_ms <= PERIOD_S * 1000:
             self._rooms.wheel.ring(self, now_ms + wait_ms)
 
+    @property
+    def spare(self) -> bool:
+        """Whether nobody is here, and the room is kept for the race's end alone."""
+        return self._deserted and not self._owing
+
+    @property
+    def _deserted(self) -> bool:
+        return not (self.places or self.watchers or self.coming or self._changing or self._asked)
+
+    @property
+    def _owing(self) -> bool:
+        return bool(self._owed or self._finishes) or self._recording.owing
+
     def _close_unless_needed(self, now_ms: float) -> None:
-        if self.places or self.watchers or self.coming or self._changing or self._asked:
+        # somebody has to settle the race, and to record it, though all its racers be gone
+        if not self._deserted or self._under_way:
             self._left_ms = None
             return
         if self._left_ms is None:
             self._left_ms = now_ms
-        if not (self._owed or self._finishes) or now_ms - self._left_ms >= LINGERS_S * 1000:
+        if not self._owing or now_ms - self._left_ms >= LINGERS_S * 1000:
             self.close()
+
+    @property
+    def _under_way(self) -> bool:
+        """Whether the race has begun, its places are not final, and the store can be asked."""
+        race = self.race
+        return race is not None and race.start_ms is not None and not race.final and not self.frozen
 
     def close(self) -> None:
         """Hear and do nothing any more."""
