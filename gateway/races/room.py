@@ -27,7 +27,7 @@ from gateway.races.sharing import Sharing
 from gateway.races.shown import state_of
 from gateway.said import Said
 from persistence.errors import StoreError
-from session.machine import TypingSession
+from session.machine import Claim, TypingSession
 from session.messages import Error
 from session.passages import Material
 from session.race import Race
@@ -129,16 +129,20 @@ class Room:
 
     # --- who is here ---
 
-    def sit(self, connection: Connection, lane: int, session: TypingSession | None = None) -> None:
+    def sit(
+        self, connection: Connection, lane: int, session: TypingSession | None = None, *, claim: Claim | None = None
+    ) -> None:
         """Give a racer's lane to a connection of its user. Who had it here has it no more, and is sent away.
 
-        `session`: the test of the race that the connection has already.
+        `session`: the test of the race that the connection has already. `claim`: by which it was taken from another
+        node, to be begun anew.
         """
         before = self.places.get(lane)
         if before is not None and before.connection is connection and session is None:
             self._tell_state(before)
             return
         place = self.places[lane] = Place(self, connection, lane)
+        place.claim = claim
         if session is not None:
             place.session = session.id
         if before is not None and before.connection is not connection:
@@ -454,7 +458,11 @@ class Room:
         racer = race.lane(place.lane)
         assert racer is not None
         assert racer.session is not None, "from the countdown on it has one"
-        hub.release(racer.session)  # who joins again begins again, whatever was typed before
+        copy, account = hub.copy_of(racer.session), hub.takeovers.accounts.of(racer.session)
+        if place.claim is not None and account is None:  # somebody has taken it since
+            self._supersede(place)
+            return
+        hub.release(racer.session)  # who joins again begins again
         session = TypingSession.begin(
             race.test_of(racer),
             material,
@@ -469,7 +477,13 @@ class Room:
             race_ms=self._rooms.now_ms(),
             node=hub.node,
             seat=race.seat_of(racer),
+            epoch=max((had.epoch for had in (copy, account) if had is not None), default=0),
         )
+        if place.claim is not None:
+            hub.takeovers.began(place.claim)
+            place.claim = None
+        else:
+            hub.takeovers.accounts.forget(session.id)
         place.session = session.id
         place.n = 0
         connection.take_up(session, material)
