@@ -816,10 +816,17 @@ class Connection(_OfEachFrame):
 
     def hear(self, said: Said, more: dict[str, Any] | None = None) -> bool:
         """Send what many are told, and `more` that only this one is; False where the client does not read just now."""
-        if self._wire is None or not self._wire.writable:
+        wire = self._wire
+        if wire is None or not wire.writable:
             return False
-        codec = self._codec
-        self._send_payload(said.payload(codec) if more is None else said.extended(codec, more))
+        if more is not None:
+            self._send_payload(said.extended(self._codec, more))
+            return True
+        frame, size = said.frame(self._codec)
+        counts = self._counts
+        counts.frames_out += 1
+        counts.bytes_out += size
+        wire.send_frame(frame)
         return True
 
     def _watch(self, said: Watch | Unwatch) -> None:

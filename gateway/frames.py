@@ -15,7 +15,17 @@ from dataclasses import dataclass
 from websockets.frames import Close, Frame, Opcode
 from websockets.protocol import Protocol, Side, State
 
-__all__ = ["BINARY_HEADS", "TEXT_HEADS", "Outcome", "RareFrames", "close_frame", "head_16", "head_64", "is_utf8"]
+__all__ = [
+    "BINARY_HEADS",
+    "TEXT_HEADS",
+    "Outcome",
+    "RareFrames",
+    "close_frame",
+    "data_frame",
+    "head_16",
+    "head_64",
+    "is_utf8",
+]
 
 INVALID_DATA = 1007
 """Close code: text that is not UTF-8 (RFC 6455 7.4.1)."""
@@ -152,6 +162,16 @@ class RareFrames:
         if frame.fin:
             outcome.message = (bytes(self._message), self._decoder is None)
             self._message.clear()
+
+
+def data_frame(payload: bytes, binary: bool) -> bytes:
+    """One whole data message of ours."""
+    length = len(payload)
+    if length < 126:
+        return (BINARY_HEADS if binary else TEXT_HEADS)[length] + payload
+    if length < 65_536:
+        return head_16(0x82 if binary else 0x81, 126, length) + payload
+    return head_64(0x82 if binary else 0x81, 127, length) + payload
 
 
 def close_frame(code: int, reason: str) -> tuple[bytes, str]:

@@ -40,8 +40,8 @@ class Wheel:
     """Visits each member once a second, and rings members at instants that they asked for.
 
     Buckets follow each other in order. A stall, or visits that take longer than there is time, stretch the second for
-    everybody alike: nothing is caught up with, and no more than one bucket ever waits. Members may join and leave at
-    any time, in a visit too.
+    everybody alike: nothing is caught up with, unless `late_s` says for how much, and no more than one bucket ever
+    waits. Members may join and leave at any time, in a visit too.
     """
 
     __slots__ = (
@@ -49,7 +49,9 @@ class Wheel:
         "_clock",
         "_current",
         "_joined",
+        "_late_s",
         "_loop",
+        "_owed",
         "_ringing",
         "_rings",
         "_serial",
@@ -69,16 +71,21 @@ class Wheel:
         period_s: float = PERIOD_S,
         buckets: int = BUCKETS,
         stride: int = STRIDE,
+        late_s: float = 0.0,
         turned: Callable[[float], None] | None = None,
     ) -> None:
         """`clock` is the loop's own, in seconds, unless a test brings another.
 
         `period_s`: how often each is visited, instead of once a second; `buckets`: phases in that time; `stride`:
-        visits between two looks at the clock; `turned` is told the clock at each turn, before anybody is visited.
+        visits between two looks at the clock; `late_s`: what turns are late by is made up for by the next, up to so
+        much (less than a period), so that a busy loop makes nobody's period longer; `turned` is told the clock at each
+        turn, before anybody is visited.
         """
         self._loop = loop
         self._clock = clock or loop.time
         self._stride = stride
+        self._late_s = late_s
+        self._owed = 0  # turns that came while a bucket was still being visited
         self._turned = turned
         self._width_s = period_s / buckets
         self._buckets: list[set[Member]] = [set() for _ in range(buckets)]
@@ -103,6 +110,7 @@ class Wheel:
                 handle.cancel()
         self._timer = self._ringing = None
         self._waiting.clear()
+        self._owed = 0
         self._rings.clear()
 
     def join(self, member: Member) -> None:
@@ -130,14 +138,19 @@ class Wheel:
 
     def _turn(self) -> None:
         now = self._clock()
-        self._turn_at = max(self._turn_at + self._width_s, now)
+        self._turn_at = max(self._turn_at + self._width_s, now - self._late_s)
         self._timer = self._loop.call_at(self._turn_at, self._turn)
         if self._turned is not None:
             self._turned(now)
-        if not self._waiting:
-            self._current = (self._current + 1) % len(self._buckets)
-            self._waiting.extend(self._buckets[self._current])
+        if self._waiting:
+            self._owed = min(self._owed + 1, int(self._late_s / self._width_s))
+        else:
+            self._next()
             self._visit()
+
+    def _next(self) -> None:
+        self._current = (self._current + 1) % len(self._buckets)
+        self._waiting.extend(self._buckets[self._current])
 
     def _visit(self) -> None:
         clock, waiting, buckets = self._clock, self._waiting, self._buckets
@@ -153,6 +166,9 @@ class Wheel:
                 if clock() >= until:
                     break
         finally:  # a fault in one visit is reported by the loop and costs the others nothing
+            if not waiting and self._owed:
+                self._owed -= 1
+                self._next()
             if waiting:
                 self._loop.call_soon(self._visit)
 

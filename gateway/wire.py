@@ -274,6 +274,18 @@ class WebSocketWire(_OfEachRead):
         else:
             self._write(head_64(0x82 if binary else 0x81, 127, length) + payload)
 
+    def send_frame(self, frame: bytes) -> None:
+        """Send what `frames.data_frame` has made, for many; to be called only while `writable`.
+
+        Without an attempt to join it with this turn's other frames: the loop writes at the turn's end all the same.
+        """
+        if self._state:
+            return
+        if self._out or self._corked:
+            self._write(frame)
+        else:
+            self._transport.write(frame)  # type: ignore[union-attr]  # who is open has it
+
     def ping(self, payload: bytes) -> None:
         """Send a ping of at most 125 bytes; the client's answer comes as `pong`.
 

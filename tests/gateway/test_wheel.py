@@ -103,6 +103,41 @@ def test_a_stall_is_skipped_and_not_caught_up_with(clockwork: Clockwork, wheel: 
     assert all(len(member.beats) in (2, 3) for member in members)
 
 
+def test_what_turns_are_late_by_is_made_up_for(clockwork: Clockwork) -> None:
+    """Where that is asked for: a loop that is late again and again makes nobody's period longer, up to a limit."""
+    kept = Wheel(clockwork.loop, period_s=0.1, buckets=10, late_s=0.05)
+    let_go = Wheel(clockwork.loop, period_s=0.1, buckets=10)
+    members: list[Visited] = []
+    for wheel in (kept, let_go):
+        wheel.start()
+        member = Visited(clockwork)
+        wheel.join(member)
+        members.append(member)
+    began = clockwork.now
+    while clockwork.now < began + 10:
+        clockwork.advance(0.001)
+        clockwork.now += 0.03  # a callback that takes long
+    assert len(members[0].beats) == pytest.approx(100, abs=2)
+    assert len(members[1].beats) < 70
+    before = len(members[0].beats)
+    clockwork.now += 5
+    clockwork.advance(1)
+    assert len(members[0].beats) - before == pytest.approx(10.5, abs=1)
+
+
+def test_a_turn_that_comes_amid_visits_is_made_up_for(clockwork: Clockwork) -> None:
+    """A bucket with more visits than there is time for takes from the next one's time, and not from the period."""
+    wheel = Wheel(clockwork.loop, period_s=0.1, buckets=10, stride=1, late_s=0.05)
+    members = [Visited(clockwork, cost_s=0.001) for _ in range(250)]
+    for number, member in enumerate(members):
+        wheel.join(member)
+        if number % 10 not in (0, 1):  # the first two buckets have all: 25 ms of visits each
+            wheel.leave(member)
+    wheel.start()
+    clockwork.advance(2.05)
+    assert {len(member.beats) for member in members if member.phase < 2} <= {20, 21}
+
+
 def test_long_visits_let_the_loop_breathe(clockwork: Clockwork, wheel: Wheel) -> None:
     """A bucket that takes longer than 3 ms is finished over several turns of the loop."""
     members = [Visited(clockwork, cost_s=0.0001) for _ in range(200 * BUCKETS)]
