@@ -17,12 +17,10 @@ class RoomFacts:
     progress: int = 0
     """Frames of progress sent to those who are here."""
     posted: int = 0
-    """Messages of progress to other nodes."""
+    """Messages of progress to other nodes, each with all rooms of a moment."""
     states: int = 0
     """Frames of state sent."""
     frozen: int = 0
     """Times that a room found the store away."""
-    records: Counter[str] = field(default_factory=Counter)
-    """Records of races: spooled, refused by the spool, and missed: those that another node should have spooled."""
     misheard: int = 0
     """Messages of other nodes that made no sense, or were of a newer version."""

@@ -62,6 +62,11 @@ class Progress:
             if self._rows.get(lane) != row:
                 self._rows[lane] = self._news[lane] = row
 
+    @property
+    def changed(self) -> bool:
+        """Whether there are rows that changed since `news` was last asked for."""
+        return bool(self._news)
+
     def news(self) -> list[Row]:
         """Rows that changed since this was last asked."""
         news = list(self._news.values())

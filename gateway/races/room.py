@@ -14,7 +14,7 @@ where it is: with `away`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -22,12 +22,11 @@ import structlog
 from gateway.races.finishes import Finishes
 from gateway.races.place import Place
 from gateway.races.progress import Course, Row
-from gateway.races.recording import Recording
 from gateway.races.sharing import Sharing
 from gateway.races.shown import state_of
 from gateway.said import Said
 from persistence.errors import StoreError
-from session.machine import Claim, TypingSession
+from session.machine import TypingSession
 from session.messages import Error
 from session.passages import Material
 from session.race import Race
@@ -43,12 +42,8 @@ __all__ = ["PERIOD_S", "Room", "Step"]
 PERIOD_S = 0.1
 """How often what changed is told: state and progress each ten times a second at most."""
 
-SETTLE_MS = 20
-"""From telling other nodes our progress to telling it to those who are here: by then the others' has come."""
-
 LINGERS_S = 60.0
-"""A room in which nobody is any more is kept for what it owes no longer than this; one whose race has begun, until that
-is over."""
+"""A room in which nobody is any more is kept for what it owes no longer than this."""
 
 DOUBTED_S = 5.0
 """A racer's node that nobody has seen for so long is gone."""
@@ -105,7 +100,6 @@ class Room:
         self._ghosts: list[Said] | None = None
         """The courses of ghosts, once they have been played; None before the countdown."""
         self._finishes = Finishes(rooms.hub.submissions, self.owe, rooms.now_ms)
-        self._recording = Recording(rooms)
         self._doubted: dict[str, float] = {}
         """Nodes of racers that the directory does not know, since when."""
         self._looked_ms = 0.0
@@ -115,13 +109,21 @@ class Room:
         """Those who did not read when they were to be told how the race is."""
         self._lag_ms = self._hub.random_bits(8) * LATER_MS // 128
         self._left_ms: float | None = None
+        self._here: tuple[Place, ...] | None = ()
+        """All who are here; None where it is to be put together anew."""
+        self._racing = False
+        """Whether it is typed."""
+        self._missed = False
+        """Whether some of what other nodes tell of progress may not have come."""
+        self._due_ms: float | None = None
+        """When the race's next instant is for this node, by the loop's clock as far as it is known."""
         channel = f"race:{race}"
         self._sharing = Sharing(
             rooms.bus,
             channel,
+            rooms.courier,
             rooms.facts,
             race=race,
-            node=rooms.node,
             pull=self._pull,
             everybody=self._everybody,
         )
@@ -129,20 +131,17 @@ class Room:
 
     # --- who is here ---
 
-    def sit(
-        self, connection: Connection, lane: int, session: TypingSession | None = None, *, claim: Claim | None = None
-    ) -> None:
+    def sit(self, connection: Connection, lane: int, session: TypingSession | None = None) -> None:
         """Give a racer's lane to a connection of its user. Who had it here has it no more, and is sent away.
 
-        `session`: the test of the race that the connection has already. `claim`: by which it was taken from another
-        node, to be begun anew.
+        `session`: the test of the race that the connection has already.
         """
         before = self.places.get(lane)
         if before is not None and before.connection is connection and session is None:
             self._tell_state(before)
             return
         place = self.places[lane] = Place(self, connection, lane)
-        place.claim = claim
+        self._here = None
         if session is not None:
             place.session = session.id
         if before is not None and before.connection is not connection:
@@ -155,6 +154,7 @@ class Room:
         """Let a connection look on."""
         place = Place(self, connection, None)
         self.watchers.add(place)
+        self._here = None
         connection.place = place
         self._come(place)
         return place
@@ -163,6 +163,7 @@ class Room:
         """This connection is not in the room any more."""
         if place.lane is not None and self.places.get(place.lane) is place:
             del self.places[place.lane]
+        self._here = None
         self.watchers.discard(place)
         self._behind.discard(place)
         self._sharing.leave(place)
@@ -311,8 +312,6 @@ class Room:
         self._rooms.bus.post(self._subscription.channel, ["state", race.version, race.pack()])
         if before is None or race.phase is not before.phase:
             self._rooms.facts.phases[race.phase.value] += 1
-        ours = before is None or not before.final
-        self._recording.see(race, ours=ours, now_ms=self._hub.clock() * 1000)
 
     def _freeze(self, fault: StoreError) -> None:
         self._look = True
@@ -343,6 +342,11 @@ class Room:
         if known is not None and race.version <= known.version:
             return
         self.race = race
+        self._racing = race.phase in RACING
+        mine = self._rooms.node
+        self._sharing.nodes = frozenset(
+            racer.node for racer in race.people if racer.away_ms is None and racer.node != mine
+        )
         for lane, place in list(self.places.items()):
             racer = race.lane(lane)
             user = place.connection.user
@@ -358,7 +362,6 @@ class Room:
         self._arm(self._hub.clock() * 1000)
         self._unshown = True
         now_ms = self._hub.clock() * 1000
-        self._recording.see(race, now_ms=now_ms)
         if now_ms - self._shown_ms >= PERIOD_S * 1000:
             self._show(now_ms)
 
@@ -376,6 +379,7 @@ class Room:
 
     def gone(self, node: str) -> None:
         """A node is not there any more: so are those of its racers who have not come back elsewhere."""
+        self._sharing.gone(node)
         if self.race is not None and any(racer.away_ms is None and racer.node == node for racer in self.race.people):
             self._doubted.pop(node, None)
             self.owe(("gone", hash(node)), NodesGone(frozenset({node})))
@@ -458,11 +462,7 @@ class Room:
         racer = race.lane(place.lane)
         assert racer is not None
         assert racer.session is not None, "from the countdown on it has one"
-        copy, account = hub.copy_of(racer.session), hub.takeovers.accounts.of(racer.session)
-        if place.claim is not None and account is None:  # somebody has taken it since
-            self._supersede(place)
-            return
-        hub.release(racer.session)  # who joins again begins again
+        hub.release(racer.session)  # who joins again begins again, whatever was typed before
         session = TypingSession.begin(
             race.test_of(racer),
             material,
@@ -477,13 +477,7 @@ class Room:
             race_ms=self._rooms.now_ms(),
             node=hub.node,
             seat=race.seat_of(racer),
-            epoch=max((had.epoch for had in (copy, account) if had is not None), default=0),
         )
-        if place.claim is not None:
-            hub.takeovers.began(place.claim)
-            place.claim = None
-        else:
-            hub.takeovers.accounts.forget(session.id)
         place.session = session.id
         place.n = 0
         connection.take_up(session, material)
@@ -506,9 +500,9 @@ class Room:
 
     def _pull(self) -> list[Row]:
         """What changed in the tests of those who race here."""
-        rows: list[Row] = []
         if self._course is None:
-            return rows
+            return []
+        rows: list[Row] = []
         for place in self.places.values():
             session = place.connection.session
             if session is not None and session.n != place.n and session.id == place.session:
@@ -549,102 +543,82 @@ class Room:
         else:
             self._behind.add(place)
 
-    def _everybody(self) -> Iterator[Place]:
-        yield from tuple(self.places.values())
-        yield from tuple(self.watchers)
+    def _everybody(self) -> tuple[Place, ...]:
+        here = self._here
+        if here is None:
+            here = self._here = (*self.places.values(), *self.watchers)
+        return here
 
     # --- time ---
 
     def beat(self, now_ms: float) -> None:
         """Ten times a second."""
-        race = self.race
         if self.frozen:
             if now_ms >= self._retry_ms:
                 self._change()
         elif self._look or self._owed:
             self._change()
-        if race is not None:
+        if self._due_ms is not None and self._due_ms - now_ms <= PERIOD_S * 1000:
             self._arm(now_ms)
-            if self._unshown and now_ms - self._shown_ms >= PERIOD_S * 990:
+        if self._unshown:
+            if now_ms - self._shown_ms >= PERIOD_S * 990:
                 self._show(now_ms)
-            elif self._behind:
-                said = self._state(race)
-                for place in tuple(self._behind):
-                    self._tell(place, said)
-            self._recording.beat(now_ms)
-            if race.phase in RACING or self._sharing.owing:
-                self._share(now_ms)
+        elif self._behind and self.race is not None:
+            said = self._state(self.race)
+            for place in tuple(self._behind):
+                self._tell(place, said)
+        if self._racing or self._sharing.owing:
+            self._sharing.turn(now_ms)
         if now_ms - self._looked_ms >= 1000:
-            self._looked_ms = now_ms
-            self._doubt(now_ms)
-            if race is not None:
-                self._find_absent(race)
-            if self.places or self.watchers:
-                self._sharing.ask(now_ms)
-            if self.alone and self._rooms.alone is not None:
-                self._hub.spawn(self._rooms.alone(self))
-            self._close_unless_needed(now_ms)
+            self._look_around(now_ms)
+
+    def _look_around(self, now_ms: float) -> None:
+        """Once a second: whatever need not be looked at in every beat."""
+        self._looked_ms = now_ms
+        self._arm(now_ms)
+        self._doubt(now_ms)
+        if self.race is not None:
+            self._find_absent(self.race)
+        if self.places or self.watchers:
+            self._sharing.ask(now_ms, new=self._missed)
+            self._missed = False
+        if self._rooms.alone is not None and self.alone:
+            self._hub.spawn(self._rooms.alone(self))
+        self._close_unless_needed(now_ms)
 
     def alarm(self, now_ms: float) -> None:
-        """What was asked for with `Wheel.ring`: others' progress has come, or an instant of the race has."""
-        if self.closed:
-            return
-        if self._sharing.waiting:
-            self._sharing.send()
-        self._arm(now_ms)
-
-    def _share(self, now_ms: float) -> None:
-        waiting = self._sharing.waiting
-        self._sharing.post(now_ms)
-        if self._sharing.waiting and not waiting:
-            self._rooms.wheel.ring(self, now_ms + SETTLE_MS)
+        """What was asked for with `Wheel.ring`: an instant of the race has come."""
+        if not self.closed:
+            self._arm(now_ms)
 
     def _arm(self, now_ms: float) -> None:
         """See that what is due next is done in time, by whoever is first."""
         race = self.race
-        if race is None or self.frozen or self._changing:
-            return
-        due = due_ms(race, self._rooms.rules)
-        if due is None:
+        due = None if race is None else due_ms(race, self._rooms.rules)
+        if race is None or due is None:
+            self._due_ms = None
             return
         host = race.lane(race.host)
         if host is None or host.node != self._rooms.node:
             due += LATER_MS + self._lag_ms
         wait_ms = due - self._rooms.now_ms()
+        self._due_ms = now_ms + wait_ms
+        if self.frozen or self._changing:
+            return
         if wait_ms <= 0:
             self._look = True
             self._change()
         elif wait_ms <= PERIOD_S * 1000:
             self._rooms.wheel.ring(self, now_ms + wait_ms)
 
-    @property
-    def spare(self) -> bool:
-        """Whether nobody is here, and the room is kept for the race's end alone."""
-        return self._deserted and not self._owing
-
-    @property
-    def _deserted(self) -> bool:
-        return not (self.places or self.watchers or self.coming or self._changing or self._asked)
-
-    @property
-    def _owing(self) -> bool:
-        return bool(self._owed or self._finishes) or self._recording.owing
-
     def _close_unless_needed(self, now_ms: float) -> None:
-        # somebody has to settle the race, and to record it, though all its racers be gone
-        if not self._deserted or self._under_way:
+        if self.places or self.watchers or self.coming or self._changing or self._asked:
             self._left_ms = None
             return
         if self._left_ms is None:
             self._left_ms = now_ms
-        if not self._owing or now_ms - self._left_ms >= LINGERS_S * 1000:
+        if not (self._owed or self._finishes) or now_ms - self._left_ms >= LINGERS_S * 1000:
             self.close()
-
-    @property
-    def _under_way(self) -> bool:
-        """Whether the race has begun, its places are not final, and the store can be asked."""
-        race = self.race
-        return race is not None and race.start_ms is not None and not race.final and not self.frozen
 
     def close(self) -> None:
         """Hear and do nothing any more."""
@@ -652,6 +626,7 @@ class Room:
             return
         self.closed = True
         self._finishes.close()
+        self._sharing.close()
         for place in self._everybody():
             self.rise(place)
         self._subscription.close()
@@ -660,8 +635,6 @@ class Room:
     # --- the bus ---
 
     def _heard(self, message: Any) -> None:
-        now_ms = self._hub.clock() * 1000
-        waiting = self._sharing.waiting
         try:
             match message:
                 case ["state", int(version), bytes(packed), *_]:
@@ -671,11 +644,17 @@ class Room:
                             raise ValueError(f"this is race {race.id!r:.40}")
                         self.take(race)
                 case _:
-                    self._sharing.heard(message, now_ms)
+                    self._sharing.hear(message, self._hub.clock() * 1000)
         except (ValueError, TypeError) as fault:
             self._rooms.misheard(self.id, fault)
-        if self._sharing.waiting and not waiting:
-            self._rooms.wheel.ring(self, now_ms + SETTLE_MS)
+
+    def heard_progress(self, node: str, rows: Any) -> None:
+        """Another node tells how far its racers are. Raises ValueError or TypeError for what makes no sense."""
+        self._sharing.heard(node, rows, self._hub.clock() * 1000)
+
+    def missed_progress(self) -> None:
+        """Some of what other nodes tell may not have come: they are asked for all of it in this room's next look."""
+        self._missed = True
 
     def _resync(self) -> None:
         """Something may have been missed: look what there is, and ask the others for their progress."""

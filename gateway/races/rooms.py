@@ -16,12 +16,12 @@ import structlog
 from config.rooms import RoomOptions
 from gateway.bus import Bus, Directory, Node
 from gateway.limits import Credits
+from gateway.races.courier import Courier
 from gateway.races.facts import RoomFacts
 from gateway.races.room import PERIOD_S, Room
 from gateway.said import Said
 from gateway.wheel import Wheel
 from persistence.errors import StoreError
-from persistence.race_records import RaceRecords
 from persistence.races import Races
 from session.identity import is_race
 from session.messages import Error
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Rooms"]
 
-BUCKETS = 20
-"""Every 5 ms some of the rooms are visited."""
+BUCKETS = 10
+"""Every 10 ms some of the rooms are visited; what they tell another node is one message."""
 
 _STRIDE = 4
 """Rooms visited between two looks at the clock: one with five racers takes some 60 µs."""
@@ -49,25 +49,19 @@ class Rooms:
     """One a process. `node` names it among all processes, and this run of it."""
 
     def __init__(
-        self,
-        hub: Hub,
-        bus: Bus,
-        races: Races,
-        records: RaceRecords,
-        *,
-        node: str,
-        rules: RaceRules,
-        options: RoomOptions | None = None,
+        self, hub: Hub, bus: Bus, races: Races, *, node: str, rules: RaceRules, options: RoomOptions | None = None
     ) -> None:
         self.hub = hub
         self.bus = bus
         self.races = races
-        self.records = records
         self.node = node
         self.rules = rules
         self.options = options or RoomOptions()
         self.facts = RoomFacts()
-        self.wheel = Wheel(hub.loop, period_s=PERIOD_S, buckets=BUCKETS, stride=_STRIDE)
+        self.courier = Courier(
+            bus, hub.loop, self.facts, node=node, heard=self._heard, missed=self._missed, misheard=self.misheard
+        )
+        self.wheel = Wheel(hub.loop, period_s=PERIOD_S, buckets=BUCKETS, stride=_STRIDE, late_s=PERIOD_S / 2)
         self.opened = Credits(rate_per_s=self.options.per_s, burst=self.options.burst)
         """How many more races each user may open, or be found."""
         self.alone: Callable[[Room], Coroutine[Any, Any, None]] | None = None
@@ -87,6 +81,7 @@ class Rooms:
         self.wheel.stop()
         for room in list(self._rooms.values()):
             room.close()
+        self.courier.close()
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -104,18 +99,11 @@ class Rooms:
             return room
         if not is_race(race):
             return Error("no_race", "a race's id has 13 characters, of 0 to 9 and a to z without i, l, o and u")
-        if len(self._rooms) >= self.options.most and not self._make_room():
+        if len(self._rooms) >= self.options.most:
             return Error("races_full", "this server has no room for another race", 5_000)
         room = self._rooms[race] = Room(self, race)
         self.wheel.join(room)
         return room
-
-    def _make_room(self) -> bool:
-        """Close a room in which nobody is any more, if there is one."""
-        spare = next((room for room in self._rooms.values() if room.spare), None)
-        if spare is not None:
-            spare.close()
-        return spare is not None
 
     def rooms(self) -> list[Room]:
         """Those that are open now."""
@@ -163,6 +151,15 @@ class Rooms:
             _log.warning("another node says what makes no sense", race=race, why=str(why), times=self.facts.misheard)
 
     # --- other nodes ---
+
+    def _heard(self, race: str, node: str, rows: Any) -> None:
+        room = self._rooms.get(race)
+        if room is not None:  # it may have closed a moment ago
+            room.heard_progress(node, rows)
+
+    def _missed(self) -> None:
+        for room in list(self._rooms.values()):
+            room.missed_progress()
 
     def watch(self, directory: Directory) -> None:
         """From now on it is known which nodes are there."""

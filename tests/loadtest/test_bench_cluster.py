@@ -1,6 +1,7 @@
 """The bench of a cluster: the plan's arithmetic, what it reads, and each measure with a few people."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,10 @@ from loadtest.servers.haproxy import HAProxy
 from loadtest.servers.redis import Redis
 
 FOUND = Measured(
-    publishes_per_room_node_s=10.0,
-    in_bytes_per_publish=100.0,
-    out_bytes_per_delivery=120.0,
-    redis_us_per_delivery=20.0,
+    publishes_per_way_s=100.0,
+    in_bytes_per_room_way_s=1_000.0,
+    out_bytes_per_in_byte=1.2,
+    redis_us_per_publish=20.0,
     racer_us_per_s=600.0,
     racer_alone_us_per_s=400.0,
     typist_us_per_s=80.0,
@@ -46,20 +47,27 @@ def test_the_plan_is_its_formulas() -> None:
     one = plan(FOUND, Wanted(nodes=2, tests=1_000, racing=0.5, back_s=10.0, network_bytes_per_s=1e6))
     assert one.rooms == 100
     assert one.spread == pytest.approx(1.9375)
-    assert one.publishes_per_s == pytest.approx(1_937.5)
-    assert one.deliveries_per_s == pytest.approx(1_937.5 * 1.9375)
-    assert one.in_bytes_per_s == pytest.approx(193_750)
+    shared = 100 * 1.9375 * 0.9375 / 2
+    assert one.publishes_per_s == pytest.approx(2 * 100)  # the rooms' ten times a second would be more
+    assert one.in_bytes_per_s == pytest.approx(2 * shared * 1_000)
     assert one.takeovers_per_s == pytest.approx(50)
-    assert one.shares["Redis, its one core"] == pytest.approx((1_937.5 * 1.9375 * 20 + 50 * 200) / 1e6)
-    assert one.shares["Redis' network"] == pytest.approx(1_937.5 * 1.9375 * 120 / 1e6)
+    assert one.shares["Redis, its one core"] == pytest.approx((200 * 20 + 50 * 200) / 1e6)
+    assert one.shares["Redis' network"] == pytest.approx(2 * shared * 1_000 * 1.2 / 1e6)
     racing = 500 * 400 * (1 + 0.9375 * 0.5)
     assert one.shares["a node's core"] == pytest.approx((racing + 500 * 80 + 50 * 3_000) / 1e6 / 2)
 
 
+def test_few_rooms_say_no_more_than_ten_times_a_second() -> None:
+    """However often a node would say something to another if they shared more."""
+    one = plan(FOUND, Wanted(nodes=2, tests=10, racing=1.0))
+    assert one.publishes_per_s == pytest.approx(2 * 1.9375 * 0.9375 * 10)
+
+
 def test_what_has_the_greatest_share_saturates_first() -> None:
     """And at so many times the load as its share goes into one."""
-    one = plan(FOUND, Wanted(racing=1.0))
+    one = plan(replace(FOUND, redis_us_per_publish=60.0), Wanted(racing=1.0))
     assert one.first == "Redis, its one core"
+    assert one.publishes_per_s == 30 * 29 * 100
     assert one.times == pytest.approx(1 / one.shares[one.first])
     assert plan(FOUND, Wanted(racing=0.0)).publishes_per_s == 0
     assert plan(FOUND, Wanted(racing=0.0)).first == "a node's core"
@@ -82,7 +90,7 @@ def test_no_plan_without_sense(wrong: dict[str, float]) -> None:
 
 def test_the_plan_says_what_was_not_measured() -> None:
     """It goes by (c), and what the others would add is named."""
-    names = ("publishes_per_room_node_s", "in_bytes_per_publish", "out_bytes_per_delivery", "redis_us_per_delivery")
+    names = ("publishes_per_way_s", "in_bytes_per_room_way_s", "out_bytes_per_in_byte", "redis_us_per_publish")
     ticks = Part("", (), [], {**dict.fromkeys(names, 10.0), "node_us_per_racer_s": 500.0})
     with pytest.raises(RuntimeError, match="needs the figures of"):
         measured({})

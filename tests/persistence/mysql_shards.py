@@ -27,8 +27,6 @@ _DATA = (
     "guest_links",
     "account_guests",
     "public_results",
-    "races",
-    "race_racers",
     "imports",
     "imported_results",
     "import_faults",

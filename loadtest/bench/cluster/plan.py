@@ -6,17 +6,18 @@ fast the tests of a dead node come back. Then
 
     racers      = tests × racing                    rooms = racers / seats
     spread      = nodes × (1 − (1 − 1/nodes)^seats)             nodes that a room's racers are on, thrown by chance
-    publishes/s = rooms × spread × publishes of a room and node          each goes to each of these nodes:
-    deliveries/s = publishes/s × spread
-    bytes in/s  = publishes/s × bytes of one,       bytes out/s = deliveries/s × bytes of one
+    ways        = nodes × (nodes − 1)                           from one node to another
+    shared      = rooms × spread × (spread − 1) / ways          rooms of which both have racers
+    publishes/s = ways × the least of: what one says to another, and ten times `shared`
+    bytes in/s  = ways × shared × bytes a room of them, and Redis sends as much on, with what it adds to each
     takeovers/s = tests / nodes / back_s                        one node has died
-    Redis' core = deliveries/s × Redis' CPU a delivery + takeovers/s × Redis' CPU a takeover
+    Redis' core = publishes/s × Redis' CPU a publish + takeovers/s × Redis' CPU a takeover
     a node's core = (racers × CPU a racer × heard + typists × CPU a typist) / nodes
                     + takeovers/s / nodes × nodes' CPU a takeover
 
 `heard` = 1 + (spread − 1) × (a racer's CPU on two nodes / the same on one − 1): what a room costs more for each
-further node that it is on. Redis' CPU a delivery has the publishing in it, so with more deliveries to a publish it is
-too much rather than too little; a publish of fewer racers is smaller than the measured one, likewise. Not in it:
+further node that it is on. All that rooms tell a node in one moment is one publish, which one node hears, so its number
+does not grow with the rooms but with the nodes. A room of fewer racers says less than the measured one. Not in it:
 connections that do not type, HTTP, Kafka and the databases, and caches and leaderboards in the same Redis. What has
 the greatest share of what there is of it saturates first, and at so many times this load.
 """
@@ -34,6 +35,9 @@ SEATS = 5
 MEASURED_NODES = 2
 """On which a room's racers were when it was measured."""
 
+TURNS_PER_S = 10.0
+"""How often a room tells its progress."""
+
 _OF_QUICK = "By --quick a node's fixed costs are spread over few people: what one of them costs is told too great."
 
 
@@ -41,10 +45,12 @@ _OF_QUICK = "By --quick a node's fixed costs are spread over few people: what on
 class Measured:
     """What the other parts found."""
 
-    publishes_per_room_node_s: float
-    in_bytes_per_publish: float
-    out_bytes_per_delivery: float
-    redis_us_per_delivery: float
+    publishes_per_way_s: float
+    """What one node says to another, however many rooms they share."""
+    in_bytes_per_room_way_s: float
+    """Of one room, from one node to another."""
+    out_bytes_per_in_byte: float
+    redis_us_per_publish: float
     racer_us_per_s: float
     """Node CPU of a racer whose room is on two nodes, both nodes together."""
     racer_alone_us_per_s: float | None = None
@@ -83,7 +89,6 @@ class Plan:
     rooms: float
     spread: float
     publishes_per_s: float
-    deliveries_per_s: float
     in_bytes_per_s: float
     out_bytes_per_s: float
     takeovers_per_s: float
@@ -107,20 +112,21 @@ def plan(found: Measured, wanted: Wanted) -> Plan:
     racers = wanted.tests * wanted.racing
     rooms = racers / SEATS
     spread = wanted.nodes * (1 - (1 - 1 / wanted.nodes) ** SEATS)
-    publishes = rooms * spread * found.publishes_per_room_node_s if wanted.nodes > 1 else 0.0
-    deliveries = publishes * spread
+    ways = wanted.nodes * (wanted.nodes - 1)
+    shared = rooms * spread * (spread - 1) / ways if ways else 0.0
+    publishes = ways * min(found.publishes_per_way_s, TURNS_PER_S * shared)
+    in_bytes = ways * shared * found.in_bytes_per_room_way_s
     takeovers = wanted.tests / wanted.nodes / wanted.back_s if wanted.nodes > 1 else 0.0
     alone = found.racer_alone_us_per_s or found.racer_us_per_s
     heard = 1 + (spread - 1) / (MEASURED_NODES - 1) * max(0.0, found.racer_us_per_s / alone - 1)
     typing = racers * alone * heard + (wanted.tests - racers) * (found.typist_us_per_s or 0.0)
     nodes_us = typing + takeovers * 1000 * (found.takeover_nodes_ms or 0.0)
-    redis_us = deliveries * found.redis_us_per_delivery + takeovers * (found.takeover_redis_us or 0.0)
-    in_bytes, out_bytes = publishes * found.in_bytes_per_publish, deliveries * found.out_bytes_per_delivery
+    redis_us = publishes * found.redis_us_per_publish + takeovers * (found.takeover_redis_us or 0.0)
+    out_bytes = in_bytes * found.out_bytes_per_in_byte
     return Plan(
         rooms=rooms,
         spread=spread,
         publishes_per_s=publishes,
-        deliveries_per_s=deliveries,
         in_bytes_per_s=in_bytes,
         out_bytes_per_s=out_bytes,
         takeovers_per_s=takeovers,
@@ -142,10 +148,10 @@ def measured(parts: dict[str, Part]) -> Measured:
         **{
             name: float(ticks[name])
             for name in (
-                "publishes_per_room_node_s",
-                "in_bytes_per_publish",
-                "out_bytes_per_delivery",
-                "redis_us_per_delivery",
+                "publishes_per_way_s",
+                "in_bytes_per_room_way_s",
+                "out_bytes_per_in_byte",
+                "redis_us_per_publish",
             )
         },
         racer_us_per_s=float(ticks["node_us_per_racer_s"]),
@@ -198,7 +204,7 @@ def _figures(one: Plan) -> dict[str, object]:
         "rooms": round(one.rooms),
         "nodes a room is on": one.spread,
         "Redis, publishes/s": round(one.publishes_per_s),
-        "Redis, messages/s in and out": round(one.publishes_per_s + one.deliveries_per_s),
+        "Redis, messages/s in and out": round(2 * one.publishes_per_s),
         "Redis, MB/s in": one.in_bytes_per_s / 1e6,
         "Redis, MB/s out": one.out_bytes_per_s / 1e6,
         "takeovers/s": round(one.takeovers_per_s),

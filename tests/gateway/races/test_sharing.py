@@ -1,17 +1,18 @@
-"""Progress between two nodes: in step, in one frame, all of it to whoever has missed some, nothing to who is gone."""
+"""Progress between nodes: in step, in one frame, all of it to whoever has missed some, nothing to who is gone."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, cast
 
 import pytest
 
 from gateway.bus import Bus, Exchange
 from gateway.codec import JSON
+from gateway.races.courier import Courier
 from gateway.races.facts import RoomFacts
 from gateway.races.place import Place
 from gateway.races.progress import Row
-from gateway.races.sharing import INTEREST_MS, RESTS_MS, Sharing
+from gateway.races.sharing import FOLLOWS_MS, INTEREST_MS, LEAST_MS, RESTS_MS, Sharing
 from gateway.said import Said
 
 CHANNEL = "race:x"
@@ -33,27 +34,56 @@ class Listener:
 class Node:
     """One node's part: its own racers' rows, to be changed, and one who listens."""
 
-    def __init__(self, bus: Bus, name: str, lane: int) -> None:
-        self.now_ms = 1_000_000.0
+    def __init__(self, bus: Bus, name: str, lane: int, *others: str) -> None:
+        self.now_ms = 1000 * asyncio.get_running_loop().time() + 3_600_000  # so that nobody is waited for too long
         self.rows: list[Row] = []
+        self.told: list[tuple[str, list[Row]]] = []
+        """What other nodes have told."""
+        self.missed = 0
         self.listener = Listener()
         self.facts = RoomFacts()
         self.place = Place(cast(Any, None), cast(Any, self.listener), lane)
-        self.sharing = Sharing(
-            bus, CHANNEL, self.facts, race="x", node=name, pull=self._pull, everybody=self._everybody
+        self.courier = Courier(
+            bus,
+            asyncio.get_running_loop(),
+            self.facts,
+            node=name,
+            heard=self._heard,
+            missed=self._missed,
+            misheard=self._misheard,
         )
+        self.sharing = Sharing(
+            bus, CHANNEL, self.courier, self.facts, race="x", pull=self._pull, everybody=self._everybody
+        )
+        self.sharing.nodes = frozenset(others)
         self.sharing.come(self.place)
-        bus.subscribe(
+        self.subscription = bus.subscribe(
             CHANNEL,
-            lambda message: self.sharing.heard(message, self.now_ms),
+            lambda message: self.sharing.hear(message, self.now_ms),
             resync=lambda: self.sharing.ask(self.now_ms, new=True),
         )
+
+    def turn(self, *rows: Row) -> None:
+        """Its turn, with these rows new."""
+        self.rows += rows
+        self.sharing.turn(self.now_ms)
+
+    def _heard(self, race: str, node: str, rows: Any) -> None:
+        assert race == "x"
+        self.sharing.heard(node, rows, self.now_ms)
+        self.told.append((node, rows))
+
+    def _missed(self) -> None:
+        self.missed += 1
+
+    def _misheard(self, race: str, why: Exception) -> None:
+        raise AssertionError(f"{race}: {why}")
 
     def _pull(self) -> list[Row]:
         rows, self.rows = self.rows, []
         return rows
 
-    def _everybody(self) -> Iterable[Place]:
+    def _everybody(self) -> Sequence[Place]:
         return (self.place,)
 
 
@@ -67,24 +97,94 @@ async def until(condition: Any) -> None:
 async def _pair() -> AsyncIterator[tuple[Node, Node]]:
     exchange = Exchange()
     async with Bus(exchange.carrier()) as one, Bus(exchange.carrier()) as other:
-        pair = Node(one, "a/1", 0), Node(other, "b/1", 1)
+        pair = Node(one, "a/1", 0, "b/1"), Node(other, "b/1", 1, "a/1")
         await until(lambda: all(len(node.sharing.wanted_by) == 1 for node in pair))
         yield pair
+        for node in pair:
+            node.courier.close()
 
 
 async def test_who_hears_another_tells_its_own_at_once(pair: tuple[Node, Node]) -> None:
-    """So each one's listeners have both in one frame, and each node has posted once."""
+    """So each one's listeners have both in one frame, as soon as they can be there, and each node has told once."""
     a, b = pair
-    a.rows, b.rows = [[0, 5, 60.0, 0]], [[1, 7, 70.0, 1]]
-    a.sharing.post(a.now_ms)
+    b.rows = [[1, 7, 70.0, 1]]
+    a.turn([0, 5, 60.0, 0])
     assert a.sharing.waiting
-    await until(lambda: b.sharing.waiting and b.facts.posted == 1)
-    await until(lambda: len(a.sharing.rows) == 2)
+    await until(lambda: a.listener.frames and b.listener.frames)
     for node in pair:
-        node.sharing.send()
         assert [sorted(frame) for frame in node.listener.frames] == [[[0, 5, 60.0, 0], [1, 7, 70.0, 1]]]
         assert node.facts.posted == 1
         assert not node.sharing.waiting
+
+
+async def test_who_has_nothing_to_tell_is_not_waited_for(pair: tuple[Node, Node]) -> None:
+    """Who follows says so; who leads does not make anybody follow for it."""
+    a, b = pair
+    a.turn([0, 5, 60.0, 0])
+    await until(lambda: a.listener.frames)
+    assert a.told == [("b/1", [])]
+    a.now_ms += 100
+    a.turn()
+    assert not a.sharing.waiting
+    assert len(b.told) == a.facts.posted == 1
+
+
+async def test_who_says_nothing_is_waited_for_a_while_only(pair: tuple[Node, Node]) -> None:
+    """Then ours is told without."""
+    a, b = pair
+    b.courier.close()
+    a.now_ms = asyncio.get_running_loop().time() * 1000
+    a.sharing._wanted("b/1", False, a.now_ms)
+    a.turn([0, 5, 60.0, 0])
+    assert a.listener.frames == []
+    assert a.sharing.waiting
+    await until(lambda: a.listener.frames)
+    assert a.listener.frames == [[[0, 5, 60.0, 0]]]
+    assert not a.sharing.waiting
+
+
+async def test_who_is_gone_is_not_waited_for(pair: tuple[Node, Node]) -> None:
+    """Neither in this turn nor in another; nobody tells it anything."""
+    a, b = pair
+    b.courier.close()
+    a.turn([0, 5, 60.0, 0])
+    b.sharing.close()
+    await until(lambda: a.listener.frames)
+    a.now_ms += 100
+    a.turn([0, 6, 60.0, 0])
+    assert a.listener.frames == [[[0, 5, 60.0, 0]], [[0, 6, 60.0, 0]]]
+    assert a.facts.posted == 1
+
+
+async def test_who_only_looks_on_is_not_waited_for(pair: tuple[Node, Node]) -> None:
+    """A node without racers is told, and has nothing to tell."""
+    a, b = pair
+    a.sharing.nodes = frozenset()
+    a.turn([0, 5, 60.0, 0])
+    assert a.listener.frames == [[[0, 5, 60.0, 0]]]
+    await until(lambda: b.listener.frames)
+    assert b.listener.frames == [[[0, 5, 60.0, 0]]]
+
+
+async def test_three_wait_for_each_other() -> None:
+    """Each has told the two others once when all have one frame with everybody's."""
+    exchange = Exchange()
+    names = ("a/1", "b/1", "c/1")
+    async with Bus(exchange.carrier()) as one, Bus(exchange.carrier()) as two, Bus(exchange.carrier()) as three:
+        nodes = [
+            Node(bus, name, lane, *(set(names) - {name}))
+            for lane, (bus, name) in enumerate(zip((one, two, three), names, strict=True))
+        ]
+        await until(lambda: all(len(node.sharing.wanted_by) == 2 for node in nodes))
+        rows = [[lane, 5 + lane, 60.0, 0] for lane in range(3)]
+        for node, row in zip(nodes, rows, strict=True):
+            node.rows = [row]
+        nodes[1].turn()
+        await until(lambda: all(node.listener.frames for node in nodes))
+        for node in nodes:
+            assert [sorted(frame) for frame in node.listener.frames] == [rows]
+            assert node.facts.posted == 2
+            node.courier.close()
 
 
 @pytest.mark.parametrize("behind_ms", [0, 15, 30, 45, 50, 55, 70, 85, 95])
@@ -99,11 +199,12 @@ async def test_two_fall_into_step_however_their_turns_lie(pair: tuple[Node, Node
         for each in pair:
             each.now_ms = begun_ms + 100 * turn + behind_ms * place
             each.rows = [[each.place.lane, number + 1, 60.0, 0]] if number else []
-        was_told = node.facts.posted
-        node.sharing.post(node.now_ms)
-        if node.facts.posted > was_told:
-            row = [node.place.lane, number + 1, 60.0, 0]
-            await until(lambda row=row, other=other: row in other.sharing.rows)
+        told = [len(each.told) for each in pair]
+        node.turn()
+        if number and not node.rows:
+            await until(lambda told=told, other=other, at=1 - place: len(other.told) > told[at])
+            if not other.rows:  # it has followed
+                await until(lambda told=told, node=node, at=place: len(node.told) > told[at])
         for each in pair:
             each.sharing.send()
         posts.append(tuple(each.facts.posted - was for each, was in zip(pair, before, strict=True)))
@@ -111,15 +212,22 @@ async def test_two_fall_into_step_however_their_turns_lie(pair: tuple[Node, Node
 
 
 async def test_no_oftener_than_ten_times_a_second(pair: tuple[Node, Node]) -> None:
-    """What comes sooner waits for the next time."""
-    a, _ = pair
-    a.rows = [[0, 5, 60.0, 0]]
-    a.sharing.post(a.now_ms)
-    a.rows = [[0, 6, 60.0, 0]]
-    a.sharing.post(a.now_ms + RESTS_MS - 1)
-    assert a.facts.posted == 1
-    a.sharing.post(a.now_ms + RESTS_MS)
-    assert a.facts.posted == 2
+    """What comes sooner waits for the next turn; who has followed another leaves the turn out that comes soon after."""
+    a, b = pair
+    a.turn([0, 5, 60.0, 0])
+    await until(lambda: a.told)
+    a.now_ms += LEAST_MS - 1
+    a.turn([0, 6, 60.0, 0])
+    assert len(a.listener.frames) == 1
+    a.now_ms += 1
+    a.turn()
+    await until(lambda: len(b.told) == 2)
+    b.now_ms += RESTS_MS - 1
+    b.turn([1, 7, 70.0, 1])
+    assert (a.facts.posted, b.facts.posted) == (2, 1)
+    b.now_ms += 1
+    b.turn()
+    await until(lambda: b.facts.posted == 2)
 
 
 async def test_who_does_not_read_is_told_all_of_it_later(pair: tuple[Node, Node]) -> None:
@@ -127,9 +235,8 @@ async def test_who_does_not_read_is_told_all_of_it_later(pair: tuple[Node, Node]
     a, _ = pair
     a.listener.reads = False
     for lane in range(3):
-        a.rows = [[lane, 5, 60.0, 0]]
         a.now_ms += 100
-        a.sharing.post(a.now_ms)
+        a.turn([lane, 5, 60.0, 0])
         a.sharing.send()
     a.listener.reads = True
     a.sharing.send()
@@ -139,10 +246,10 @@ async def test_who_does_not_read_is_told_all_of_it_later(pair: tuple[Node, Node]
 
 
 async def test_a_node_that_asks_no_more_is_told_no_more(pair: tuple[Node, Node]) -> None:
-    """Then all is sent here at once, and nothing is posted."""
+    """Then all is sent here at once, and nothing is told."""
     a, _ = pair
-    a.rows = [[0, 5, 60.0, 0]]
-    a.sharing.post(a.now_ms + INTEREST_MS + 1)
+    a.now_ms += INTEREST_MS + 1
+    a.turn([0, 5, 60.0, 0])
     assert not a.sharing.waiting
     assert (a.facts.posted, a.listener.frames) == (0, [[[0, 5, 60.0, 0]]])
 
@@ -153,7 +260,24 @@ async def test_the_last_word_of_a_test_is_told(pair: tuple[Node, Node]) -> None:
     owing = [a.sharing.owing]
     a.sharing.take([0, 12, 60.0, 0])
     owing.append(a.sharing.owing)
-    a.sharing.post(a.now_ms)
+    a.turn()
+    await until(lambda: a.listener.frames and b.sharing.rows == [[0, 12, 60.0, 0]])
     owing.append(a.sharing.owing)
     assert owing == [False, True, False]
-    await until(lambda: b.sharing.rows == [[0, 12, 60.0, 0]])
+
+
+async def test_what_comes_right_behind_our_turn_is_told_in_the_next(pair: tuple[Node, Node]) -> None:
+    """Also when the race is over and there would be none: it is owed."""
+    a, b = pair
+    a.turn([0, 5, 60.0, 0])
+    await until(lambda: a.listener.frames)
+    a.now_ms += FOLLOWS_MS - 1
+    b.now_ms += RESTS_MS
+    b.turn([1, 7, 70.0, 1])
+    await until(lambda: len(a.told) == 2)
+    assert len(a.listener.frames) == 1
+    assert a.sharing.owing
+    a.now_ms += 100
+    a.turn()
+    assert a.listener.frames[1:] == [[[1, 7, 70.0, 1]]]
+    assert not a.sharing.owing
