@@ -12,7 +12,9 @@ are asked whether they are there, those of a user at all processes; which of the
 and has no place from then on. The client comes back as after any loss, and fits.
 
 In Redis each user or address is a hash of counts by process and its run. Whether a process is there its lease in the
-directory says: what one that was killed had goes with its lease (5 s). A key that nobody renews goes after an hour.
+directory says: what one that was killed had counts for nothing from the end of its lease (5 s) on. Whoever meets a
+count of a process that has been gone for a minute deletes it, so that a busy address has no more of them than processes
+died lately; a process that hung for long writes all of its own anew. A key that nobody renews goes after an hour.
 """
 
 from __future__ import annotations
@@ -45,6 +47,14 @@ CHANNEL: Final = "places"
 _REST_S: Final = 0.2
 _AWAY_S: Final = 1.0
 _KEPT_S: Final = 3600
+_DEAD_S: Final = 60.0
+"""A process that is not there for so long has no counts any more."""
+_HUNG_S: Final = _DEAD_S / 3
+"""A process that hung for so long writes its counts anew: the others may think it dead. It looks as often."""
+_MOST_DEAD: Final = 1_000
+"""Processes that are remembered to be gone, beyond which all are met for the first time again."""
+_LAST_S: Final = 1.0
+"""How long the last counts may take that a process writes before it goes."""
 _AT_ONCE: Final = 500
 """Calls in one bundle: a millisecond or two of Redis' time."""
 _A_TURN: Final = 32
@@ -62,6 +72,9 @@ _COUNT: Final = Script(
     """
 )
 """Write our count of a user or address down; all counts there are of it."""
+
+_FORGET: Final = Script("return redis.call('HDEL', KEYS[1], unpack(ARGV))")
+"""Delete counts of processes that are gone."""
 
 log = structlog.get_logger(__name__)
 
@@ -107,6 +120,8 @@ class Places:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._away = False
+        self._gone_s: dict[str, float] = {}
+        """Processes that have left counts and are not there, by when that was seen first."""
         self.refused = {"user": 0, "address": 0}
         """Connections closed since there were too many, by what had them."""
         if self._of_user:
@@ -130,6 +145,11 @@ class Places:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            try:
+                async with asyncio.timeout(_LAST_S):
+                    await self._write()
+            except Exception as fault:
+                log.info("the last connections that left are not written down", why=str(fault) or "Redis is slow")
 
     def __len__(self) -> int:
         """Users and addresses that are counted here."""
@@ -209,23 +229,26 @@ class Places:
 
     async def _writing(self) -> None:
         loop = asyncio.get_running_loop()
-        renewed_s = loop.time()
+        renewed_s = rested_s = loop.time()
+        rest_s = _REST_S
         while True:
             try:
-                async with asyncio.timeout(_KEPT_S / 3):
+                async with asyncio.timeout(_HUNG_S):
                     await self._wake.wait()
             except TimeoutError:
                 pass
             self._wake.clear()
-            if loop.time() - renewed_s > _KEPT_S / 3:
-                renewed_s = loop.time()
+            now_s = loop.time()
+            if now_s - renewed_s > _KEPT_S / 3 or now_s - rested_s > rest_s + 2 * _HUNG_S:
+                renewed_s = now_s
                 self._write_all()
             try:
                 well = await self._write()
             except Exception:
                 log.exception("connections could not be counted over all processes")
                 well = False
-            await asyncio.sleep(_REST_S if well else _AWAY_S)
+            rest_s, rested_s = _REST_S if well else _AWAY_S, loop.time()
+            await asyncio.sleep(rest_s)
 
     async def _write(self) -> bool:
         """Write down what has changed; False where some of it is to be tried again."""
@@ -257,6 +280,7 @@ class Places:
         if alive is None:  # whose of these counts are left by the dead cannot be told yet
             return dict.fromkeys(keys)
         failed: dict[str, None] = {}
+        left: list[Call] = []
         for key, answer in zip(keys, answers, strict=True):
             if isinstance(answer, StoreError):
                 if not self._away:
@@ -265,14 +289,25 @@ class Places:
                 failed[key] = None
                 continue
             fields = answer.value
-            others = sum(
-                int(count)
-                for field, count in zip(fields[::2], fields[1::2], strict=True)
-                if (name := field.decode()) != self._this and name in alive
-            )
-            await self._heed(key, sent[key], others)
+            counts = {field.decode(): count for field, count in zip(fields[::2], fields[1::2], strict=True)}
+            counts.pop(self._this, None)
+            dead = [name for name in counts if name not in alive and self._is_gone(name)]
+            if dead:
+                left.append(_FORGET.call((self._key(key),), *dead[:_AT_ONCE]))
+            await self._heed(key, sent[key], sum(int(count) for name, count in counts.items() if name in alive))
         self._away = bool(failed)
+        if left:
+            await self._servers.each(left)  # who does not take it is asked again when that key is next written
+        for name in self._gone_s.keys() & set(alive):
+            del self._gone_s[name]
         return failed
+
+    def _is_gone(self, name: str) -> bool:
+        """Whether a process that is not there has not been for long."""
+        now_s = asyncio.get_running_loop().time()
+        if len(self._gone_s) >= _MOST_DEAD:
+            self._gone_s.clear()
+        return now_s - self._gone_s.setdefault(name, now_s) >= _DEAD_S
 
     async def _heed(self, key: str, sent: Iterable[Connection], others: int) -> None:
         """Close those of `sent` that are too many with these others; the rest is known to them now."""

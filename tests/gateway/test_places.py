@@ -1,6 +1,7 @@
 """Limits of connections, of users and of addresses: on one server and over two."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -271,10 +272,14 @@ async def test_what_a_killed_server_had_goes_with_its_lease(tmp_path: Path, redi
     base = settings(tmp_path / "here", redis=options, connection=mine)
     node = replace(base.node, keys_file=tmp_path / "keys.json")
     async with serving(tmp_path / "here", redis=options, connection=mine, node=node) as (here, _):
-        async with program(tmp_path / "there", "--node", "there", **environment) as there:
+        async with (
+            program(tmp_path / "there", "--node", "there", **environment) as there,
+            RedisServers(options) as servers,
+        ):
             await until(lambda: len(here._runs() or ()) == 2)
             async with client(there.url) as typist:
                 token = typist.ready["token"]
+                await written(servers, typist.ready["user"], 1)
                 async with client(here.url, token=token) as second:
                     assert (await second.closed()).code == 4004
                 there.process.kill()
@@ -333,6 +338,69 @@ async def test_what_cannot_be_understood_ends_no_counting(tmp_path: Path, redis_
                 await until(lambda: any(line["log_level"] == "error" for line in logs))
             gateway.hub.signing_in[-1](other)
             await until(lambda: not places._here["u:8"].new)
+
+
+async def fields(servers: RedisServers, key: str) -> set[bytes]:
+    """The processes that have counts there."""
+    return set((await servers.ask(Call(key, ("HKEYS", key)))).value)
+
+
+async def test_what_the_dead_have_left_goes_from_an_address_that_is_always_busy(
+    tmp_path: Path, redis_single: RedisOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those who have been gone for a while; nobody else's goes, nor of who was away for a moment."""
+    options = replace(redis_single, prefix=f"{tmp_path.name}:")
+    async with serving(tmp_path / "data") as (gateway, _), RedisServers(options) as servers:
+        alive = ["a/1", "b/1"]
+        places = Places(gateway.hub, TWO_EACH, servers, this="a/1", alive=lambda: alive)
+        one = Connection(gateway.hub, CODECS[JSON])
+        one.user = 7
+        gateway.hub.signing_in[-1](one)
+        key = f"{options.prefix}places:u:7"
+        await servers.ask(Call(key, ("HSET", key, "b/1", "1", "c/1", "2", "d/1", "many")))
+        for _ in range(2):
+            assert not await places._written(["u:7"])
+        assert await fields(servers, key) == {b"a/1", b"b/1", b"c/1", b"d/1"}
+        alive.append("c/1")
+        assert not await places._written(["u:7"])
+        monkeypatch.setattr("gateway.places._DEAD_S", 0.0)
+        assert not await places._written(["u:7"])
+        assert await fields(servers, key) == {b"a/1", b"b/1", b"c/1"}
+        assert not places._gone_s.keys() & set(alive)
+
+
+async def test_who_hung_writes_its_counts_anew(
+    tmp_path: Path, redis_single: RedisOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others may have taken it for dead, and deleted them."""
+    monkeypatch.setattr("gateway.places._HUNG_S", 0.3)
+    options = replace(redis_single, prefix=f"{tmp_path.name}:")
+    async with (
+        serving(tmp_path / "data") as (gateway, _),
+        RedisServers(options) as servers,
+        Places(gateway.hub, TWO_EACH, servers, this="a/1", alive=lambda: ("a/1",)),
+    ):
+        one = Connection(gateway.hub, CODECS[JSON])
+        one.user = 7
+        gateway.hub.signing_in[-1](one)
+        await written(servers, "7", 1)
+        key = f"{options.prefix}places:u:7"
+        await servers.ask(Call(key, ("DEL", key)))
+        time.sleep(1.2)  # noqa: ASYNC251  # it hangs
+        await written(servers, "7", 1)
+
+
+async def test_who_goes_in_good_order_leaves_no_counts(tmp_path: Path, redis_single: RedisOptions) -> None:
+    """Not even those of its last connections, which it has just closed."""
+    options = replace(redis_single, prefix=f"{tmp_path.name}:")
+    async with serving(tmp_path / "data") as (gateway, _), RedisServers(options) as servers:
+        async with Places(gateway.hub, TWO_EACH, servers, this="a/1", alive=lambda: ("a/1",)):
+            one = Connection(gateway.hub, CODECS[JSON])
+            one.user = 7
+            gateway.hub.signing_in[-1](one)
+            await written(servers, "7", 1)
+            gateway.hub.leaving[-1](one)
+        assert await fields(servers, f"{options.prefix}places:u:7") == set()
 
 
 @pytest.fixture(name="server")
