@@ -5,6 +5,8 @@
  * @module
  */
 
+import { turn } from "./newcomer.js";
+
 /** Which close codes forbid coming back, and what the page says then. Every other code means: reconnect and resume. */
 export const FINAL_CLOSES = new Map([
   [4500, "The page and the server do not understand each other. Reload the page."],
@@ -51,6 +53,10 @@ export class Connection {
     this.aside = aside;
     /** The token that this connection showed. @type {string | null} */
     this.shown = null;
+    /** Whether `auth` is sent. */
+    this.introduced = false;
+    /** Lets other tabs become guests. @type {() => void} */
+    this.letGo = () => {};
     this.listener = listener;
     /** @type {WebSocket | null} */
     this.socket = null;
@@ -89,13 +95,29 @@ export class Connection {
     const socket = new WebSocket(this.url, "typegate.v1.json");
     this.socket = socket;
     this.timers.deadline = window.setTimeout(() => this.dropped(socket, 0), HANDSHAKE_MS);
-    socket.onopen = () => {
-      this.shown = this.token();
-      this.send({ t: "auth", ...(this.shown ? { token: this.shown } : {}), ...(this.aside ? { aside: true } : {}) });
-      this.listener.opened();
-    };
+    socket.onopen = () => (this.token() === null ? this.introduceNew(socket) : this.introduce());
     socket.onmessage = (event) => this.received(socket, event.data);
     socket.onclose = (event) => this.dropped(socket, event.code, event.reason);
+  }
+
+  /** Says who we are. */
+  introduce() {
+    this.shown = this.token();
+    this.introduced = true;
+    this.send({ t: "auth", ...(this.shown ? { token: this.shown } : {}), ...(this.aside ? { aside: true } : {}) });
+    this.listener.opened();
+  }
+
+  /** Says so once no other tab is about to become a guest: then we are the same. @param {WebSocket} socket */
+  async introduceNew(socket) {
+    const letGo = await turn(() => this.token() !== null);
+    if (socket !== this.socket) {
+      letGo();
+      return;
+    }
+    this.letGo = letGo;
+    this.introduce();
+    if (this.shown) letGo();
   }
 
   /** Closes for good. */
@@ -108,7 +130,7 @@ export class Connection {
   }
 
   get isOpen() {
-    return this.socket?.readyState === WebSocket.OPEN;
+    return this.introduced && this.socket?.readyState === WebSocket.OPEN;
   }
 
   /** Sends a message where there is a connection; false where there is none. @param {Record<string, unknown>} message */
@@ -142,6 +164,7 @@ export class Connection {
         this.timers.steady = window.setTimeout(() => (this.attempt = 0), STEADY_MS);
         this.timers.heartbeat = window.setInterval(() => this.beat(), this.heartbeatMs() / 2);
         this.listener.ready(message, this.hello);
+        this.letGo();
         break;
       case "reconnect":
         // The node drains. Typing goes on meanwhile; the test is resumed on the next one.
@@ -198,7 +221,8 @@ export class Connection {
   forget(code) {
     const socket = this.socket;
     this.socket = null;
-    this.isReady = false;
+    this.isReady = this.introduced = false;
+    this.letGo();
     clearTimeout(this.timers.deadline);
     clearTimeout(this.timers.drain);
     clearTimeout(this.timers.steady);

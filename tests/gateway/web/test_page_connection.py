@@ -158,6 +158,20 @@ async def test_two_tabs_each_have_their_own_test(visit: Visit) -> None:
     assert await first.logs() == []
 
 
+async def test_two_new_tabs_at_once_are_one_guest(visit: Visit) -> None:
+    """The one waits until the other knows who they are; both can type."""
+    slow = """
+    const send = WebSocket.prototype.send;
+    WebSocket.prototype.send = function (data) { setTimeout(() => send.call(this, data), 700); };
+    """
+    blank = await visit(script=slow, path="v1/languages", ready=False)
+    tabs = await asyncio.gather(*(visit(context=blank.page.context) for _ in range(2)))
+    assert sorted(len(tab.sent("auth")[0].get("token", "")) > 0 for tab in tabs) == [False, True]
+    assert len({tab.got("ready")[0]["user"] for tab in tabs}) == 1
+    kept = {await tab.page.evaluate("localStorage.getItem('typegate.guest')") for tab in tabs}
+    assert len(kept) == 1
+
+
 async def test_a_copied_tab_does_not_take_up_the_same_test(visit: Visit) -> None:
     """Browsers copy session storage with a tab; the lock on the session tells the two apart."""
     first = await visit(settings=TEXT)
