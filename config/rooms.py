@@ -21,6 +21,9 @@ class RoomOptions:
     """Races that a user may open, or be found, at once."""
     retry_ms: int = 1_000
     """While Redis is away a frozen room tries again so often."""
+    record_ms: int = 15_000
+    """A race that another server settled is looked for in the store about so long after, and recorded from here where
+    that one was killed before it could."""
 
     def __post_init__(self) -> None:
         between("most", self.most, 1, 1_000_000)
@@ -28,3 +31,4 @@ class RoomOptions:
         between("per_s", self.per_s, 0.001, 10_000)
         between("burst", self.burst, 1, 100_000)
         between("retry_ms", self.retry_ms, 10, 60_000)
+        between("record_ms", self.record_ms, 10, 600_000)

@@ -261,7 +261,9 @@ class Gateway:
         opening.push_async_callback(hub.stop)
         bus.subscribe(CHANNEL, hearing(hub.deliver))
         run = os.urandom(8).hex()
-        rooms = Rooms(hub, bus, races, node=f"{self.name}/{run}", rules=settings.race, options=settings.rooms)
+        rooms = Rooms(
+            hub, bus, races, store.races, node=f"{self.name}/{run}", rules=settings.race, options=settings.rooms
+        )
         hub.racing = Racing(
             rooms, Speeds(front.recent, front.guests), Ghosts(store, front.guests, front.public, texts, rooms)
         )

@@ -29,6 +29,8 @@ Each case has one outcome:
   the first of them; the others go on with their receipts until it says something again.
 - *In the middle of a replay* what was seen before it stands, until the log has come to that.
 - *While its node drains* it lets go of it like any other; the client was sent the last receipt as well.
+- *A racer without a log* comes back by `race.join`, and begins the test anew. Whoever has it says first what was seen
+  of it, and keeps it: where that is anything the racer is refused. Else it is taken like any other.
 """
 
 from __future__ import annotations
@@ -65,7 +67,7 @@ SILENT_S = 1.0
 LOOKED_AT = 500
 """Sessions whose records are read at a time, after something may have been missed."""
 
-_ASK, _SAY = "ask", "say"
+_ASK, _SEE, _SAY = "ask", "see", "say"
 _TRIES = 3
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 5.0
 """Between looks at records that cannot be read."""
@@ -84,6 +86,10 @@ class Alone:
         """What a claim comes to whose session is not here. None: another has it by now."""
         account = self.accounts.of(claim.ticket.session) or self.accounts.keep(claim.ticket.session, 0, None)
         return weigh(claim, account.answer, epoch=account.epoch)
+
+    async def seen(self, session: bytes, node: str) -> Answer | None:
+        """What was seen of a session elsewhere; None: there is nobody else."""
+        return None
 
     def began(self, claim: Claim) -> None:
         """It was made anew on this claim, and stands for itself."""
@@ -148,6 +154,15 @@ class Takeovers:
                 account = self.accounts.keep(session, self._now(), None if account is None else account.answer)
         return None if account is None else weigh(claim, account.answer, epoch=account.epoch)
 
+    async def seen(self, session: bytes, node: str) -> Answer | None:
+        """What was seen of a session by who has it, and keeps it: by `node`, if nobody is recorded. None: no answer."""
+        try:
+            (record,) = await self._holders.read([session])
+        except StoreError:
+            record = None
+        _, answer = await self._ask(node if record is None else record.node, _SEE, [session])
+        return answer
+
     def began(self, claim: Claim) -> None:
         """It was made anew, and stands for itself. Unless its holder let it go, any may have a copy: all are told."""
         session = claim.ticket.session
@@ -195,14 +210,15 @@ class Takeovers:
             self._latest = max(self._latest, epoch)
             for asker, number in taking.took(epoch):
                 self._say(asker, number, Answer(Word.LATER, epoch=epoch))
-            outcome, answer = await self._ask(former or claim.ticket.node, Question.of(claim, epoch=epoch))
+            question = Question.of(claim, epoch=epoch)
+            outcome, answer = await self._ask(former or claim.ticket.node, _ASK, question.to_wire())
             self._hub.metrics.takeover(outcome, recorded=recorded)
             if answer is None or answer.word is not Word.LATER:
                 break
             self._latest = max(self._latest, answer.epoch)
         return epoch, answer
 
-    async def _ask(self, node: str, question: Question) -> tuple[str, Answer | None]:
+    async def _ask(self, node: str, kind: str, question: list[Any]) -> tuple[str, Answer | None]:
         """What became of the question to a process, and its answer."""
         if not node:
             return "unnamed", None
@@ -216,7 +232,7 @@ class Takeovers:
             peer = self._peers[node] = _Peer()
         loop = self._hub.loop
         number = next(self._numbers)
-        message = [_ASK, number, self._node, *question.to_wire()]
+        message = [kind, number, self._node, *question]
         async with peer.window:
             if peer.silent_until > loop.time():  # it is told, and nobody waits for it again
                 self._bus.post(f"{CHANNEL}:{node}", message)
@@ -275,6 +291,9 @@ class Takeovers:
             case [str(kind), int(number), str(asker), *parts] if kind == _ASK:
                 self._heard_from(asker)
                 self._asked(asker, number, Question.of_wire(parts))
+            case [str(kind), int(number), str(asker), bytes(session), *_] if kind == _SEE:
+                self._heard_from(asker)
+                self._say(asker, number, self._has(session))
             case [str(kind), int(number), str(node), *parts] if kind == _SAY:
                 self._heard_from(node)
                 answered = self._open.get(number)
@@ -318,6 +337,18 @@ class Takeovers:
             self.accounts.forget(session)
             return account.answer or NOTHING
         return Answer(Word.ABORTED) if hub.was_aborted(session) else NOTHING
+
+    def _has(self, session: bytes) -> Answer:
+        """What was seen here of a session, which stays."""
+        hub = self._hub
+        if session in self._takings:
+            return Answer(Word.LATER, epoch=self._takings[session].epoch)
+        if hub.submissions.of(session) is not None:
+            return Answer(Word.FINISHED)
+        copy, account = hub.copy_of(session), self.accounts.of(session)
+        if copy is not None:
+            return copy.answer()
+        return (account and account.answer) or NOTHING
 
     def _say(self, asker: str, number: int, answer: Answer) -> None:
         self._hub.metrics.given(answer.word.value)

@@ -13,6 +13,7 @@ from persistence.stream.record import accepted_of
 from persistence.workers.feed import FeedFacts, Record
 from persistence.workers.meter import Meter
 from persistence.workers.worker import WorkerFacts
+from session.race_record import RaceRecord
 from session.result import Result
 
 __all__ = ["WorkerMetrics"]
@@ -58,6 +59,7 @@ class WorkerMetrics(Exposition, Meter):
         self._dead = Counter(
             "typegate_dead_letters", "Records that could not be processed, by reason", ["reason"], registry=registry
         )
+        self._races = Counter("typegate_worker_races", "Records of races stored", registry=registry)
         self._troubles = Counter(
             "typegate_worker_troubles", "Times that a partition had to wait for the store", registry=registry
         )
@@ -94,6 +96,10 @@ class WorkerMetrics(Exposition, Meter):
             accepted_ms = accepted_of(record.headers)
             if accepted_ms is not None:
                 self.processed(self._clock() - accepted_ms / 1000)
+
+    def raced(self, record: Record, race: RaceRecord) -> None:
+        """A race that is over is in the store."""
+        self._races.inc()
 
     def rescored(self, outcome: str) -> None:
         """A result was played again."""

@@ -229,11 +229,13 @@ class TypingSession(_OfEachTick):
         node: str = "",
         seat: Seat | None = None,
         race_ms: int | None = None,
+        epoch: int = 0,
     ) -> "TypingSession":
         """Make the session of a new test: `session` is a minted id, `seed` what the material was made by.
 
         `node` is the one it begins on; `seat` its place in a race, whose start instant may be still to come; `race_ms`
-        the race's clock (`epoch_ms` if left out).
+        the race's clock (`epoch_ms` if left out); `epoch` that at which it was taken from a node where nothing of it
+        was typed.
         """
         ticket = Ticket(
             session=session,
@@ -274,6 +276,9 @@ class TypingSession(_OfEachTick):
         )
         if seat is None:
             begun._drift = Drift(now_ms)  # no key of it was typed before this
+        if epoch:
+            begun._takeover = Takeover(seen_n=0, offset_ms=0, log_n=0, resumed_ms=now_ms)
+            begun._takeover.epoch = epoch
         return begun
 
     @classmethod

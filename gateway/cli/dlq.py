@@ -265,8 +265,9 @@ def _with_yard(config: Path | None, data: Path | None, work: "Callable[[Graveyar
 
 
 def _facts(letter: "Letter") -> list[tuple[str, str]]:
-    from persistence.stream.record import Malformed, NewerSchema, decode
+    from persistence.stream.record import Malformed, NewerSchema, read
     from session.identity import session_to_text
+    from session.race_record import RaceRecord
 
     said = letter.buried
     facts = [("letter", letter.name)]
@@ -285,9 +286,12 @@ def _facts(letter: "Letter") -> list[tuple[str, str]]:
         facts.append(("header", f"{name} = {(value or b'').decode(errors='replace')!r}"))
     facts.append(("value", "none" if letter.value is None else f"{len(letter.value)} bytes"))
     try:
-        result = decode(letter.key, letter.value, said.headers if said is not None else [])
+        result = read(letter.key, letter.value, said.headers if said is not None else [])
     except (Malformed, NewerSchema) as fault:
         facts.append(("read as", f"no result: {fault}"))
+        return facts
+    if isinstance(result, RaceRecord):
+        facts += [("race", result.id), ("racers", str(len(result.race.racers))), ("began", _instant(result.started_ms))]
     else:
         facts += [
             ("result", session_to_text(result.session)),

@@ -22,5 +22,7 @@ class RoomFacts:
     """Frames of state sent."""
     frozen: int = 0
     """Times that a room found the store away."""
+    records: Counter[str] = field(default_factory=Counter)
+    """Records of races: spooled, refused by the spool, and missed: those that another node should have spooled."""
     misheard: int = 0
     """Messages of other nodes that made no sense, or were of a newer version."""

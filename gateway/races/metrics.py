@@ -27,6 +27,10 @@ def families(rooms: Rooms) -> Iterable[Metric]:
     for phase, count in facts.phases.items():
         phases.add_metric([phase], count)
     yield phases
+    records = CounterMetricFamily("typegate_race_records", "Records of races that are over", labels=["how"])
+    for how in ("spooled", "refused", "missed"):
+        records.add_metric([how], facts.records[how])
+    yield records
     changes = CounterMetricFamily("typegate_race_changes", "Changes of races, by what became of them", labels=["how"])
     for how, count in (("written", store.changes), ("conflict", store.conflicts), ("failed", store.failures)):
         changes.add_metric([how], count)

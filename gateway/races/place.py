@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from session.machine import TypingSession
+from session.machine import Claim, TypingSession
 
 if TYPE_CHECKING:
     from gateway.connection import Connection
@@ -16,7 +16,7 @@ __all__ = ["Place"]
 class Place:
     """What a connection has while it is in a room; the connection tells it what becomes of itself and of its test."""
 
-    __slots__ = ("connection", "found", "lane", "n", "room", "session")
+    __slots__ = ("claim", "connection", "found", "lane", "n", "room", "session")
 
     def __init__(self, room: Room, connection: Connection, lane: int | None) -> None:
         self.room = room
@@ -25,6 +25,8 @@ class Place:
         """None for who looks on."""
         self.found = False
         """Whether the race was opened for who looked for one and found none."""
+        self.claim: Claim | None = None
+        """By which the test was taken from another node, to be begun anew."""
         self.session: bytes | None = None
         """The test of this race that runs on the connection, or ran."""
         self.n = 0

@@ -15,8 +15,9 @@ from gateway.races.room import NO_RACE, Room, Step
 from gateway.races.rooms import Rooms
 from gateway.races.speeds import Speeds
 from persistence.errors import StoreError
+from session.holder import Word
 from session.identity import RACE_BITS, mint_race
-from session.machine import TypingSession
+from session.machine import Claim, TypingSession
 from session.messages import Error
 from session.names import NameFault, clean_name, default_name
 from session.options import INPUTS, Input
@@ -53,9 +54,9 @@ TAKEN: Final = frozenset({"no_race", "race_full", "race_running", "race_over"})
 
 NOT_RACING: Final = Error("not_racing", "you are in no race; join one first")
 RUNNING: Final = Error("running", "you are racing; race.leave gives up, then you may go elsewhere")
-TYPED: Final = Error(
-    "running", "you are racing here over another connection, or were; `resume` goes on with what is typed"
-)
+TYPED: Final = Error("running", "you are racing over another connection, or were; `resume` goes on with what is typed")
+ELSEWHERE: Final = Error("running", "the test is at another node")
+"""Told nobody: it is to be had from there first."""
 ENDED: Final = Error("running", "you have finished, and the result is on its way; join again then", 1_000)
 
 
@@ -292,8 +293,11 @@ class Racing:
 
         return step
 
-    def _unless_typed(self, connection: Connection, step: Step) -> Step:
-        """The step, unless it would begin a test anew of which something is here: another tab would lose it."""
+    def _unless_typed(self, connection: Connection, step: Step, *, brought: bool = False) -> Step:
+        """The step, unless it would begin a test anew of which something is here: another tab would lose it.
+
+        Where it is another node's, unless it was `brought` from there: two nodes would have it.
+        """
         hub = self._hub
 
         def careful(race: Race | None, now_ms: int) -> Race | Error:
@@ -304,6 +308,11 @@ class Racing:
                     return TYPED
                 if hub.submissions.of(racer.session) is not None:
                     return ENDED
+                account = hub.takeovers.accounts.of(racer.session)
+                if account is not None and account.answer is not None and account.answer.account is not None:
+                    return TYPED
+                if racer.node != self.rooms.node and not brought:
+                    return ELSEWHERE
             return step(race, now_ms)
 
         return careful
@@ -316,8 +325,16 @@ class Racing:
         if isinstance(room, Error):
             return room
         room.coming += 1
+        claim: Claim | None = None
         try:
             after = await room.ask(self._unless_typed(connection, step))
+            if after is ELSEWHERE:
+                assert room.race is not None
+                brought = await self._bring(room.race, connection.user)
+                if isinstance(brought, Error):
+                    return brought
+                claim = brought
+                after = await room.ask(self._unless_typed(connection, step, brought=True))
         finally:
             room.coming -= 1
         if isinstance(after, Error):
@@ -331,8 +348,25 @@ class Racing:
             room.owe(("left", connection.user), Leave(connection.user))
             return None
         self._leave_place(connection, room)
-        room.sit(connection, racer.lane)
+        room.sit(connection, racer.lane, claim=claim)
         return None
+
+    async def _bring(self, race: Race, user: int) -> Claim | Error:
+        """Take a racer's test from the node where it is, if nothing of it is typed; the claim by which it is ours."""
+        racer = race.racer_of(user)
+        assert racer is not None
+        assert racer.session is not None, "who is racing has one"
+        node = racer.node.rpartition("/")[0]
+        takeovers = self._hub.takeovers
+        seen = await takeovers.seen(racer.session, node)
+        if seen is not None and (seen.account is not None or seen.word in (Word.FINISHED, Word.LATER)):
+            return TYPED
+        ticket = replace(race.ticket(), session=racer.session, user=user, node=node, seat=race.seat_of(racer))
+        claim = Claim(ticket, b"", bytes(16), None, 0, None, None)
+        verdict = await takeovers.take(claim)
+        if verdict is None:
+            return TYPED
+        return verdict if isinstance(verdict, Error) else claim
 
     async def _band(self, connection: Connection) -> int:
         return band_of(await self._speeds.of(connection.user))

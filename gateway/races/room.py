@@ -22,11 +22,12 @@ import structlog
 from gateway.races.finishes import Finishes
 from gateway.races.place import Place
 from gateway.races.progress import Course, Row
+from gateway.races.recording import Recording
 from gateway.races.sharing import Sharing
 from gateway.races.shown import state_of
 from gateway.said import Said
 from persistence.errors import StoreError
-from session.machine import TypingSession
+from session.machine import Claim, TypingSession
 from session.messages import Error
 from session.passages import Material
 from session.race import Race
@@ -43,7 +44,8 @@ PERIOD_S = 0.1
 """How often what changed is told: state and progress each ten times a second at most."""
 
 LINGERS_S = 60.0
-"""A room in which nobody is any more is kept for what it owes no longer than this."""
+"""A room in which nobody is any more is kept for what it owes no longer than this; one whose race has begun, until that
+is over."""
 
 DOUBTED_S = 5.0
 """A racer's node that nobody has seen for so long is gone."""
@@ -100,6 +102,7 @@ class Room:
         self._ghosts: list[Said] | None = None
         """The courses of ghosts, once they have been played; None before the countdown."""
         self._finishes = Finishes(rooms.hub.submissions, self.owe, rooms.now_ms)
+        self._recording = Recording(rooms)
         self._doubted: dict[str, float] = {}
         """Nodes of racers that the directory does not know, since when."""
         self._looked_ms = 0.0
@@ -131,16 +134,20 @@ class Room:
 
     # --- who is here ---
 
-    def sit(self, connection: Connection, lane: int, session: TypingSession | None = None) -> None:
+    def sit(
+        self, connection: Connection, lane: int, session: TypingSession | None = None, *, claim: Claim | None = None
+    ) -> None:
         """Give a racer's lane to a connection of its user. Who had it here has it no more, and is sent away.
 
-        `session`: the test of the race that the connection has already.
+        `session`: the test of the race that the connection has already. `claim`: by which it was taken from another
+        node, to be begun anew.
         """
         before = self.places.get(lane)
         if before is not None and before.connection is connection and session is None:
             self._tell_state(before)
             return
         place = self.places[lane] = Place(self, connection, lane)
+        place.claim = claim
         self._here = None
         if session is not None:
             place.session = session.id
@@ -312,6 +319,8 @@ class Room:
         self._rooms.bus.post(self._subscription.channel, ["state", race.version, race.pack()])
         if before is None or race.phase is not before.phase:
             self._rooms.facts.phases[race.phase.value] += 1
+        ours = before is None or not before.final
+        self._recording.see(race, ours=ours, now_ms=self._hub.clock() * 1000)
 
     def _freeze(self, fault: StoreError) -> None:
         self._look = True
@@ -362,6 +371,7 @@ class Room:
         self._arm(self._hub.clock() * 1000)
         self._unshown = True
         now_ms = self._hub.clock() * 1000
+        self._recording.see(race, now_ms=now_ms)
         if now_ms - self._shown_ms >= PERIOD_S * 1000:
             self._show(now_ms)
 
@@ -462,7 +472,11 @@ class Room:
         racer = race.lane(place.lane)
         assert racer is not None
         assert racer.session is not None, "from the countdown on it has one"
-        hub.release(racer.session)  # who joins again begins again, whatever was typed before
+        copy, account = hub.copy_of(racer.session), hub.takeovers.accounts.of(racer.session)
+        if place.claim is not None and account is None:  # somebody has taken it since
+            self._supersede(place)
+            return
+        hub.release(racer.session)  # who joins again begins again
         session = TypingSession.begin(
             race.test_of(racer),
             material,
@@ -477,7 +491,13 @@ class Room:
             race_ms=self._rooms.now_ms(),
             node=hub.node,
             seat=race.seat_of(racer),
+            epoch=max((had.epoch for had in (copy, account) if had is not None), default=0),
         )
+        if place.claim is not None:
+            hub.takeovers.began(place.claim)
+            place.claim = None
+        else:
+            hub.takeovers.accounts.forget(session.id)
         place.session = session.id
         place.n = 0
         connection.take_up(session, material)
@@ -567,6 +587,8 @@ class Room:
             said = self._state(self.race)
             for place in tuple(self._behind):
                 self._tell(place, said)
+        if self.race is not None:
+            self._recording.beat(now_ms)
         if self._racing or self._sharing.owing:
             self._sharing.turn(now_ms)
         if now_ms - self._looked_ms >= 1000:
@@ -611,14 +633,34 @@ class Room:
         elif wait_ms <= PERIOD_S * 1000:
             self._rooms.wheel.ring(self, now_ms + wait_ms)
 
+    @property
+    def spare(self) -> bool:
+        """Whether nobody is here, and the room is kept for the race's end alone."""
+        return self._deserted and not self._owing
+
+    @property
+    def _deserted(self) -> bool:
+        return not (self.places or self.watchers or self.coming or self._changing or self._asked)
+
+    @property
+    def _owing(self) -> bool:
+        return bool(self._owed or self._finishes) or self._recording.owing
+
     def _close_unless_needed(self, now_ms: float) -> None:
-        if self.places or self.watchers or self.coming or self._changing or self._asked:
+        # somebody has to settle the race, and to record it, though all its racers be gone
+        if not self._deserted or self._under_way:
             self._left_ms = None
             return
         if self._left_ms is None:
             self._left_ms = now_ms
-        if not (self._owed or self._finishes) or now_ms - self._left_ms >= LINGERS_S * 1000:
+        if not self._owing or now_ms - self._left_ms >= LINGERS_S * 1000:
             self.close()
+
+    @property
+    def _under_way(self) -> bool:
+        """Whether the race has begun, its places are not final, and the store can be asked."""
+        race = self.race
+        return race is not None and race.start_ms is not None and not race.final and not self.frozen
 
     def close(self) -> None:
         """Hear and do nothing any more."""

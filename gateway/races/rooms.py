@@ -22,6 +22,7 @@ from gateway.races.room import PERIOD_S, Room
 from gateway.said import Said
 from gateway.wheel import Wheel
 from persistence.errors import StoreError
+from persistence.race_records import RaceRecords
 from persistence.races import Races
 from session.identity import is_race
 from session.messages import Error
@@ -49,11 +50,20 @@ class Rooms:
     """One a process. `node` names it among all processes, and this run of it."""
 
     def __init__(
-        self, hub: Hub, bus: Bus, races: Races, *, node: str, rules: RaceRules, options: RoomOptions | None = None
+        self,
+        hub: Hub,
+        bus: Bus,
+        races: Races,
+        records: RaceRecords,
+        *,
+        node: str,
+        rules: RaceRules,
+        options: RoomOptions | None = None,
     ) -> None:
         self.hub = hub
         self.bus = bus
         self.races = races
+        self.records = records
         self.node = node
         self.rules = rules
         self.options = options or RoomOptions()
@@ -99,11 +109,18 @@ class Rooms:
             return room
         if not is_race(race):
             return Error("no_race", "a race's id has 13 characters, of 0 to 9 and a to z without i, l, o and u")
-        if len(self._rooms) >= self.options.most:
+        if len(self._rooms) >= self.options.most and not self._make_room():
             return Error("races_full", "this server has no room for another race", 5_000)
         room = self._rooms[race] = Room(self, race)
         self.wheel.join(room)
         return room
+
+    def _make_room(self) -> bool:
+        """Close a room in which nobody is any more, if there is one."""
+        spare = next((room for room in self._rooms.values() if room.spare), None)
+        if spare is not None:
+            spare.close()
+        return spare is not None
 
     def rooms(self) -> list[Room]:
         """Those that are open now."""

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, Protocol, Self
 
 from persistence.errors import StoreError
+from persistence.race_records import RaceRecords
 from persistence.results.bests import Board, Period, PersonalBest, Place
 from persistence.results.cursor import Page
 from persistence.results.public import Visibility
@@ -144,6 +145,11 @@ class ResultStore(Protocol):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+    @property
+    def races(self) -> RaceRecords:
+        """Races that are over, which lie in the same place."""
+        ...
 
     async def write(self, results: Sequence[Result]) -> list[Written]:
         """Store a batch, a user's results in one transaction; what became of each is in its order. Raises `StoreError`.

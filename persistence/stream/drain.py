@@ -29,6 +29,7 @@ import structlog
 from persistence.errors import StoreError
 from persistence.stream.port import Sink, StreamFacts, StreamOptions
 from persistence.stream.spool import Spool, Spooled
+from session.identity import session_to_text
 from session.result import Result
 
 T = TypeVar("T")
@@ -156,9 +157,9 @@ class Drain:
         except TimeoutError:
             held, self._held = self._held, []
             return held
-        behind = {row.result.user for row in self._held}
-        self._held += [row for row in taken if row.result.user in behind]
-        return [row for row in taken if row.result.user not in behind]
+        behind = {row.order for row in self._held}
+        self._held += [row for row in taken if row.order in behind]
+        return [row for row in taken if row.order not in behind]
 
     async def _judged(self, rows: Sequence[Spooled]) -> list[Spooled]:
         """The rows with their final results; what cannot be judged is set aside."""
@@ -171,10 +172,10 @@ class Drain:
             try:
                 result = await self._breathing(row.settled.judging(), polite_until)
             except Exception as error:  # whatever a foreign log does to the judge, it holds up nobody
-                log.exception("a spooled result cannot be judged", session=row.result.session.hex())
+                log.exception("a spooled result cannot be judged", result=row.name)
                 await self._set_aside(row, f"it cannot be judged: {error!r}")
             else:
-                judged.append(replace(row, result=result, settled=None))
+                judged.append(replace(row, record=result, settled=None))
         return judged
 
     async def _breathing(self, steps: Generator[None, None, T], polite_until: float) -> T:
@@ -226,11 +227,14 @@ class Drain:
         return list(zip(rows, await self._sink.hand_on(rows), strict=True))
 
     async def _tell(self, rows: Sequence[Spooled]) -> None:
-        for i, row in enumerate(rows, 1):
+        results = [
+            row.record for row in rows if isinstance(row.record, Result)
+        ]  # of a race's record nobody waits to hear
+        for i, result in enumerate(results, 1):
             try:
-                self._on_stored(row.result)
+                self._on_stored(result)
             except Exception:  # the listener's fault: the result is stored, and others wait to hear of theirs
-                log.exception("a listener to stored results failed", session=row.result.session.hex())
+                log.exception("a listener to stored results failed", session=session_to_text(result.session))
             if i % _TOLD_AT_ONCE == 0:
                 await asyncio.sleep(0)
 

@@ -23,7 +23,7 @@ from persistence.kafka.lot import Lot, Outgoing, in_lots
 from persistence.kafka.options import KafkaOptions
 from persistence.kafka.producer import Producer, ProducerFacts
 from persistence.stream.port import SinkFacts
-from persistence.stream.record import encode, partition_of
+from persistence.stream.record import encode, partition_for
 from persistence.stream.spool import Spooled, wall_clock_ms
 
 __all__ = ["KafkaSink"]
@@ -116,12 +116,12 @@ class KafkaSink:
             if i % _ENCODED_AT_ONCE == 0:
                 await asyncio.sleep(0)
             try:
-                record = encode(row.result, node=self._node, timestamp_ms=now_ms, accepted_ms=row.accepted_ms)
+                record = encode(row.record, node=self._node, timestamp_ms=now_ms, accepted_ms=row.accepted_ms)
             except Exception as error:  # whatever is wrong with a result holds up nobody else's
-                log.exception("a result cannot be made a record", session=row.result.session.hex())
+                log.exception("a result cannot be made a record", result=row.name)
                 answers[row.seq] = StoreError(f"it cannot be made a record: {error!r}", retriable=False)
                 continue
-            sorted_.setdefault(partition_of(row.result.user, self._partitions), []).append((row.seq, record))
+            sorted_.setdefault(partition_for(row.record, self._partitions), []).append((row.seq, record))
         queues: dict[int, deque[_Parcel]] = {}
         for partition, its in sorted_.items():
             queue = deque[_Parcel]()

@@ -1,5 +1,7 @@
 """The spool: finished results on this process's own disk, durable before anybody is told that they are accepted.
 
+Records of races lie among them, and go the same way (`session.race_record`).
+
 How the work is shared: `submit` appends to a queue on the event loop; one thread packs what waits, up to `batch_rows`,
 and commits it with one fsync. Batches size themselves: idle, a result is committed at once; under load the next batch
 gathers while the last one commits, and a few ms longer: handing over to the thread and back costs more than a commit.
@@ -31,8 +33,11 @@ from persistence.folder import free_bytes
 from persistence.sqlite import SqliteThreads, store_error, tell
 from persistence.stream import spoolfile
 from persistence.stream.spoolfile import Row, Slot
+from session.identity import session_to_text
+from session.race_record import RaceRecord, is_record
 from session.result import Result
-from session.settling import Finished, Settled, unpack
+from session.settling import Finished, Settled
+from session.settling import unpack as unpack_finished
 
 log = structlog.get_logger(__name__)
 
@@ -109,8 +114,8 @@ class Spooled:
     """One row of the spool, in the order of acceptance."""
 
     seq: int
-    result: Result
-    """Provisional while `settled` is there: the drain judges it before a sink sees it."""
+    record: Result | RaceRecord
+    """A result is provisional while `settled` is there: the drain judges it before a sink sees it."""
     size_bytes: int
     """Of the row as it lies in the spool."""
     accepted_ms: int
@@ -118,12 +123,38 @@ class Spooled:
     settled: Settled | None = None
     """The test as it was settled, where it was not judged before it was spooled."""
 
+    @property
+    def result(self) -> Result:
+        """The result, where it is one."""
+        assert isinstance(self.record, Result), "a race's record is none"
+        return self.record
+
+    @property
+    def order(self) -> int | str:
+        """Rows that have this in common are handed on in their order: a user's results, a race's records."""
+        return self.record.id if isinstance(self.record, RaceRecord) else self.record.user
+
+    @property
+    def name(self) -> str:
+        """For logs."""
+        return name_of(self.record)
+
     @classmethod
-    def of(cls, seq: int, finished: Finished, *, size_bytes: int, accepted_ms: int) -> Spooled:
+    def of(cls, seq: int, finished: Finished | RaceRecord, *, size_bytes: int, accepted_ms: int) -> Spooled:
         """A row of what was spooled."""
         if isinstance(finished, Settled):
             return cls(seq, finished.result, size_bytes, accepted_ms, finished)
         return cls(seq, finished, size_bytes, accepted_ms)
+
+
+def name_of(finished: Finished | RaceRecord) -> str:
+    """A test's session, or a race's id, for logs."""
+    return f"race {finished.id}" if isinstance(finished, RaceRecord) else session_to_text(finished.session)
+
+
+def unpack(packed: bytes) -> Finished | RaceRecord:
+    """What lies in a row. Raises a ValueError (`Damaged`, `DamagedRace`)."""
+    return RaceRecord.unpack(packed) if is_record(packed) else unpack_finished(packed)
 
 
 Told: TypeAlias = Callable[[StoreError | None], None]
@@ -135,7 +166,7 @@ class _Waiting:
 
     __slots__ = ("packed", "result", "since_ms", "told")
 
-    def __init__(self, result: Finished, told: Told, since_ms: float) -> None:
+    def __init__(self, result: Finished | RaceRecord, told: Told, since_ms: float) -> None:
         self.result = result
         self.told = told
         self.since_ms = since_ms
@@ -256,14 +287,14 @@ class Spool:
             return f"only {self._free_bytes >> 20} MiB are free on the spool's volume"
         return None
 
-    def put(self, result: Finished) -> asyncio.Future[None]:
+    def put(self, result: Finished | RaceRecord) -> asyncio.Future[None]:
         """Submit a result; the future is done when it is durable. Raises, and fails, with what `submit` says."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.submit(result, partial(_settle, future))
         return future
 
-    def submit(self, result: Finished, told: Told) -> None:
-        """Take a result, and tell when it is durable. Cheap: packing and disk are the spool thread's.
+    def submit(self, result: Finished | RaceRecord, told: Told) -> None:
+        """Take a result, or a race's record, and tell when it is durable. Cheap: the thread packs and writes.
 
         Raises `SpoolFull` at the hard limit, `StoreError` where the spool is closed or its file was taken away. Tells
         of a `StoreError` (`retriable`) where the disk refused for `patience_ms`: nothing was kept then, and the same
@@ -302,7 +333,7 @@ class Spool:
                 try:
                     item.packed = item.result.pack()
                 except Exception as error:  # a result that cannot be packed must not hold up the others
-                    log.exception("a result cannot be packed", session=item.result.session.hex())
+                    log.exception("a result cannot be packed", result=name_of(item.result))
                     self._tell(
                         self._failed, [item], StoreError(f"a result cannot be packed: {error!r}", retriable=False)
                     )
@@ -472,7 +503,7 @@ class Spool:
 
     async def refuse(self, row: Spooled, why: str) -> None:
         """Set a row aside that the store will never take: kept on disk, counted, tried again at the next start."""
-        log.error("a result cannot be stored; it was set aside in the spool", session=row.result.session.hex(), why=why)
+        log.error("a result cannot be stored; it was set aside in the spool", result=row.name, why=why)
         await self._threads.run(lambda connection: self._set_aside(connection, [(row.seq, why)]))
         self._refused_rows += 1
 
@@ -566,7 +597,7 @@ def _say(item: _Waiting, error: StoreError | None) -> None:
     try:
         item.told(error)
     except Exception:  # the listener's fault: others wait to hear of theirs
-        log.exception("a listener to spooled results failed", session=item.result.session.hex())
+        log.exception("a listener to spooled results failed", result=name_of(item.result))
 
 
 def _settle(future: asyncio.Future[None], error: StoreError | None) -> None:

@@ -14,6 +14,8 @@ from persistence.errors import StoreError
 from persistence.results.port import ResultStore, Stored
 from persistence.stream.port import SinkFacts
 from persistence.stream.spool import Spooled
+from session.race_record import RaceRecord
+from session.result import Result
 
 log = structlog.get_logger(__name__)
 
@@ -54,12 +56,15 @@ class StoreSink:
             log.warning("caches and leaderboards were not told of stored results", results=len(self._owed))
 
     async def hand_on(self, rows: Sequence[Spooled]) -> Sequence[StoreError | None]:
-        """Write a batch; what can never be stored is found by halving."""
+        """Write a batch, results and then races; what can never be stored is found by halving."""
         stored: list[Stored] = []
-        answers = await self._write(rows, stored)
+        results = [row for row in rows if isinstance(row.record, Result)]
+        answers = dict(zip((row.seq for row in results), await self._write(results, stored), strict=True))
         if self._follow is not None and stored:
             await self._do(self._follow, stored)
-        return answers
+        races = [row for row in rows if isinstance(row.record, RaceRecord)]
+        answers.update(zip((row.seq for row in races), await self._write_races(races), strict=True))
+        return [answers[row.seq] for row in rows]
 
     async def _write(self, rows: Sequence[Spooled], stored: list[Stored]) -> list[StoreError | None]:
         """The answer for each; what is in the store comes to `stored`."""
@@ -75,6 +80,22 @@ class StoreSink:
             half = len(rows) // 2
             return [*await self._write(rows[:half], stored), *await self._write(rows[half:], stored)]
         self._fault = None
+        return [None] * len(rows)
+
+    async def _write_races(self, rows: Sequence[Spooled]) -> list[StoreError | None]:
+        """The answer for each record of a race."""
+        if not rows:
+            return []
+        try:
+            await self._store.races.write([row.record for row in rows if isinstance(row.record, RaceRecord)])
+        except StoreError as error:
+            if error.retriable:  # the results beside them are stored: these alone come again
+                self._fault = str(error)
+                return [error] * len(rows)
+            if len(rows) == 1:
+                return [error]
+            half = len(rows) // 2
+            return [*await self._write_races(rows[:half]), *await self._write_races(rows[half:])]
         return [None] * len(rows)
 
     async def _do(self, follow: Follow, stored: Sequence[Stored]) -> None:

@@ -3,17 +3,17 @@
     records ─ decode ─ re-score ─┬─ store ─────────┬─ recent lists ─ boards ─ notices ─ analytics
                                  └─ dead letters ──┘
 
-Each step may be done again, alone or with all before it, and comes to the same: that is what lets a worker die between
-any two of them. A record that can never be stored is a *dead letter*; what cannot be stored just now puts its partition
-into *trouble*, and no other.
+Races are stored with them, and nothing follows from those. Each step may be done again, alone or with all before it,
+and comes to the same: that is what lets a worker die between any two of them. A record that can never be stored is a
+*dead letter*; what cannot be stored just now puts its partition into *trouble*, and no other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 import structlog
 
@@ -23,6 +23,7 @@ from persistence.workers.effects import Effects
 from persistence.workers.feed import Record
 from persistence.workers.meter import Meter
 from persistence.workers.rescore import Rescorer
+from session.race_record import RaceRecord
 from session.result import Result
 
 __all__ = ["Batch", "DeadLetter", "DeadLetters", "Pipeline", "Undecodable"]
@@ -55,7 +56,13 @@ class DeadLetter(NamedTuple):
     """A sentence."""
 
 
+T = TypeVar("T")
+
 Item: TypeAlias = tuple[Record, Result]
+
+
+_Put: TypeAlias = Callable[[Sequence[tuple[Record, T]]], Awaitable[list[Stored]]]
+"""Writes records' results, or races, to the store; what of them something follows from."""
 
 
 class DeadLetters(Protocol):
@@ -69,15 +76,16 @@ class DeadLetters(Protocol):
 class Batch:
     """Records taken together, and what they are."""
 
-    __slots__ = ("dead", "ends", "items", "prepared", "records", "starts", "stored", "tries")
+    __slots__ = ("dead", "ends", "items", "prepared", "races", "records", "starts", "stored", "tries")
 
     def __init__(self, records: Sequence[Record]) -> None:
         self.records = records
         self.tries = 0
         """How often it was tried in vain."""
         self.prepared = False
-        """Whether `items` and `dead` are made."""
+        """Whether `items`, `races` and `dead` are made."""
         self.items: list[Item] = []
+        self.races: list[tuple[Record, RaceRecord]] = []
         self.dead: list[DeadLetter] = []
         """Those not yet buried."""
         self.stored: list[Stored] = []
@@ -96,6 +104,7 @@ class Batch:
         part.tries = self.tries
         part.prepared = self.prepared
         part.items = [(record, result) for record, result in self.items if record.partition in wanted]
+        part.races = [(record, race) for record, race in self.races if record.partition in wanted]
         part.dead = [letter for letter in self.dead if letter.record.partition in wanted]
         return part
 
@@ -106,7 +115,7 @@ class Pipeline:
     def __init__(
         self,
         *,
-        decode: Callable[[Record], Result],
+        decode: Callable[[Record], Result | RaceRecord],
         rescorer: Rescorer,
         store: ResultStore,
         dead_letters: DeadLetters,
@@ -126,12 +135,18 @@ class Pipeline:
             return
         began = time.perf_counter()
         batch.items.clear()
+        batch.races.clear()
         batch.dead.clear()
         for i, record in enumerate(batch.records, 1):
             try:
-                batch.items.append((record, self._decode(record)))
+                found = self._decode(record)
             except Undecodable as error:
                 batch.dead.append(DeadLetter(record, error.reason, str(error)))
+            else:
+                if isinstance(found, RaceRecord):
+                    batch.races.append((record, found))
+                else:
+                    batch.items.append((record, found))
             if i % _DECODED_AT_ONCE == 0:
                 await asyncio.sleep(0)
         began = self._done("decode", began)
@@ -142,48 +157,71 @@ class Pipeline:
         batch.prepared = True
 
     async def keep(self, batch: Batch) -> dict[int, Exception]:
-        """Store the results and bury the dead letters. What could not be done just now, by partition."""
+        """Store results and races and bury the dead letters. What could not be done just now, by partition."""
         troubled: dict[int, Exception] = {}
         began = time.perf_counter()
-        batch.stored = await self._write(batch.items, batch, troubled) if batch.items else []
+        batch.stored = await self._write(batch.items, self._put, batch, troubled) if batch.items else []
+        if batch.races:
+            await self._write(batch.races, self._put_races, batch, troubled)
         began = self._done("store", began)
         if batch.dead:
             await self._bury(batch, troubled)
             self._done("dead letters", began)
         return troubled
 
-    async def _write(self, items: Sequence[Item], batch: Batch, troubled: dict[int, Exception]) -> list[Stored]:
+    async def _put(self, items: Sequence[Item]) -> list[Stored]:
+        written = await self._store.write([result for _, result in items])
+        for (record, result), one in zip(items, written, strict=True):
+            self._meter.stored(record, result, one)
+        return [Stored(result, one) for (_, result), one in zip(items, written, strict=True)]
+
+    async def _put_races(self, items: Sequence[tuple[Record, RaceRecord]]) -> list[Stored]:
+        await self._store.races.write([race for _, race in items])
+        for record, race in items:
+            self._meter.raced(record, race)
+        return []
+
+    async def _write(
+        self, items: Sequence[tuple[Record, T]], put: _Put[T], batch: Batch, troubled: dict[int, Exception]
+    ) -> list[Stored]:
         """Write results; those that can never be written are found by halving, a shard's fault by partitions."""
         try:
-            written = await self._store.write([result for _, result in items])
+            return await put(items)
         except StoreError as error:
             if error.retriable:
-                return await self._write_apart(items, error, batch, troubled)
-            return await self._write_less(items, "refused", error, batch, troubled)
+                return await self._write_apart(items, put, error, batch, troubled)
+            return await self._write_less(items, put, "refused", error, batch, troubled)
         except Exception as error:
             if batch.tries < _TRIES:
                 raise
-            return await self._write_less(items, "fault", error, batch, troubled)
-        stored = [Stored(result, one) for (_, result), one in zip(items, written, strict=True)]
-        for (record, result), one in zip(items, written, strict=True):
-            self._meter.stored(record, result, one)
-        return stored
+            return await self._write_less(items, put, "fault", error, batch, troubled)
 
     async def _write_apart(
-        self, items: Sequence[Item], error: StoreError, batch: Batch, troubled: dict[int, Exception]
+        self,
+        items: Sequence[tuple[Record, T]],
+        put: _Put[T],
+        error: StoreError,
+        batch: Batch,
+        troubled: dict[int, Exception],
     ) -> list[Stored]:
         """Write each partition's results by themselves, so that one that must wait does not make the others wait."""
-        parts: dict[int, list[Item]] = {}
+        parts: dict[int, list[tuple[Record, T]]] = {}
         for item in items:
             parts.setdefault(item[0].partition, []).append(item)
         if len(parts) == 1:
             troubled[items[0][0].partition] = error
             return []
-        stored = await asyncio.gather(*(self._write(part, batch, troubled) for part in parts.values()))
+        stored = await asyncio.gather(*(self._write(part, put, batch, troubled) for part in parts.values()))
         return [one for part in stored for one in part]
 
     async def _write_less(
-        self, items: Sequence[Item], reason: str, error: Exception, batch: Batch, troubled: dict[int, Exception]
+        self,
+        items: Sequence[tuple[Record, T]],
+        put: _Put[T],
+        reason: str,
+        error: Exception,
+        batch: Batch,
+        troubled: dict[int, Exception],
     ) -> list[Stored]:
         """Write the halves, one after the other; of a single result the store has had its last word."""
         if len(items) == 1:
@@ -191,8 +229,8 @@ class Pipeline:
             return []
         half = len(items) // 2
         return [
-            *await self._write(items[:half], batch, troubled),
-            *await self._write(items[half:], batch, troubled),
+            *await self._write(items[:half], put, batch, troubled),
+            *await self._write(items[half:], put, batch, troubled),
         ]
 
     async def _bury(self, batch: Batch, troubled: dict[int, Exception]) -> None:

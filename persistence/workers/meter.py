@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from persistence.results.port import Written
 from persistence.workers.feed import Record
+from session.race_record import RaceRecord
 from session.result import Result
 
 __all__ = ["Meter"]
@@ -23,6 +24,9 @@ class Meter:
 
     def stored(self, record: Record, result: Result, written: Written) -> None:
         """The result that a record holds is in the store."""
+
+    def raced(self, record: Record, race: RaceRecord) -> None:
+        """The race whose record this is is in the store."""
 
     def rescored(self, outcome: str) -> None:
         """A result was played again: `agrees`, `differs`, or why it could not be: `unreplayable`, `other version`."""

@@ -19,7 +19,7 @@ from loadtest.servers.redis import RedisServer
 from persistence.errors import StoreError
 from persistence.holders import Holders, Holding
 from persistence.redis import RedisOptions
-from session.holder import Grounds
+from session.holder import Answer, Grounds, Word
 from session.identity import MAX_EPOCH_MS, session_from_text
 from session.machine import Due, TypingSession
 from session.messages import Resume
@@ -296,6 +296,25 @@ async def test_a_test_that_was_aborted_elsewhere_is_gone(two: list[Gateway]) -> 
         await until(lambda: not here.hub.copies())
         await second.send("resume", session=first.started["session"], ticket=first.started["ticket"], n=3)
         assert (await second.receive("error"))["code"] == "gone"
+
+
+async def test_who_is_asked_what_it_saw_keeps_it(two: list[Gateway]) -> None:
+    """Whoever is recorded says so; who does not answer is not there."""
+    here, there = two
+    async with client(here.url) as first:
+        await typed(first, 12)
+        session = session_from_text(first.started["session"])
+        answer = await taking(there).seen(session, "a")
+        assert answer is not None
+        assert (answer.word, answer.account and answer.account.n) == (Word.HELD, 12)
+        async with resuming(there, first) as second:
+            answer = await taking(here).seen(session, "")
+            assert answer is not None
+            assert (answer.word, answer.account and answer.account.n) == (Word.HELD, 12)
+            await second.send("abort")
+            await until(lambda: not there.hub.copies())
+        assert await taking(here).seen(session, "") == Answer(Word.NOTHING)
+        assert await taking(here).seen(session_id(3), "nobody") is None
 
 
 async def test_a_result_on_its_way_is_asked_for_at_another_server(tmp_path: Path, redis: RedisOptions) -> None:

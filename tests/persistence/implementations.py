@@ -23,7 +23,8 @@ from persistence.results import ResultStore, SqliteResults
 from persistence.results.mysql import MysqlResults
 from persistence.stream import Sink, StoreSink
 from persistence.stream.kafka import KafkaSink
-from persistence.stream.record import decode
+from persistence.stream.record import read
+from session.race_record import RaceRecord
 from session.result import Result
 from tests.persistence.kafka.brokers import make_topic, read_all
 from tests.persistence.mysql_shards import MysqlShards, patient
@@ -164,6 +165,10 @@ class FarSide(Protocol):
         """What has been brought there of a user, each session once, in the order in which it first came."""
         ...
 
+    async def races(self) -> dict[str, RaceRecord]:
+        """The races that have been brought there, by id."""
+        ...
+
 
 class _Store:
     """The far side of the embedded sink; a store keeps no order of arrival, but samples are numbered in theirs."""
@@ -174,6 +179,9 @@ class _Store:
 
     async def arrived(self, user: int) -> list[Result]:
         return list(reversed((await self._store.by_user(user, limit=100)).results))
+
+    async def races(self) -> dict[str, RaceRecord]:
+        return {one.id: one for one in (await self._store.races.by_user(7, limit=100)).races}
 
 
 @asynccontextmanager
@@ -192,9 +200,15 @@ class _Topic:
         self._options = options
 
     async def arrived(self, user: int) -> list[Result]:
-        records = await read_all(self._options.servers, self._options.results_topic)
-        results = [decode(record.key, record.value, record.headers) for record in records]
+        results = [found for found in await self._all() if isinstance(found, Result)]
         return list({result.session: result for result in results if result.user == user}.values())
+
+    async def races(self) -> dict[str, RaceRecord]:
+        return {found.id: found for found in await self._all() if isinstance(found, RaceRecord)}
+
+    async def _all(self) -> list[Result | RaceRecord]:
+        records = await read_all(self._options.servers, self._options.results_topic)
+        return [read(record.key, record.value, record.headers) for record in records]
 
 
 @asynccontextmanager

@@ -27,6 +27,8 @@ _DATA = (
     "guest_links",
     "account_guests",
     "public_results",
+    "races",
+    "race_racers",
     "imports",
     "imported_results",
     "import_faults",

@@ -7,7 +7,7 @@ from session.messages import Error
 from session.options import TestOptions
 from session.race import Race, Racer, RaceText
 from session.race_options import RaceOptions, RaceRules
-from session.racing import Change, Due, Finished, Ghost, Join, Start, change, due_ms, opened
+from session.racing import Change, Due, Finished, Ghost, Join, Judged, Leave, Start, change, due_ms, opened
 
 RULES = RaceRules()
 RACE = "0123456789abc"
@@ -125,3 +125,20 @@ def running(*users: int, race: Race | None = None, **rules: Any) -> Play:
     play.do(Start(users[0]))
     play.due()
     return play
+
+
+def over(*users: int, ghosts: tuple[Ghost, ...] = (), race: str = RACE, begun_ms: int = T0_MS) -> Race:
+    """A race that is over, its places final: the users one after the other, the last one did not finish."""
+    made = replace(a_race(most=max(2, len(users)), ghosts=ghosts), id=race, created_ms=begun_ms, active_ms=begun_ms)
+    play = Play(made, now_ms=begun_ms)
+    for user in users:
+        play.join(user, node=f"n{user}")
+    play.do(Start(users[0]))
+    play.due()
+    *finish, last = users
+    for number, user in enumerate(finish):
+        play.finish(user, ms=30_000 + 500 * number)
+        play.do(Judged(play.racer(user).lane, "ok"))
+    play.do(Leave(last))
+    assert play.final()
+    return play.race

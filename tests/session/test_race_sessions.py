@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from scoring.replay import decode
 from scoring.scorer import Scorer
+from session.holder import Answer, Word
 from session.machine import Due, Gap, Refused, TypingSession
 from session.options import TestOptions
 from session.receipt import Seat
@@ -248,6 +249,37 @@ def half_typed() -> Player:
     player.type(player.material.text[:8], dt=500)
     player.tick()
     return player
+
+
+def test_a_test_that_was_had_from_elsewhere_is_a_new_one_at_its_epoch() -> None:
+    """Nothing of it was typed: it has neither slack nor anything unseen, and is late by nothing."""
+    player = racer()
+    seat = player.seat
+    assert seat is not None
+    now_ms = seat.start_ms - EPOCH_MS + 2_000
+    player.session = TypingSession.begin(
+        player.options,
+        player.material,
+        session=player.session.id,
+        user=player.session.user,
+        seed=player.seed,
+        ref=None,
+        ring=RING,
+        limits=LIMITS,
+        now_ms=now_ms,
+        epoch_ms=EPOCH_MS + int(now_ms),
+        seat=seat,
+        epoch=7,
+    )
+    assert (player.session.epoch, player.session.seen, player.session.returning) == (7, False, False)
+    assert player.session.answer() == Answer(Word.HELD, None, epoch=7)
+    player.note(2_000, player.material.text[0])
+    assert player.send(0) is None
+    assert player.type(player.material.text[1:]) is None
+    assert player.session.ended
+    assert player.session.late_ms(ping_ms=0) == 0
+    result = player.session.settle(node="n2")
+    assert (result.epoch, result.unseen_ms, result.slack_ms, result.seen_live) == (7, 0, 0, player.n)
 
 
 def test_what_was_typed_without_a_connection_came_with_the_resume() -> None:

@@ -12,6 +12,7 @@ import pytest
 from persistence.errors import StoreError
 from persistence.stream.spool import Spooled, Told
 from session.machine import Outcome, TypingSession
+from session.race_record import RaceRecord
 from session.resume import Takeover
 from session.settling import Finished
 from tests.simulation.disk import DiskSpool
@@ -28,7 +29,7 @@ BUDGET = 800
 class HastySpool(DiskSpool):
     """Says that a result is durable as soon as it has it."""
 
-    def submit(self, result: Finished, told: Told) -> None:
+    def submit(self, result: Finished | RaceRecord, told: Told) -> None:
         super().submit(result, lambda _: None)
         assert self._loop is not None
         self._loop.call_soon(told, None)

@@ -29,6 +29,7 @@ from persistence.mysql.migrating import locked
 from persistence.mysql.options import MysqlOptions
 from persistence.mysql.pool import Connection, Pool
 from persistence.mysql.shards import Move, Phase, Routes
+from persistence.race_records import mysql as races
 from persistence.results.bests import BestRules, PersonalBest
 from persistence.results.mysql import copying
 from persistence.results.mysql.servers import Shard
@@ -182,6 +183,7 @@ class Mover:
         for done, user in enumerate(users):
             progress("copying", done, len(users))
             await self._copy_user(move, user)
+        await self._copy_races(move)
         results = 0
         for done, user in enumerate(users):
             progress("comparing", done, len(users))
@@ -211,6 +213,33 @@ class Mover:
         kept = await source.write(copy)
         await target.write(lambda connection: copying.adopt(connection, *kept))
 
+    async def _copy_races(self, move: Move) -> None:
+        """Copy the bucket's races, and wait until both shards have the same."""
+        source, target = self._shards[move.source], self._shards[move.target]
+
+        async def copy(connection: Connection) -> None:
+            async for page in races.records(connection, move.bucket):
+                while True:
+                    state, _ = await target.learn()
+                    try:
+                        await target.change(lambda there: races.write(there, page), state)  # noqa: B023  # awaited here
+                        break
+                    except Stale:
+                        pass  # whatever has changed, this bucket belongs there
+
+        digest = partial(races.digest, bucket=move.bucket)
+        for _ in range(_TRIES):
+            await source.write(copy)
+            here, there = await asyncio.gather(source.write(digest), target.write(digest))
+            if here == there:
+                return
+            await asyncio.sleep(_PAUSE_S)  # a write of this moment is in one before it is in the other
+        raise StoreError(
+            f"the races of bucket {move.bucket} are not the same in shards {move.source!r} and {move.target!r} after "
+            f"{_TRIES} looks: {here} and {there}; the bucket stays where it is",
+            retriable=True,
+        )
+
     async def _compare(self, move: Move, user: int) -> int:
         """Wait until both shards have the same of a user; how many results. What differs is copied again."""
         digest = partial(copying.digest, user=user)
@@ -234,6 +263,7 @@ class Mover:
         """Delete the bucket's rows from the shard that they have left; of how many users."""
         routes = await self.routes()
         assert move.source not in routes.writers(move.bucket), "nobody writes there any more"
+        await self._shards[move.source].write(lambda connection: races.delete(connection, move.bucket))
         users = await self._users(move.source, move.bucket)
         for done, user in enumerate(users):
             progress("deleting", done, len(users))

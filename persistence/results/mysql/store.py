@@ -28,6 +28,7 @@ from persistence.mysql.errors import MysqlError
 from persistence.mysql.options import MysqlOptions
 from persistence.mysql.pool import Connection
 from persistence.mysql.shards import Move, Routes
+from persistence.race_records.mysql import MysqlRaceRecords
 from persistence.results.bests import BestRules, Board, Period, PersonalBest
 from persistence.results.cursor import Page, begin, begin_ms, check_limit, merged, page_of
 from persistence.results.mysql import bests, links, progress, public, reading
@@ -104,6 +105,7 @@ class MysqlResults:
         self._shards: dict[str, Shard] = {}
         self._task: asyncio.Task[None] | None = None
         self._written = self._conflicts = 0
+        self.races = MysqlRaceRecords(self)
 
     async def __aenter__(self) -> Self:
         servers = self._options.servers()
@@ -291,9 +293,9 @@ class MysqlResults:
             await self._change(name, partial(links.put_owner, guest=guest, account=owner, at_ms=at_ms))
         return owner
 
-    async def _change(self, name: str, job: Callable[[Connection], Awaitable[T]]) -> T:
+    async def _change(self, name: str, job: Callable[[Connection], Awaitable[T]], known: _Known | None = None) -> T:
         """Run a job in a transaction of a shard whose state is the one that is known. Raises `Stale`."""
-        shard, state = self._shard(name), self._known.states.get(name)
+        shard, state = self._shard(name), (known or self._known).states.get(name)
         if state is None:
             await shard.learn()  # raises what is wrong with it
             raise Stale
@@ -354,6 +356,37 @@ class MysqlResults:
             except Stale:
                 await self._learn()
         raise StoreError("buckets are being moved; try again when that is over", retriable=True)
+
+    # -- rows of buckets, whatever they are ------------------------------------------------------------------------
+
+    async def write_rows(
+        self, rows: Sequence[tuple[int, T]], write: Callable[[Connection, Sequence[T]], Awaitable[None]]
+    ) -> None:
+        """Write rows, each with its bucket: one transaction a shard, the shards at once. It may be done twice."""
+        for _ in range(_TRIES):
+            known = self._known
+            parts: dict[str, list[T]] = {}
+            for bucket, row in rows:
+                for name in known.routes.writers(bucket):
+                    parts.setdefault(name, []).append(row)
+            jobs = [self._change(name, _writing(write, part), known) for name, part in parts.items()]
+            answers = await asyncio.gather(*jobs, return_exceptions=True)
+            faults = [answer for answer in answers if isinstance(answer, BaseException)]
+            if not faults:
+                return
+            others = [fault for fault in faults if not isinstance(fault, Stale)]
+            if others:
+                raise min(others, key=lambda fault: not (isinstance(fault, StoreError) and fault.retriable))
+            await self._learn()
+        raise StoreError("buckets are being moved; the rows are written when that is over", retriable=True)
+
+    async def read_bucket(self, bucket: int, job: Callable[[Connection], Awaitable[T]]) -> T:
+        """Read in the shard of a bucket."""
+        return await self._read(self._reader(bucket), job)
+
+    async def read_all(self, job: Callable[[Connection], Awaitable[T]]) -> list[T]:
+        """Read in every shard, from replicas where there are any."""
+        return await asyncio.gather(*(self._read(shard, job, history=True) for shard in self._shards.values()))
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -488,6 +521,12 @@ class MysqlResults:
     async def ping(self) -> None:
         """Raise `StoreError` where a shard's primary does not answer."""
         await asyncio.gather(*(shard.ping() for shard in self._shards.values()))
+
+
+def _writing(
+    write: Callable[[Connection, Sequence[T]], Awaitable[None]], rows: Sequence[T]
+) -> Callable[[Connection], Awaitable[None]]:
+    return lambda connection: write(connection, rows)
 
 
 def _unknown(shard: str) -> MapRefused:

@@ -1,4 +1,4 @@
-"""What is done to the shards' databases beside all traffic: migrations, partitions kept ahead, old bests deleted."""
+"""What is done to the shards' databases beside all traffic: migrations, partitions kept ahead, what is old deleted."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from persistence.mysql.migrating import Applied, Migration, locked, migrate, sta
 from persistence.mysql.options import MysqlOptions
 from persistence.mysql.pool import Connection, Pool
 from persistence.mysql.shards import ShardMap
+from persistence.race_records.mysql import delete_old
 from persistence.results.bests import DAY_MS
 from persistence.results.mysql.partitions import Partition, ensure, first_day, partitions
 from persistence.results.mysql.state import claim, learn
@@ -98,6 +99,7 @@ class Upkeep:
                 if new:
                     log.info("made partitions of results", shard=name, partitions=new)
                 await self._on(name, self._delete_old_bests)
+                await self._on(name, self._delete_old_races)
             except StoreError as error:
                 log.warning("a shard's upkeep is put off", shard=name, why=str(error))
             except Exception:
@@ -123,6 +125,13 @@ class Upkeep:
                     old = f"board = {text(board)} AND period = '{period}' AND starts < {day(today - kept)}"
                     while await connection.run(f"DELETE FROM personal_bests WHERE {old} LIMIT {_DELETED_AT_ONCE}"):
                         pass
+
+    async def _delete_old_races(self, connection: Connection, name: str) -> None:
+        """Delete races from before the hot results, a few at a time."""
+        before = int(self._clock_ms() // DAY_MS) - self._options.hot_days
+        async with locked(connection, "races", wait_s=0):
+            while await delete_old(connection, before=before):
+                pass
 
     async def _each(self, job: Callable[[Connection, str], Awaitable[T]]) -> dict[str, T]:
         return {name: await self._on(name, job) for name in self._pools}

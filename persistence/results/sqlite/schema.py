@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from persistence.race_records.sqlite import TABLES as RACES
 from persistence.results.bests import DAY_MS, BestRules, board_of
 from persistence.results.sqlite import bests, public
 from persistence.sqlite import Step
@@ -79,4 +80,4 @@ def steps(rules: BestRules) -> Sequence[Sequence[Step]]:
         for user, board, day in touched:
             bests.rebuild(connection, user, board, day * DAY_MS)
 
-    return _RESULTS, (*bests.SCHEMA, find_bests), _LINKS, public.SCHEMA
+    return _RESULTS, (*bests.SCHEMA, find_bests), _LINKS, public.SCHEMA, RACES

@@ -22,6 +22,7 @@ from typing import Self, TypeVar
 import structlog
 
 from persistence.errors import StoreError
+from persistence.race_records.sqlite import SqliteRaceRecords
 from persistence.results.bests import DAY_MS, BestRules, Board, Period, PersonalBest, Place, board_of, places_of
 from persistence.results.copies import Copy, Standing, as_it_stands, settle
 from persistence.results.cursor import Page, begin, begin_ms, check_limit, merged, page_of
@@ -127,6 +128,7 @@ class SqliteResults:
             threads=options.readers,
             max_waiting=options.max_waiting,
         )
+        self.races = SqliteRaceRecords(self._writer, self._readers)
         self._facts = StoreFacts(written=0, conflicts=0)
 
     def _open_writer(self) -> sqlite3.Connection:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 
 from gateway.app import Gateway
 from persistence.redis import RedisOptions
+from session.identity import session_from_text
 from tests.gateway.races.racers import RULES, node, nodes, race_of, racer, racers, resumed
+from tests.gateway.test_takeovers import PATIENT, unheard, until
 
 
 @pytest.fixture(name="two", params=["one node", "redis"])
@@ -19,7 +22,8 @@ async def _two(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         async with node(tmp_path) as gateway:
             yield [gateway, gateway]
         return
-    async with nodes(tmp_path, request.getfixturevalue("redis_single"), "a", "b") as gateways:
+    redis = request.getfixturevalue("redis_single")
+    async with nodes(tmp_path, redis, "a", "b", bus=PATIENT) as gateways:
         yield gateways
 
 
@@ -45,12 +49,10 @@ async def test_back_by_the_test(two: list[Gateway]) -> None:
 
 
 async def test_back_without_the_test(two: list[Gateway]) -> None:
-    """A page that lost its log joins again, and begins the text anew, under the same start instant."""
+    """A page that has typed nothing yet joins again, and begins the text anew, under the same start instant."""
     async with racers(two[0], two[0]) as (host, other):
         await race_of(host, other)
         await other.begin()
-        if two[0] is not two[1]:  # there it would not be forgotten
-            await other.type(0.5)
         await host.until(lambda state: state["phase"] == "running")
         first = other.typist.started
         async with racer(two[1], token=other.typist.ready["token"]) as back:
@@ -62,30 +64,62 @@ async def test_back_without_the_test(two: list[Gateway]) -> None:
                 first["start_ms"],
             )
             assert (await other.typist.closed()).code == 4502
+            holding = [gateway.hub.copy_of(session_from_text(first["session"])) for gateway in dict.fromkeys(two)]
+            (copy,) = filter(None, holding)
+            assert (copy.epoch > 0) is (two[0] is not two[1]), "it is known who has it"
             await back.type()
             await back.finish()
             closing = await host.phase("closing")
             assert closing["racers"][1]["place"] == 1
 
 
-async def test_what_is_typed_is_not_begun_anew_by_another_tab(tmp_path: Path) -> None:
-    """Neither while it is typed nor while it is held; who joins twice over one connection is answered."""
-    async with node(tmp_path) as gateway, racers(gateway, gateway) as (host, other):
+async def test_what_is_typed_is_not_begun_anew_by_another_tab(two: list[Gateway]) -> None:
+    """Neither while it is typed nor while it is held, at any node; who joins twice over one connection is answered."""
+    async with racers(two[0], two[0]) as (host, other):
         await race_of(host, other)
         await other.begin()
         await other.type(0.5)
         while other.lane not in host.progress:
             await host.hear("race.progress")
-        async with racer(gateway, token=other.typist.ready["token"]) as tab:
+        async with racer(two[1], token=other.typist.ready["token"]) as tab:
             assert await tab.refused("race.join", race=host.race) == "running"
             await other.join(host.race)
             await other.typist.socket.close()
             await host.until(lambda state: state["racers"][1]["state"] == "detached")
             assert await tab.refused("race.join", race=host.race) == "running"
             assert host.row(1)["state"] == "detached"
-        async with resumed(gateway, other) as back:
+        async with resumed(two[1], other) as back:
             await back.type()
             await back.finish()
+        closing = await host.phase("closing")
+        assert closing["racers"][1]["place"] == 1
+
+
+async def test_what_a_node_has_that_does_not_answer_is_given_up(tmp_path: Path, redis_single: RedisOptions) -> None:
+    """Who joins again elsewhere begins anew; what goes on meanwhile where it was ends when that node hears again."""
+    async with (
+        nodes(tmp_path, redis_single, "a", "b") as (here, there),
+        racers(there, here) as (host, other),
+        AsyncExitStack() as stack,
+    ):
+        await race_of(host, other)
+        await other.begin()
+        await other.type(0.5)
+        while other.lane not in host.progress:
+            await host.hear("race.progress")
+        with unheard(here):
+            async with racer(there, token=other.typist.ready["token"]) as back:
+                await back.join(host.race)
+                again = await back.started()
+                assert again["session"] == other.typist.started["session"]
+                assert (await other.typist.closed()).code == 4502
+                tab = await stack.enter_async_context(resumed(here, other))
+                assert here.hub.live
+        assert (await tab.typist.closed()).code == 4502
+        await until(lambda: not here.hub.copies())
+        async with resumed(there, back) as last:
+            await last.type()
+            await last.finish()
         closing = await host.phase("closing")
         assert closing["racers"][1]["place"] == 1
 

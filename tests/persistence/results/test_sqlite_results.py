@@ -127,8 +127,8 @@ async def test_a_file_from_before_there_were_personal_bests_gets_them(tmp_path: 
     async with SqliteResults(path) as store:
         await store.write([best, other, sample(2), ranked(3, wpm=90, slack_ms=9_000)])
     with sqlite3.connect(path) as connection:
-        connection.execute("DROP TABLE guest_links")
-        connection.execute("DROP TABLE public_results")
+        for table in ("races", "race_racers", "public_results", "guest_links"):
+            connection.execute(f"DROP TABLE {table}")
         connection.execute("DROP TABLE personal_bests")
         connection.execute("ALTER TABLE results DROP COLUMN board")
         connection.execute("UPDATE results SET packed = x'00' WHERE id = ?", (sample(2).session,))

@@ -16,11 +16,15 @@ from persistence.stream.record import (
     decode,
     encode,
     key_of,
+    partition_for,
     partition_of,
 )
-from session.identity import bucket_of_user
+from persistence.stream.record import read as record_of_any_kind
+from session.identity import bucket_of_race, bucket_of_user
+from session.race_record import RaceRecord
 from session.result import Result
 from tests.persistence.samples import sample
+from tests.session.races import over
 
 RESULT = sample(1, user=-17)
 
@@ -164,3 +168,71 @@ def test_a_record_says_when_its_result_became_durable() -> None:
     )
     for headers in ([], [("accepted", b"")], [("accepted", b"soon")], [("accepted", b"9" * 16)]):
         assert accepted_of(headers) is None
+
+
+RACE = RaceRecord.of(over(1, -2))
+
+
+def a_race_s(**changed: Any) -> Outgoing:
+    return encode(RACE, node="n1", timestamp_ms=5, accepted_ms=4)._replace(**changed)
+
+
+def read_any(record: Outgoing) -> Result | RaceRecord:
+    return record_of_any_kind(record.key, record.value, record.headers)
+
+
+def test_a_race_s_record_bears_its_kind_and_its_id() -> None:
+    record = a_race_s()
+    assert record.key == b"race:" + RACE.id.encode()
+    headers = {"kind": b"race", "schema": b"2", "attempt": b"1", "node": b"n1", "accepted": b"4"}
+    assert dict(record.headers) == headers
+    assert read_any(record) == RACE
+    assert read_any(record._replace(headers=[])) == RACE
+    assert read_any(a_record()) == RESULT
+
+
+def test_a_worker_that_knows_no_races_keeps_them() -> None:
+    """It reads results alone, and takes a race for one of a newer schema; only without headers is it malformed."""
+    with pytest.raises(NewerSchema):
+        read(a_race_s())
+    with pytest.raises(Malformed):
+        read(a_race_s(headers=[]))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        a_race_s(headers=[("kind", b"race"), ("schema", b"3")]),
+        a_race_s(headers=[("kind", b"tournament"), ("schema", b"2")]),
+        a_race_s(value=msgpack.packb(("race", 2, b"x", "more"))),
+        a_record()._replace(headers=[("kind", b"tournament")]),
+    ],
+)
+def test_what_a_newer_build_sends_is_kept(record: Outgoing) -> None:
+    with pytest.raises(NewerSchema):
+        read_any(record)
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"value": None}, "without a value"),
+        ({"value": b"rubbish"}, "no packed record of a race"),
+        ({"value": RACE.pack()[:-1]}, "no packed record of a race"),
+        ({"value": RESULT.pack()}, "does not begin as one"),
+        ({"key": b"race:0123456789abd"}, "under the key"),
+        ({"key": b"1"}, "under the key"),
+        ({"key": None}, "under the key"),
+    ],
+)
+def test_a_malformed_race_says_what_is_wrong(changed: dict[str, Any], why: str) -> None:
+    with pytest.raises(Malformed, match=why):
+        read_any(a_race_s(**changed))
+
+
+@pytest.mark.parametrize("partitions", [1, 6, 100, 5_000])
+def test_a_race_lies_where_its_bucket_does(partitions: int) -> None:
+    """So what a worker takes from neighbouring partitions goes to one shard, of races too."""
+    place = partition_for(RACE, partitions)
+    assert place == bucket_of_race(RACE.id) * partitions // 4096 < partitions
+    assert partition_for(RESULT, partitions) == partition_of(RESULT.user, partitions)

@@ -1,7 +1,10 @@
 """One suite over all sinks: what they confirm is there, once, in order, and what they refuse holds up nobody."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,12 +12,16 @@ import pytest
 from persistence.errors import StoreError
 from persistence.results import SqliteResults, Stored
 from persistence.stream import Spooled, StoreSink
+from session.race_record import RaceRecord
 from session.result import Result
 from tests.persistence.implementations import SINKS, FarSide
 from tests.persistence.samples import T0_MS, copy_of, sample
+from tests.session.races import over
+
+RACE, OTHER_RACE = (RaceRecord.of(over(7, user, race=f"0123456789a0{user}")) for user in (8, 9))
 
 
-def spooled(results: Sequence[Result]) -> list[Spooled]:
+def spooled(results: Sequence[Result | RaceRecord]) -> list[Spooled]:
     return [Spooled(seq, result, 900, T0_MS + seq) for seq, result in enumerate(results, 1)]
 
 
@@ -51,6 +58,47 @@ async def test_what_can_never_be_taken_is_refused_alone(far: FarSide) -> None:
     assert not refused.retriable
     assert [answer for i, answer in enumerate(answers) if i != 3] == [None] * 6
     assert await far.arrived(7) == [result for i, result in enumerate(results) if i != 3]
+
+
+async def test_races_are_brought_among_results(far: FarSide) -> None:
+    """Each in its place of the batch's answers; handed on again they are there once."""
+    rows = spooled([sample(0), RACE, sample(1), OTHER_RACE, sample(2)])
+    for _ in range(2):
+        assert await far.sink.hand_on(rows) == [None] * 5
+    assert await far.arrived(7) == [sample(0), sample(1), sample(2)]
+    assert await far.races() == {RACE.id: RACE, OTHER_RACE.id: OTHER_RACE}
+
+
+async def test_a_race_that_can_never_be_taken_is_refused_alone(far: FarSide) -> None:
+    bad = RaceRecord(replace(RACE.race, salt=-1, id="0123456789abd", next="no race", racers=(object(),)))  # type: ignore[arg-type]
+    answers = list(await far.sink.hand_on(spooled([sample(0), RACE, bad, OTHER_RACE])))
+    refused = answers.pop(2)
+    assert refused is not None
+    assert not refused.retriable
+    assert answers == [None] * 3
+    assert await far.races() == {RACE.id: RACE, OTHER_RACE.id: OTHER_RACE}
+
+
+async def test_races_that_cannot_be_stored_now_hold_up_no_result(tmp_path: Path) -> None:
+    """Results are stored, told of and confirmed; the races come again."""
+    followed: list[bytes] = []
+
+    async def follow(stored: Sequence[Stored]) -> None:
+        followed.extend(one.written.session for one in stored)
+
+    async with SqliteResults(tmp_path / "results.db") as store, StoreSink(store, follow=follow) as sink:
+        with closing(sqlite3.connect(tmp_path / "results.db", isolation_level=None)) as operator:
+            operator.execute("ALTER TABLE races RENAME TO away")
+            answers = await sink.hand_on(spooled([RACE, sample(0)]))
+            assert answers[0] is not None
+            assert answers[0].retriable
+            assert answers[1] is None
+            assert followed == [sample(0).session]
+            assert sink.facts().fault is not None
+            operator.execute("ALTER TABLE away RENAME TO races")
+        assert await sink.hand_on(spooled([RACE])) == [None]
+        assert sink.facts().fault is None
+        assert await store.races.of(RACE.id) == RACE
 
 
 async def test_a_sink_that_is_well_says_so(far: FarSide) -> None:

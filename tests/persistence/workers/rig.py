@@ -13,6 +13,7 @@ from random import Random
 from persistence.catalogue import EmbeddedCatalogue
 from persistence.catalogue.texts import Texts
 from persistence.errors import StoreError
+from persistence.race_records.sqlite import SqliteRaceRecords
 from persistence.results import SqliteResults, Written
 from persistence.results.bests import Span
 from persistence.workers.batch import DeadLetter, Pipeline, Undecodable
@@ -22,6 +23,8 @@ from persistence.workers.meter import Meter
 from persistence.workers.rescore import RescoreOptions, Rescorer
 from persistence.workers.worker import Worker, WorkerOptions
 from session.options import SessionLimits
+from session.race import DamagedRace
+from session.race_record import RaceRecord, is_record
 from session.result import Damaged, Result
 from tests.persistence.workers.memory import MemoryFeed, MemoryLog
 
@@ -34,12 +37,28 @@ def partition_of(user: int) -> int:
     return user % PARTITIONS
 
 
-def unpacked(record: Record) -> Result:
-    """The decoder of these tests: a record's value is a packed result."""
+def unpacked(record: Record) -> Result | RaceRecord:
+    """The decoder of these tests: a record's value is a packed result, or a race's record."""
+    value = record.value or b""
     try:
-        return Result.unpack(record.value or b"")
-    except Damaged as error:
+        return RaceRecord.unpack(value) if is_record(value) else Result.unpack(value)
+    except (Damaged, DamagedRace) as error:
         raise Undecodable(str(error)) from None
+
+
+class TestedRaces(SqliteRaceRecords):
+    """Races of which some are refused, for a while or for ever."""
+
+    away: Collection[str] = ()
+    """Those that cannot be stored now."""
+    refused: Collection[str] = ()
+
+    async def write(self, records: Sequence[RaceRecord]) -> None:
+        if any(one.id in self.refused for one in records):
+            raise StoreError("a race cannot be stored", retriable=False)
+        if any(one.id in self.away for one in records):
+            raise StoreError("a shard is away", retriable=True)
+        await super().write(records)
 
 
 class TestedStore(SqliteResults):
@@ -47,6 +66,7 @@ class TestedStore(SqliteResults):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
+        self.races: TestedRaces = TestedRaces(self._writer, self._readers)
         self.away: Callable[[Result], bool] = lambda result: False
         """Results that cannot be stored now."""
         self.refused: Callable[[Result], bool] = lambda result: False
@@ -115,6 +135,7 @@ class Counting(Meter):
         self.batches: list[int] = []
         self.rescorings: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
+        self.races: Counter[str] = Counter()
         self.troubles: Counter[int] = Counter()
         self.sessions: set[bytes] = set()
         """Those that were stored."""
@@ -136,6 +157,10 @@ class Counting(Meter):
     def stored(self, record: Record, result: Result, written: Written) -> None:
         self.outcomes[written.outcome.value] += 1
         self.sessions.add(result.session)
+        self._told.set()
+
+    def raced(self, record: Record, race: RaceRecord) -> None:
+        self.races[race.id] += 1
         self._told.set()
 
     def rescored(self, outcome: str) -> None:

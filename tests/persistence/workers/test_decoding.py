@@ -16,8 +16,12 @@ from persistence.stream.record import encode, key_of
 from persistence.workers.batch import Undecodable
 from persistence.workers.decoding import decode
 from session.options import SessionLimits
+from session.race_record import RaceRecord
 from session.result import Result
 from tests.persistence.workers.memory import MemoryRecord
+from tests.session.races import over
+
+RACE = RaceRecord.of(over(1, 2))
 
 
 @pytest.fixture(name="honest")
@@ -26,7 +30,7 @@ async def _honest() -> AsyncIterator[Result]:
         yield Typists(Texts(catalogue, limits=SessionLimits())).finish(mode="words", count=5)
 
 
-def record(result: Result, **changes: Any) -> MemoryRecord:
+def record(result: Result | RaceRecord, **changes: Any) -> MemoryRecord:
     sent = encode(result, node="node-1", timestamp_ms=5, accepted_ms=4)
     fields: dict[str, Any] = {"key": sent.key, "value": sent.value, "headers": tuple(sent.headers)}
     return MemoryRecord("test-results", 0, 0, 5, **(fields | changes))
@@ -78,6 +82,25 @@ def test_a_result_whose_core_was_changed(honest: Result) -> None:
     )
 
 
+def test_a_race_is_read_and_what_is_none_is_refused() -> None:
+    """A malformed one is told from one of a newer build, which is kept for a newer worker."""
+    assert decode(record(RACE)) == RACE
+    for value in (None, b"", b"rubbish", RACE.pack()[:-3]):
+        assert reason_of(record(RACE, value=value))[0] == "malformed", value
+    assert reason_of(record(RACE, key=b"race:0123456789abd"))[0] == "malformed"
+    twice = replace(RACE.race, racers=(RACE.race.racers[0], replace(RACE.race.racers[1], user=1)))
+    assert reason_of(record(RACE, value=RaceRecord(twice).pack())) == (
+        "malformed",
+        "a race whose racers cannot be; allowed is everybody in one lane",
+    )
+    newer = (("kind", b"race"), ("schema", b"3"))
+    assert reason_of(record(RACE, headers=newer)) == (
+        "newer",
+        "a race's record of schema 3; this build reads up to 2",
+    )
+    assert reason_of(record(RACE, headers=(("kind", b"cup"), ("schema", b"2"))))[0] == "newer"
+
+
 @given(at=st.integers(0, 10**6), byte=st.integers(0, 255), cut=st.integers(0, 20))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_happens_to_its_bytes(honest: Result, at: int, byte: int, cut: int) -> None:
@@ -89,6 +112,7 @@ def test_whatever_happens_to_its_bytes(honest: Result, at: int, byte: int, cut: 
     except Undecodable as refused:
         reason = refused.reason
     else:
+        assert isinstance(found, Result)
         assert found.core_hash == honest.core_hash
         return
     assert reason in ("malformed", "newer", "implausible")

@@ -9,9 +9,12 @@ import pytest
 
 from persistence.errors import StoreError
 from persistence.workers.worker import WorkerOptions
+from session.identity import mint_race
+from session.race_record import RaceRecord
 from session.result import Result
 from tests.persistence.samples import sample
 from tests.persistence.workers.rig import PARTITIONS, Rig, rig
+from tests.session.races import over
 
 
 @pytest.fixture(name="rig")
@@ -34,6 +37,43 @@ async def test_what_is_sent_is_stored_followed_and_committed(rig: Rig) -> None:
     assert rig.places.told == {result.session: 1 for result in sent}
     assert rig.meter.batches == [20, 20, 10]
     assert {rig.meter.steps[step] for step in ("decode", "rescore", "store", "boards", "commit")} == {3}
+
+
+RACES = [RaceRecord.of(over(1, 2, race=mint_race(number))) for number in range(6)]
+
+
+async def test_races_are_stored_among_results(rig: Rig) -> None:
+    """Sent twice they are there once; nothing follows from them."""
+    sent = results(10)
+    await rig.send(sent)
+    for number, race in enumerate([*RACES, *RACES]):
+        await rig.log.append(number % PARTITIONS, race.pack())
+    async with rig.working():
+        await rig.done()
+    await rig.holds(sent)
+    assert {one.id: one for one in (await rig.store.races.by_user(1, limit=100)).races} == {r.id: r for r in RACES}
+    assert set(rig.places.told) == {result.session for result in sent}
+    assert set(rig.meter.races.values()) == {2}
+
+
+async def test_a_race_that_cannot_be_stored_holds_up_its_partition_alone(rig: Rig) -> None:
+    """And one that never can is a dead letter; results beside them are stored."""
+    rig.store.races.away, rig.store.races.refused = {RACES[0].id}, {RACES[1].id}
+    sent = [sample(1, user=PARTITIONS), sample(2, user=PARTITIONS + 1)]
+    for number, race in enumerate(RACES):
+        await rig.log.append(number % 2, race.pack())
+    async with rig.working():
+        await rig.send(sent)
+        await rig.meter.until(lambda: bool(rig.meter.troubles[0]) and rig.meter.sessions == {s.session for s in sent})
+        await rig.meter.until(lambda: rig.meter.races.keys() >= {RACES[3].id, RACES[5].id})
+        assert rig.log.committed().get(0, 0) == 0
+        rig.store.races.away = ()
+        await rig.done()
+    await rig.holds(sent)
+    assert [(letter.reason, letter.record.offset) for letter in rig.graves.letters] == [("refused", 0)]
+    assert {one.id for one in (await rig.store.races.by_user(1, limit=100)).races} == {
+        race.id for race in RACES if race is not RACES[1]
+    }
 
 
 async def test_a_malformed_record_is_buried_and_holds_nobody(rig: Rig) -> None:

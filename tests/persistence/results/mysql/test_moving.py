@@ -15,10 +15,12 @@ from persistence.results.bests import DAY_MS
 from persistence.results.mysql import MysqlResults
 from persistence.results.mysql.moving import Mover
 from persistence.results.mysql.state import MapRefused
-from session.identity import bucket_of_user
+from session.identity import bucket_of_race, bucket_of_user, mint_race
+from session.race_record import RaceRecord
 from session.result import Result
 from tests.persistence.mysql_shards import MysqlShards, make_database, migrated, patient
 from tests.persistence.samples import T0_MS, copy_of, ranked, sample, texts
+from tests.session.races import over
 
 DAY = T0_MS // DAY_MS
 TABLES = ("test_results", "test_results_late", "result_conflicts", "personal_bests", "user_progress")
@@ -342,3 +344,35 @@ async def test_where_each_bucket_is_can_be_asked(shards: MysqlShards) -> None:
     async with Mover(shards.options, BestRules()) as mover:
         routes = await mover.routes()
     assert (routes.reader(BUCKET), routes.moves[BUCKET].phase) == (TO, Phase.DONE)
+
+
+async def test_races_move_with_their_own_bucket(shards: MysqlShards) -> None:
+    """By the race's id, whoever was in it; what is written on the way comes along, and others stay."""
+    mine = [race for number in range(40_000) if bucket_of_race(race := mint_race(number << 30)) == BUCKET][:4]
+    other = next(race for number in range(999) if bucket_of_race(race := mint_race(number << 40)) != BUCKET)
+    records = [RaceRecord.of(over(OTHER, 99, race=race)) for race in (*mine, other)]
+
+    def cut(now: str, done: int, total: int) -> None:
+        if (now, done) == ("comparing", total):
+            raise CutOff
+
+    async def told(store: ResultStore) -> list[Any]:
+        return [*[await store.races.of(one.id) for one in records], await store.races.by_user(OTHER, limit=3)]
+
+    async with opened(shards) as store:
+        await store.races.write([*records[:3], records[4]])
+        with pytest.raises(CutOff):
+            await move(shards, TO, progress=cut)
+        await store.races.write(records[3:])
+        before = await told(store)
+        assert before[:-1] == records
+        assert len(before[-1].races) == 3  # though there are two of each
+        await move(shards, TO)
+        assert await told(store) == before
+        await store.races.write(records[:1])
+    async with opened(shards) as fresh:
+        assert await told(fresh) == before
+    assert shards.ask(FROM, f"SELECT COUNT(*) FROM races WHERE bucket = {BUCKET}") == [(0,)]
+    assert shards.ask(TO, f"SELECT COUNT(*) FROM races WHERE bucket = {BUCKET}") == [(len(mine),)]
+    racers = [shards.ask(shard, "SELECT COUNT(*) FROM race_racers")[0][0] for shard in ("a", "b")]
+    assert sum(racers) == 2 * len(records)

@@ -7,10 +7,13 @@ from persistence.errors import StoreError
 from persistence.mysql import MysqlOptions, Pool
 from persistence.mysql.migrating import locked, migrations
 from persistence.results.bests import DAY_MS
-from persistence.results.mysql import Upkeep
+from persistence.results.mysql import MysqlResults, Upkeep
 from persistence.results.mysql.state import learn
+from session.identity import mint_race
+from session.race_record import RaceRecord
 from tests.persistence.mysql_shards import ask, make_database, patient
 from tests.persistence.samples import T0_MS
+from tests.session.races import over
 
 
 @pytest.fixture
@@ -110,3 +113,26 @@ async def test_the_scheduled_run_passes_where_another_is_at_it_or_a_shard_is_awa
         await upkeep.scheduled()
         assert [one.name for one in (await upkeep.partitions())["a"]][-2] == "p202612"
     await pool.close()
+
+
+async def test_the_scheduled_run_deletes_races_older_than_hot_results(options: MysqlOptions) -> None:
+    """With their racers; they have no partitions to be dropped."""
+    async with Upkeep(options, clock_ms=at(T0_MS)) as upkeep:
+        await upkeep.migrate()
+    day_ms = T0_MS - T0_MS % DAY_MS
+    races = [mint_race(number * 2**50) for number in range(450)]
+    begun_ms = [day_ms - options.hot_days * DAY_MS + (1 if number % 2 else -10_000) for number in range(len(races))]
+    records = [RaceRecord.of(over(1, 2, race=race, begun_ms=ms)) for race, ms in zip(races, begun_ms, strict=True)]
+    async with MysqlResults(options, clock_ms=at(T0_MS)) as store:
+        await store.races.write(records)
+        async with Upkeep(options, clock_ms=at(T0_MS)) as upkeep:
+            await upkeep.scheduled()
+        kept = [await store.races.of(race) is not None for race in races[:20]]
+        assert kept == [number % 2 == 1 for number in range(20)]
+        page = await store.races.by_user(1, limit=100)
+        assert len(page.races) == 100
+        for server in options.servers():
+            (rows,), (racers,) = (
+                ask(server.dsn, f"SELECT COUNT(*) FROM {table}") for table in ("races", "race_racers")
+            )
+            assert 2 * rows[0] == racers[0] > 0

@@ -1,0 +1,238 @@
+"""Races that are over: recorded by whoever settled them, or by another where that one was killed; read for long."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from config.rooms import RoomOptions
+from gateway.app import Gateway
+from persistence.race_records import RaceRecords
+from persistence.redis import RedisOptions
+from persistence.results import SqliteResults
+from session.identity import session_to_text
+from session.race_record import RaceRecord
+from session.state import Phase
+from tests.gateway.races.racers import RULES, Racer, node, nodes, race_of, racer, racers
+from tests.gateway.running import PATIENCE_S, Program, environment
+from tests.persistence.mysql_shards import MysqlShards
+
+QUICK = RoomOptions(retry_ms=100, burst=1_000, record_ms=10)
+
+
+def records_of(gateway: Gateway) -> RaceRecords:
+    assert gateway.hub.racing is not None
+    return gateway.hub.racing.rooms.records
+
+
+async def recorded(gateway: Gateway, race: str) -> RaceRecord:
+    """The record of a race, once it is there."""
+    async with asyncio.timeout(PATIENCE_S):
+        while (found := await records_of(gateway).of(race)) is None:  # noqa: ASYNC110  # it goes its way by itself
+            await asyncio.sleep(0.01)
+    return found
+
+
+async def gone(gateway: Gateway) -> None:
+    """Wait until a node has no rooms."""
+    assert gateway.hub.racing is not None
+    async with asyncio.timeout(PATIENCE_S):
+        while len(gateway.hub.racing.rooms):  # noqa: ASYNC110  # as above
+            await asyncio.sleep(0.01)
+
+
+async def judged(gateway: Gateway, race: str, *, lane: int) -> None:
+    """Wait until a racer's verdict is the final one."""
+    assert gateway.hub.racing is not None
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            known = await gateway.hub.racing.rooms.races.read(race)
+            racer_ = None if known is None else known.lane(lane)
+            if racer_ is not None and racer_.final:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def raced(*racing: Racer, **fields: object) -> str:
+    """A race from its beginning to its end; its id."""
+    await race_of(*racing, **fields)
+    await racing[0].begin()
+    for each in racing:
+        await each.type()
+        await each.finish()
+    for each in racing:
+        await each.until(lambda state: state["phase"] == "settled" and not state["provisional"])
+    return racing[0].race
+
+
+def shown(state: dict[str, object]) -> dict[str, object]:
+    """What of a `race.state` is the race's own."""
+    return {name: value for name, value in state.items() if name not in ("t", "lane", "version", "ref", "title")}
+
+
+async def test_a_race_is_read_from_its_record_when_it_is_forgotten(tmp_path: Path) -> None:
+    """The same as at its end; to whoever has its id, and without anybody's user or session."""
+    async with node(tmp_path) as gateway, racers(gateway, gateway) as (host, other):
+        race = await raced(host, other)
+        record = await recorded(gateway, race)
+        users = {int(each.typist.ready["user"]) for each in (host, other)}
+        assert {racer.user for racer in record.race.people} == users
+    # races under way lie in a process's memory, and are forgotten with it
+    async with node(tmp_path) as gateway, httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http:
+        answer = await http.get(f"/v1/races/{race}")
+        assert answer.status_code == 200
+        body = answer.json()
+        assert shown(body) == shown(host.state)
+        sessions = [session_to_text(one.session or b"") for one in record.race.people]
+        for hidden in (*map(str, users), *sessions):
+            assert hidden not in answer.text
+        for unknown in ("0123456789abc", "nonsense", "x" * 500, race.upper()):
+            assert (await http.get(f"/v1/races/{unknown}")).status_code == 404
+        assert (await http.get("/v1/races")).json()["races"] == []
+
+
+async def test_one_s_own_races_are_listed(tmp_path: Path) -> None:
+    """Newest first, in pages, with the lane; nobody else's."""
+    async with node(tmp_path) as gateway, racers(gateway, gateway) as (host, other):
+        first = await raced(host, other, count=1)
+        await host.say("race.leave")
+        await other.say("race.leave")
+        second = await raced(other, host, count=1)
+        for race in (first, second):
+            await recorded(gateway, race)
+        async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http:
+
+            def bearing(who: Racer) -> dict[str, str]:
+                return {"authorization": f"Bearer {who.typist.ready['token']}"}
+
+            page = (await http.get("/v1/users/me/races?limit=1", headers=bearing(host))).json()
+            assert [(row["race"], row["lane"]) for row in page["races"]] == [(second, 1)]
+            assert page["races"][0]["racers"][0]["place"] in (1, 2)
+            rest = (await http.get(f"/v1/users/me/races?cursor={page['cursor']}", headers=bearing(host))).json()
+            assert [(row["race"], row["lane"]) for row in rest["races"]] == [(first, 0)]
+            assert rest["cursor"] is None
+            path = f"/v1/users/{host.typist.ready['user']}/races"
+            assert (await http.get(path, headers=bearing(host))).status_code == 200
+            refused = await http.get(path, headers=bearing(other))
+            assert refused.status_code == 403
+            assert (await http.get(path)).status_code == 401
+            for wrong in ("cursor=abc", "limit=0", "limit=101"):
+                assert (await http.get(f"/v1/users/me/races?{wrong}", headers=bearing(host))).status_code == 422
+
+
+async def test_a_race_that_all_have_left_is_settled_and_recorded(tmp_path: Path) -> None:
+    """The first has finished and is gone, the others' connections are lost: the node sees to the race's end."""
+    rules = replace(RULES, closing_ms=300, closing_most_ms=300)
+    async with node(tmp_path, race=rules) as gateway:
+        async with racers(gateway, gateway) as (host, other):
+            await race_of(host, other)
+            await host.begin()
+            await host.type()
+            await other.typist.socket.close()
+            await host.finish()
+            await host.phase("closing")
+        record = await recorded(gateway, host.race)
+        assert [racer.place for racer in record.race.racers] == [1, None]
+        await gone(gateway)
+
+
+async def test_a_lobby_that_nobody_raced_in_has_no_record(tmp_path: Path) -> None:
+    async with node(tmp_path) as gateway:
+        async with racer(gateway) as host:
+            await host.create()
+            await host.say("race.leave")
+        await gone(gateway)
+        assert gateway.hub.racing is not None
+        assert gateway.hub.racing.rooms.facts.records == {}
+        assert await records_of(gateway).of(host.race) is None
+
+
+async def test_of_several_nodes_one_records(
+    tmp_path: Path, redis_single: RedisOptions, mysql_shards: MysqlShards
+) -> None:
+    """The one that settled the race; the other looks for the record in the store that they share."""
+    mysql_shards.clear()
+    async with nodes(tmp_path, redis_single, "a", "b", mysql=mysql_shards.options, rooms=QUICK) as both:
+        async with racers(*both) as racing:
+            race = await raced(*racing)
+        for gateway in both:
+            await gone(gateway)
+            assert (await recorded(gateway, race)).id == race
+        records = [gateway.hub.racing.rooms.facts.records for gateway in both if gateway.hub.racing is not None]
+        assert sum(one["spooled"] - one["missed"] for one in records) == 1
+        assert sum(one["refused"] for one in records) == 0
+    rows = [row for shard in ("a", "b") for row in mysql_shards.ask(shard, "SELECT id FROM races")]
+    assert rows == [(race,)]
+
+
+async def test_a_spool_that_refuses_is_asked_again(tmp_path: Path) -> None:
+    """The room stays for it, though everybody is gone."""
+    async with node(tmp_path, rooms=QUICK) as gateway:
+        async with racers(gateway, gateway) as (host, other):
+            await race_of(host, other)
+            await host.begin()
+            await host.type()
+            await host.finish()
+            facts = gateway.hub.racing.rooms.facts  # type: ignore[union-attr]
+            lost, gateway.hub.spool._lost = gateway.hub.spool._lost, "the disk is gone"
+            await other.say("race.leave")
+            async with asyncio.timeout(PATIENCE_S):
+                while facts.records["refused"] < 2:  # noqa: ASYNC110  # as above
+                    await asyncio.sleep(0.01)
+            gateway.hub.spool._lost = lost
+        await recorded(gateway, host.race)
+
+
+@pytest.mark.parametrize("when", ["at once", "later"])
+async def test_killed_between_settling_and_spooling(
+    tmp_path: Path, redis_single: RedisOptions, fresh_name: Callable[[str], str], when: str
+) -> None:
+    """`kill -9` right after the last compare-and-set: another node that has a racer, or gets one back, records it."""
+    where = replace(redis_single, prefix=f"{fresh_name('recording')}:")
+    async with node(tmp_path, "a", redis=where, rooms=QUICK) as survivor:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tests.gateway.races.doomed_node",
+            str(tmp_path),
+            where.url,
+            where.prefix,
+            env=environment() | {"PYTHONPATH": os.getcwd()},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            assert process.stdout is not None
+            async with asyncio.timeout(PATIENCE_S):
+                url = (await process.stdout.readline()).decode().strip()
+            doomed = Program(process, url)
+            async with racer(doomed) as host, racer(survivor if when == "at once" else doomed) as other:
+                await race_of(host, other)
+                await host.begin()
+                await other.type()
+                await other.finish()
+                await judged(survivor, host.race, lane=1)
+                await host.say("race.leave")  # with which nothing is awaited any more: the host's node settles the race
+                async with asyncio.timeout(PATIENCE_S):
+                    assert await process.wait() == -signal.SIGKILL
+            race = host.race
+            stored = await survivor.hub.racing.rooms.races.read(race)  # type: ignore[union-attr]
+            assert stored is not None
+            assert (stored.phase, stored.final) == (Phase.SETTLED, True)
+            async with SqliteResults(tmp_path / "b" / "results.db") as store:
+                assert await store.races.of(race) is None
+            if when == "later":
+                async with racer(survivor, token=other.typist.ready["token"]) as back:
+                    await back.join(race)
+            record = await recorded(survivor, race)
+            assert [one.place for one in record.race.racers] == [None, 1]
+            assert survivor.hub.racing.rooms.facts.records["missed"] == 1  # type: ignore[union-attr]
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
