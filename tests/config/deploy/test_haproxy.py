@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +264,40 @@ async def test_a_store_that_is_away_is_not_asked_for_at_every_node(tmp_path: Pat
             for path, times in (("/v1/tests", 1), ("/ws", 3)):
                 assert (await http.get(balancer.plain + path)).status_code == 503
                 assert asked.count(path.encode()) == times
+
+
+async def test_a_node_that_dies_over_a_request_is_left_for_another(tmp_path: Path) -> None:
+    """Of a handshake the client notices nothing; what else was asked may have been done, and is not asked again."""
+    asked: list[tuple[str, bytes]] = []
+
+    async def answer(name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1]
+            if path != b"/readyz":
+                asked.append((name, path))
+            if name == "living" or path == b"/readyz":
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async def say(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"ready up 100%\n")
+        writer.close()
+
+    async with (
+        await asyncio.start_server(partial(answer, "dying"), HOST, 0) as dying,
+        await asyncio.start_server(partial(answer, "living"), HOST, 0) as living,
+        await asyncio.start_server(say, HOST, 0) as agent,
+        httpx.AsyncClient(timeout=60, trust_env=False) as http,
+    ):
+        first, second, agent_port = (one.sockets[0].getsockname()[1] for one in (dying, living, agent))
+        nodes = [Behind("node-1", first, agent_port), Behind("node-2", second, agent_port)]
+        with balanced(tmp_path, nodes, PATIENT | ALL_AT_ONE) as balancer:
+            await balancer.until(lambda states: all(state.startswith("UP") for state, _ in states.values()))
+            for path, status, times in (("/ws", 200, ["dying", "living"]), ("/v1/tests", 502, ["dying"])):
+                # a second request over one connection would be answered by its end, so that the client asks again
+                response = await http.get(balancer.plain + path, headers={"Connection": "close"})
+                assert response.status_code == status
+                assert [name for name, found in asked if found == path.encode()] == times
 
 
 async def test_a_node_that_stops_gets_nobody_and_loses_nobody(tmp_path: Path) -> None:
