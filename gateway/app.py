@@ -42,6 +42,7 @@ from gateway.heads import Request
 from gateway.hub import Hub
 from gateway.jwks import Unreadable
 from gateway.metrics import Metrics, SpoolFigures, StreamFigures
+from gateway.names import Names
 from gateway.notices import CHANNEL, BusNotices, hearing
 from gateway.offline import OfflineResults
 from gateway.opening import (
@@ -264,9 +265,11 @@ class Gateway:
         rooms = Rooms(
             hub, bus, races, store.races, node=f"{self.name}/{run}", rules=settings.race, options=settings.rooms
         )
-        hub.racing = Racing(
-            rooms, Speeds(front.recent, front.guests), Ghosts(store, front.guests, front.public, texts, rooms)
-        )
+        names = Names(store)
+        await enter(owned(names.run(), name="write names"))
+        hub.named = names.heard
+        ghosts = Ghosts(store, front.guests, front.public, names, texts, rooms)
+        hub.racing = Racing(rooms, Speeds(front.recent, front.guests), ghosts)
         hub.races_ms = rooms.now_ms
         rooms.start()
         opening.callback(rooms.stop)
@@ -346,6 +349,7 @@ class Gateway:
                 catalogue=catalogue,
                 store=store,
                 front=front,
+                names=names,
                 offline=OfflineResults(hub),
                 underway=_underway(hub),
                 texts=texts,

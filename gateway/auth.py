@@ -29,6 +29,7 @@ import jwt
 from config.gateway import AuthOptions
 from gateway.jwks import KeySet, Renewed, SubjectsFile, Unreadable, fetch, parse_jwks, public_key
 from session.identity import MAX_USER, IdentityError, mint_guest, user_from_text
+from session.names import NameFault, clean_name
 from session.receipt import KeyRing, Purpose
 
 __all__ = ["Authenticator", "Identity", "Unauthorised"]
@@ -44,6 +45,8 @@ CHECKED_TOKENS = 20_000
 
 _GUEST = struct.Struct(">Bqq")
 _GUEST_LAYOUT = 1
+_NAME = ""
+"""Where the name is among what is kept of a token: under no name that another claim has."""
 _URLSAFE = bytes.maketrans(b"+/", b"-_")
 
 
@@ -76,6 +79,8 @@ class Identity(NamedTuple):
     """A guest's token to keep for the next visit; None for accounts."""
     expires_at_ms: int | None = None
     """Epoch ms when an account's JWT ends; None for guests, whose token is renewed."""
+    name: str | None = None
+    """What an account's JWT calls it; "" where that can be shown to nobody, None where it says nothing."""
 
 
 class Authenticator:
@@ -277,7 +282,10 @@ class Authenticator:
                 refusal = Unauthorised("key_unknown", "the token's key (kid) is not among the issuer's keys just now")
                 raise _Wanted(self._jwks, refusal)
         claims = self._claims(token, key)
-        return {name: claims[name] for name in ("exp", "nbf", "sub", self._options.uid_claim) if name in claims}
+        kept = {name: claims[name] for name in ("exp", "nbf", "sub", self._options.uid_claim) if name in claims}
+        if self._options.name_claim in claims:
+            kept[_NAME] = _called(claims[self._options.name_claim])
+        return kept
 
     def _claims(self, token: str, key: Any) -> dict[str, Any]:
         options = self._options
@@ -331,7 +339,7 @@ class Authenticator:
                     uid = 0
             if not isinstance(uid, int) or isinstance(uid, bool) or not 1 <= uid <= MAX_USER:
                 raise Unauthorised("user", f"the token's {name!r} is no user id; allowed are 1 to {MAX_USER}")
-            return Identity(uid, False, expires_at_ms=end_ms)
+            return Identity(uid, False, expires_at_ms=end_ms, name=claims.get(_NAME))
         if self._subjects is None:
             raise Unauthorised("user", f"the token has no {name!r} claim with the user's id")
         subject = claims.get("sub")
@@ -341,7 +349,7 @@ class Authenticator:
         user = (self._subjects.value or {}).get(subject)
         if user is None:
             raise _Wanted(self._subjects, refusal)
-        return Identity(user, False, expires_at_ms=end_ms)
+        return Identity(user, False, expires_at_ms=end_ms, name=claims.get(_NAME))
 
     def _read_jwks(self) -> KeySet:
         options = self._options
@@ -357,6 +365,14 @@ def _instant(claims: Mapping[str, Any], name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e11:
         raise Unauthorised("claims", f"the token's {name!r} is no time in seconds since 1970")
     return value * 1000
+
+
+def _called(name: object) -> str:
+    """A name as others may see it; empty where it is none."""
+    try:
+        return clean_name(name) if isinstance(name, str) else ""
+    except NameFault:
+        return ""
 
 
 def _base64url(data: bytes) -> str:

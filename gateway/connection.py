@@ -133,6 +133,7 @@ class Connection(_OfEachFrame):
         "_wire",
         "_working",
         "counts_as",
+        "name",
         "phase",
         "place",
         "user",
@@ -148,6 +149,8 @@ class Connection(_OfEachFrame):
         """None before `opened` and after `closed`."""
         self.user = 0
         """Whose it is; 0 until `ready`."""
+        self.name: str | None = None
+        """What its account is called; None or empty: by a default name."""
         self._aside = False
         """Whether it only hands in what was typed before; it has not signed in then."""
         self.counts_as: tuple[str, ...] = ()
@@ -420,6 +423,9 @@ class Connection(_OfEachFrame):
             return
         self.user = identity.user
         self._expires_ms = identity.expires_at_ms
+        self.name = identity.name
+        if identity.name is not None:
+            self._hub.named(identity.user, identity.name)
         self._wire.ready()
         self._hub.ready(self)
         self._send(ready(identity.user, identity.guest, identity.token))

@@ -98,6 +98,8 @@ class Hub:
         """Asked for a session that is not here."""
         self.ban_of: Callable[[int], Ban | None] = _nobody_is_banned
         """Asked whether a user who has shown who it is may not come in."""
+        self.named: Callable[[int, str], None] = _nobody_listens
+        """Told what an account that signs in is called."""
         self.racing: Racing | None = None
         """What is said about races; None where there are none."""
         self.races_ms = epoch_ms
@@ -294,6 +296,10 @@ class Hub:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _nobody_listens(user: int, name: str) -> None:
+    """What accounts are called is kept nowhere here."""
 
 
 def _nobody_is_banned(user: int) -> None:

@@ -61,7 +61,7 @@ class RaceCreate(Message):
     numbers: Annotated[bool, Wire(BOOLEAN, "numbers among the words, in modes words and time")] = False
     public: Annotated[bool, Wire(BOOLEAN, "whether strangers may join and watch; else whoever has the id")] = False
     racers: Annotated[int | None, Wire(INTEGER, "most racers: 2 to 100, 1 too with ghosts; 5 if left out")] = None
-    name: Annotated[str | None, Wire(STRING, "what the others call you; a guest has one of its own")] = None
+    name: Annotated[str | None, Wire(STRING, "your name in it; if left out your account's, or a default one")] = None
     input: Annotated[str | None, Wire(STRING, "keyboard (default), touch, ime or assistive")] = None
     ghosts: Annotated[
         tuple[bytes, ...] | None,
@@ -78,7 +78,7 @@ class RaceJoin(Message):
 
     T: ClassVar[str] = "race.join"
     race: Annotated[str | None, Wire(STRING, "which one; left out: a public one of the language and your speed")] = None
-    name: Annotated[str | None, Wire(STRING, "what the others call you; a guest has one of its own")] = None
+    name: Annotated[str | None, Wire(STRING, "your name in it; if left out your account's, or a default one")] = None
     input: Annotated[str | None, Wire(STRING, "keyboard (default), touch, ime or assistive")] = None
     language: Annotated[str | None, Wire(STRING, "BCP 47 tag, where `race` is left out")] = None
 

@@ -36,6 +36,7 @@ from gateway.bans import Bans
 from gateway.exposition import CONTENT_TYPE
 from gateway.limits import Credits
 from gateway.metrics import Metrics
+from gateway.names import Names
 from gateway.offline import OfflineResults
 from gateway.races import Rooms
 from gateway.slices import Slices
@@ -61,6 +62,7 @@ class Parts:
     catalogue: Catalogue
     store: ResultStore
     front: Front
+    names: Names
     offline: OfflineResults
     underway: Callable[[bytes], Finished | None]
     """A result that is durable on this node and not yet in the store, by session."""
@@ -136,6 +138,7 @@ def _api(parts: Parts, options: HttpOptions) -> FastAPI:
             recent=front.recent,
             guests=front.guests,
             public=front.public,
+            names=parts.names,
             texts=parts.texts,
             callers=callers,
             heavy=heavy,
@@ -154,6 +157,7 @@ def _api(parts: Parts, options: HttpOptions) -> FastAPI:
         leaderboards.router(
             front=parts.front,
             store=parts.store,
+            names=parts.names,
             callers=callers,
             languages=lambda: [words.language for words in parts.catalogue.shelf.word_lists],
             page_rows=options.page_rows,

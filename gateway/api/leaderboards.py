@@ -3,7 +3,7 @@ them is the store's rule (accounts, the server's own passages, verdict `ok`).
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from gateway.api.heavy import private
 from gateway.api.problems import Problem, ProblemDetails, unavailable
 from gateway.api.who import Callers, user_named
+from gateway.names import Names
 from persistence.boards import Ranked
 from persistence.errors import StoreError
 from persistence.front import Front
@@ -56,6 +57,7 @@ class EntryRow(BaseModel):
 
     rank: int = Field(description="1 for the first; of equal speeds the earlier test is first")
     user: str = Field(description="The account's id")
+    name: str = Field(description="What it is called; a default name where its sign-in says none")
     wpm: float
     acc: float = Field(description="Correct inserts in per cent")
     created_at: int = Field(description="When the test was started, epoch ms")
@@ -108,6 +110,7 @@ def router(
     *,
     front: Front,
     store: ResultStore,
+    names: Names,
     callers: Callers,
     languages: Callable[[], Collection[str]],
     page_rows: int,
@@ -165,7 +168,7 @@ def router(
         body = {
             **_period(named, period),
             "size": found.size,
-            "entries": _entries(found.entries),
+            "entries": await _entries(found.entries, names),
             "next": offset + count if more else None,
         }
         return _public(body, MAX_AGE_S)
@@ -208,7 +211,7 @@ def router(
                 "rank": None if own is None else own.rank,
                 "best": None if best is None else _best(best),
                 "slower_percent": slower,
-                "entries": _entries(entries),
+                "entries": await _entries(entries, names),
             }
         )
 
@@ -254,8 +257,17 @@ def _period(board: Board, period: Period) -> dict[str, Any]:
     return {"board": str(board), "span": period.span.value, "since": since, "until": until}
 
 
-def _entries(entries: Iterable[Ranked]) -> list[dict[str, Any]]:
-    return [{"rank": entry.rank, "user": str(entry.best.place.user), **_best(entry.best)} for entry in entries]
+async def _entries(entries: Sequence[Ranked], names: Names) -> list[dict[str, Any]]:
+    called = await names.of([entry.best.place.user for entry in entries])
+    return [
+        {
+            "rank": entry.rank,
+            "user": str(entry.best.place.user),
+            "name": called[entry.best.place.user],
+            **_best(entry.best),
+        }
+        for entry in entries
+    ]
 
 
 def _best(best: PersonalBest) -> dict[str, Any]:

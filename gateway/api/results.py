@@ -20,13 +20,13 @@ from gateway.api.heavy import PRIVATE, Heavy, private
 from gateway.api.problems import Problem, ProblemDetails, unavailable
 from gateway.api.public import PUBLIC_MAX_AGE_S
 from gateway.api.who import Caller, Callers, user_named
+from gateway.names import Names
 from persistence.cache import AccountGuests, PublicResults, RecentResults
 from persistence.catalogue.texts import Texts
 from persistence.errors import CursorError, StoreError
 from persistence.rescoring import Unreplayable, keyed, rescoring
 from persistence.results import Page, ResultStore, why_not_public
 from persistence.results.cursor import cursor_after
-from session.names import default_name
 from session.result import Result
 
 __all__ = ["ResultRow", "TitleOf", "router", "shown"]
@@ -168,6 +168,7 @@ def router(
     recent: RecentResults,
     guests: AccountGuests,
     public: PublicResults,
+    names: Names,
     texts: Texts,
     callers: Callers,
     heavy: Heavy,
@@ -197,9 +198,10 @@ def router(
     Known = Annotated[Caller, Depends(caller)]
     Anybody = Annotated[Caller | None, Depends(anybody)]
 
-    def row_of(found: Found) -> dict[str, Any]:
+    async def row_of(found: Found) -> dict[str, Any]:
+        user = found.result.user
         row = shown(found.result, stored=found.stored, title_of=title_of) | {"public": found.public}
-        return row if found.own else _shared(row, default_name(found.result.user))
+        return row if found.own else _shared(row, (await names.of([user]))[user])
 
     @routes.get("/results/{id}", response_model=ResultRow | SharedRow, summary="One result")
     async def result(id: SessionId, known: Anybody) -> Response:  # noqa: A002  # the API's own word
@@ -207,7 +209,7 @@ def router(
 
         One that is public is shown without a token, too.
         """
-        return private(row_of(await finding.find(id, known)), headers=_headers(known))
+        return private(await row_of(await finding.find(id, known)), headers=_headers(known))
 
     @routes.get("/results/{id}/replay", response_model=Replay, summary="A result's keystrokes")
     async def replay(id: SessionId, known: Anybody) -> Response:  # noqa: A002
@@ -216,8 +218,9 @@ def router(
         That of a public result is shown without a token, too.
         """
         found = await finding.find(id, known)
+        row = await row_of(found)
         try:
-            return await heavy.document(_replay(found.result, texts, row_of(found)), headers=_headers(known))
+            return await heavy.document(_replay(found.result, texts, row), headers=_headers(known))
         except Unreplayable as fault:
             raise Problem(422, str(fault)) from None
 

@@ -32,10 +32,10 @@ SHOWN = 20
 def embedded(folder: Path, config: Path | None, data: Path | None) -> None:
     """Bring over what a server with everything embedded has in FOLDER, its data folder.
 
-    Its server must have been stopped. Results, which of them are public, guests' links to accounts, tests, word lists
-    and bans go to the databases that the settings name, all with the ids that they have; FOLDER is left as it is. Run
-    it before the new servers start, or while they run: lists of recent results are then whole within the hour. It may
-    be broken off and run again.
+    Its server must have been stopped. Results, which of them are public, accounts' names, guests' links to accounts,
+    tests, word lists and bans go to the databases that the settings name, all with the ids that they have; FOLDER is
+    left as it is. Run it before the new servers start, or while they run: lists of recent results are then whole within
+    the hour. It may be broken off and run again.
     """
     settings = mysql_settings(config, data)
     from persistence.errors import FolderError

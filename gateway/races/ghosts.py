@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from gateway.names import Names
 from gateway.races.progress import Course
 from gateway.races.rooms import Rooms
 from gateway.said import Said
@@ -17,7 +18,6 @@ from persistence.rescoring import Unreplayable, rescoring, scorer_for, ticket_of
 from persistence.results import ResultStore, why_not_public
 from session.identity import session_to_text
 from session.messages import Error
-from session.names import default_name
 from session.options import TestOptions
 from session.passages import Material
 from session.race import Race
@@ -45,11 +45,18 @@ class Ghosts:
     """Finds results to race against, and plays them."""
 
     def __init__(
-        self, store: ResultStore, guests: AccountGuests, public: PublicResults, texts: Texts, rooms: Rooms
+        self,
+        store: ResultStore,
+        guests: AccountGuests,
+        public: PublicResults,
+        names: Names,
+        texts: Texts,
+        rooms: Rooms,
     ) -> None:
         self._store = store
         self._guests = guests
         self._public = public
+        self._names = names
         self._texts = texts
         self._rooms = rooms
 
@@ -69,7 +76,8 @@ class Ghosts:
                 why = _unfit(result, [one.result for one in found])
                 if why is not None:
                     return _refused(session, why)
-                found.append(Chosen(result, ghost_of(result, None if own else default_name(result.user))))
+                name = None if own else (await self._names.of([result.user]))[result.user]
+                found.append(Chosen(result, ghost_of(result, name)))
         except StoreError as fault:
             return _away(fault)
         return tuple(found)

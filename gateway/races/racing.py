@@ -392,7 +392,7 @@ class Racing:
                 return Error("options", f"input is {given[:40]!r}; allowed are {', '.join(INPUTS)}")
             chosen = found
         if name is None:
-            called = default_name(connection.user)
+            called = connection.name or default_name(connection.user)
         else:
             try:
                 called = clean_name(name)

@@ -207,7 +207,7 @@ function table(entries) {
       "tr",
       { "data-user": entry.user },
       h("th", { scope: "row" }, entry.rank),
-      h("td", { class: "who" }, `typist ${entry.user}`),
+      h("td", { class: "who" }, h("bdi", {}, entry.name)),
       h("td", { class: "main" }, fixed(entry.wpm, 1)),
       h("td", {}, percent(entry.acc, 1)),
       h("td", { class: "when" }, h("time", { datetime: when.toISOString() }, when.toLocaleDateString(undefined, { day: "numeric", month: "short", year: "numeric" }))),

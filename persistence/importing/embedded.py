@@ -60,7 +60,9 @@ async def move_bans(old: SqliteBans, new: MysqlBans, *, now_ms: int) -> tuple[in
 
 
 async def move_results(old: SqliteResults, new: ResultStore, *, progress: Callable[[str, int, int], None]) -> Moved:
-    """Bring results over, then which of them are public, then the links of guests to accounts. Raises `StoreError`.
+    """Bring results over, then which of them are public, names, and the links of guests to accounts.
+
+    Raises `StoreError`.
 
     `progress` is told the step, how much of it is done, and of how much. Each page is read back from the new store in
     part, so that a store that only says that it has written is found out at the first page and not after the move.
@@ -81,6 +83,8 @@ async def move_results(old: SqliteResults, new: ResultStore, *, progress: Callab
         await new.take_words(words)
         moved.public += sum(one.public for one in words)
         progress("public results", moved.public, moved.public)
+    async for names in old.names():
+        await new.take_names(names)
     links = await old.links()
     for done, (guest, account, at_ms) in enumerate(links):
         progress("links of guests", done, len(links))

@@ -5,6 +5,7 @@ A store keeps what nodes attested; it scores nothing and checks no owner (the AP
 
 from persistence.results.bests import BestRules, Board, BoardError, Period, PersonalBest, Place, Span
 from persistence.results.cursor import Page
+from persistence.results.names import MOST_NAMED, Called
 from persistence.results.port import (
     MOST_GUESTS,
     Linked,
@@ -20,10 +21,12 @@ from persistence.results.sqlite import SqliteResults, SqliteResultsOptions
 
 __all__ = [
     "MOST_GUESTS",
+    "MOST_NAMED",
     "MOST_PUBLIC",
     "BestRules",
     "Board",
     "BoardError",
+    "Called",
     "Linked",
     "Outcome",
     "Page",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
@@ -12,6 +12,7 @@ from persistence.errors import StoreError
 from persistence.race_records import RaceRecords
 from persistence.results.bests import Board, Period, PersonalBest, Place
 from persistence.results.cursor import Page
+from persistence.results.names import Called
 from persistence.results.public import Visibility
 from session.identity import MAX_USER, bucket_of, bucket_of_user
 from session.result import Result
@@ -237,6 +238,18 @@ class ResultStore(Protocol):
 
     async def take_words(self, words: Sequence[Visibility]) -> None:
         """Take over what another store was told of who may see results, where this one was not told later."""
+        ...
+
+    async def name_users(self, names: Mapping[int, str]) -> None:
+        """Let these accounts be called so from now on; "": by no name. Raises ValueError for what no store can hold."""
+        ...
+
+    async def names_of(self, users: Collection[int]) -> dict[int, str]:
+        """What those of these accounts are called who have a name; at most `MOST_NAMED` at once."""
+        ...
+
+    async def take_names(self, words: Sequence[Called]) -> None:
+        """Take over what another store was told of names, where this one was not told later."""
         ...
 
     def facts(self) -> StoreFacts:

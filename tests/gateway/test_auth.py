@@ -207,6 +207,39 @@ def test_what_is_within_bounds_is_taken(tmp_path: Path, changed: dict[str, Any])
     assert found.user == 7
 
 
+@pytest.mark.parametrize(
+    ("claims", "name"),
+    [
+        ({}, None),
+        ({"name": "Ada"}, "Ada"),
+        ({"name": "  Ada \u00a0 Lovelace "}, "Ada Lovelace"),
+        ({"name": "Ada\u202e"}, ""),
+        ({"name": "Typist 1234"}, ""),
+        ({"name": "a name of far too many letters"}, ""),
+        ({"name": ""}, ""),
+        ({"name": ["Ada"]}, ""),
+        ({"name": 7}, ""),
+        ({"nickname": "Ada"}, None),
+    ],
+)
+def test_an_account_is_called_what_its_token_says(tmp_path: Path, claims: dict[str, Any], name: str | None) -> None:
+    """As others may see it, else by nothing; the same the second time, when the token is known."""
+    known = hs256(tmp_path)
+    for _ in range(2):
+        identity = known.identify(token(SECRET, "HS256", **claims), now_ms=NOW_MS)
+        assert identity is not None
+        assert identity.name == name
+
+
+def test_the_claim_with_the_name_can_be_chosen(tmp_path: Path) -> None:
+    """Another one, none, or one that says who it is: that is not changed by it."""
+    called = {"name": "Ada Lovelace", "nickname": "Ada", "uid": "17"}
+    for claim, name in (("nickname", "Ada"), ("", None), ("uid", "17")):
+        identity = hs256(tmp_path, name_claim=claim).identify(token(SECRET, "HS256", **called), now_ms=NOW_MS)
+        assert identity is not None
+        assert (identity.name, identity.user) == (name, 17)
+
+
 def test_the_token_does_not_choose_how_it_is_checked(tmp_path: Path) -> None:
     """RFC 8725, 3.1: no `none`, no public key taken as a secret, no other algorithm of the same key."""
     authenticator = accounts(tmp_path, "RS256", public_pem(RSA))

@@ -63,6 +63,7 @@ class Site:
             for public in self.results[:151]:
                 assert await store.publish(public.session, public.user)
             await store.unpublish(self.results[150].session)
+            await store.name_users({user: f"name {user}" for user in USERS if user > 0})
             for at_ms, guest in enumerate(GUESTS, T0_MS):
                 assert await store.link(guest, ACCOUNT, at_ms=at_ms) is Linked.NEW
         async with EmbeddedCatalogue(self.folder.catalogue) as catalogue:
@@ -110,6 +111,7 @@ async def test_everything_is_there_as_it_was(site: Site) -> None:
         assert await new.guests_of(ACCOUNT) == GUESTS
         assert [await new.is_public(one.session) for one in site.results[:152]] == [True] * 150 + [False] * 2
         await new.unpublish(site.results[0].session)
+        assert await new.names_of([1, 2, 19, 20]) == {user: f"name {user}" for user in (1, 2, 19)}
     async with EmbeddedCatalogue(site.folder.catalogue) as there, MysqlCatalogue(site.options) as here:
         assert set(there.shelf.versions()) <= set(here.shelf.versions())
         assert set(there.shelf.list_versions()) <= set(here.shelf.list_versions())

@@ -29,6 +29,7 @@ _DATA = (
     "public_results",
     "races",
     "race_racers",
+    "user_names",
     "imports",
     "imported_results",
     "import_faults",

@@ -9,8 +9,10 @@ from persistence.mysql.literals import blob, instant
 from persistence.mysql.pool import Connection
 from persistence.results.bests import BestRules, Board, PersonalBest
 from persistence.results.mysql import bests, public
+from persistence.results.mysql import names as called
 from persistence.results.mysql.rows import SELECTED, read_copy
 from persistence.results.mysql.writing import Candidate, candidate
+from persistence.results.names import Called
 from persistence.results.public import Visibility
 from session.identity import created_at_ms
 from session.result import Result
@@ -48,7 +50,7 @@ async def users(connection: Connection, *, after: int, limit: int) -> list[int]:
     """The users that a shard has anything of, in their order: whoever has a result has progress."""
     parts = [
         f"(SELECT {key} AS user_id FROM {table} WHERE {key} > {after} GROUP BY {key} ORDER BY {key} LIMIT {limit})"
-        for table, key in (("user_progress", "user_id"), *_LINKS)
+        for table, key in (("user_progress", "user_id"), (called.TABLE, "user_id"), *_LINKS)
     ]
     rows = await connection.ask(
         f"SELECT user_id FROM ({' UNION '.join(parts)}) AS known ORDER BY user_id LIMIT {limit}"
@@ -99,6 +101,8 @@ async def digest(connection: Connection, user: int) -> Digest:
         ),
         f"SELECT COUNT(*), BIT_XOR(CRC32(CONCAT_WS('|', HEX(id), public, changes))) FROM {public.TABLE} "
         f"FORCE INDEX (of_user) WHERE user_id = {user}",
+        f"SELECT COUNT(*), BIT_XOR(CRC32(CONCAT_WS('|', HEX(name), changes))) FROM {called.TABLE} "
+        f"WHERE user_id = {user}",
     )
     return tuple(value for (row,) in answers for value in row)
 
@@ -154,8 +158,10 @@ async def adopt(
     best: Sequence[PersonalBest],
     linked: Sequence[str],
     said: Sequence[Visibility],
+    names: Sequence[Called],
 ) -> None:
-    """Take over what no results bring: what was computed from rows that are gone, links, and which are public."""
+    """Take over what no results bring: what was computed from rows that are gone, links, what is public, and names."""
+    await called.put(connection, names)
     await public.put(connection, said)
     for statement in linked:
         await connection.run(statement)
@@ -179,7 +185,7 @@ def delete(user: int) -> Iterable[str]:
     for table, key in (*((table, "of_user") for table in (*_RESULTS, public.TABLE)), ("personal_bests", "PRIMARY")):
         yield f"DELETE old FROM {table} AS old FORCE INDEX ({key}) WHERE user_id = {user}"
     # last: by them one knows of the user
-    for table, key in (("user_progress", "user_id"), *_LINKS):
+    for table, key in (("user_progress", "user_id"), (called.TABLE, "user_id"), *_LINKS):
         yield f"DELETE old FROM {table} AS old FORCE INDEX (PRIMARY) WHERE {key} = {user}"
 
 

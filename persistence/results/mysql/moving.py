@@ -31,10 +31,11 @@ from persistence.mysql.pool import Connection, Pool
 from persistence.mysql.shards import Move, Phase, Routes
 from persistence.race_records import mysql as races
 from persistence.results.bests import BestRules, PersonalBest
-from persistence.results.mysql import copying
+from persistence.results.mysql import copying, names
 from persistence.results.mysql.servers import Shard
 from persistence.results.mysql.state import tell
 from persistence.results.mysql.writing import Stale
+from persistence.results.names import Called
 from persistence.results.public import Visibility
 from session.identity import BUCKETS, bucket_of_user
 
@@ -194,7 +195,9 @@ class Mover:
     async def _copy_user(self, move: Move, user: int) -> None:
         source, target = self._shards[move.source], self._shards[move.target]
 
-        async def copy(connection: Connection) -> tuple[list[str], list[PersonalBest], list[str], list[Visibility]]:
+        async def copy(
+            connection: Connection,
+        ) -> tuple[list[str], list[PersonalBest], list[str], list[Visibility], list[Called]]:
             async for page in copying.pages(connection, user, self._rules):
                 while True:
                     state, _ = await target.learn()
@@ -208,6 +211,7 @@ class Mover:
                 await copying.bests_without_rows(connection, user),
                 await copying.links(connection, user),
                 await copying.words(connection, user),
+                await names.of_user(connection, user),
             )
 
         kept = await source.write(copy)

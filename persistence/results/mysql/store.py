@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -32,10 +32,12 @@ from persistence.race_records.mysql import MysqlRaceRecords
 from persistence.results.bests import BestRules, Board, Period, PersonalBest
 from persistence.results.cursor import Page, begin, begin_ms, check_limit, merged, page_of
 from persistence.results.mysql import bests, links, progress, public, reading
+from persistence.results.mysql import names as called
 from persistence.results.mysql.played import played
 from persistence.results.mysql.servers import Shard
 from persistence.results.mysql.state import MapRefused, ShardState
 from persistence.results.mysql.writing import Candidate, Stale, candidate
+from persistence.results.names import Called, check_names
 from persistence.results.port import (
     MOST_GUESTS,
     Linked,
@@ -322,11 +324,12 @@ class MysqlResults:
         """Change what is said of a result in the shard that is read; then any other is told what holds."""
         for _ in range(_TRIES):
             try:
-                reader, *others = self._known.routes.writers(bucket_of(session))
-                word = await self._change(reader, job)
+                known = self._known
+                reader, *others = known.routes.writers(bucket_of(session))
+                word = await self._change(reader, job, known)
                 if word is not None:
                     for name in others:
-                        await self._change(name, partial(public.put, words=[word]))
+                        await self._change(name, partial(public.put, words=[word]), known)
                 return word
             except Stale:
                 await self._learn()
@@ -344,18 +347,39 @@ class MysqlResults:
         """Take over what another store was told of who may see results."""
         for one in words:
             check_owner(one.session, one.user)
+        await self.write_rows([(bucket_of(one.session), one) for one in words], public.put)
+
+    # -- names ---------------------------------------------------------------------------------------------------
+
+    async def name_users(self, names: Mapping[int, str]) -> None:
+        """Let accounts be called so from now on: as the shard that is read has it, then in any other."""
+        check_names(names)
         for _ in range(_TRIES):
             try:
-                parts: dict[str, list[Visibility]] = {}
-                for one in words:
-                    for name in self._known.routes.writers(bucket_of(one.session)):
-                        parts.setdefault(name, []).append(one)
-                for name, part in parts.items():
-                    await self._change(name, partial(public.put, words=part))
+                known = self._known
+                parts: dict[tuple[str, ...], dict[int, str]] = {}
+                for user, name in names.items():
+                    parts.setdefault(known.routes.writers(bucket_of_user(user)), {})[user] = name
+                for (reader, *others), part in parts.items():
+                    words = await self._change(reader, partial(called.call, said=part), known)
+                    for other in others:
+                        await self._change(other, partial(called.put, words=words), known)
                 return
             except Stale:
                 await self._learn()
         raise StoreError("buckets are being moved; try again when that is over", retriable=True)
+
+    async def names_of(self, users: Collection[int]) -> dict[int, str]:
+        """What those of these accounts are called who have a name."""
+        found = await asyncio.gather(
+            *(self._read(shard, partial(called.names, users=part)) for shard, part in self._by_shard(users))
+        )
+        return {user: name for part in found for user, name in part.items()}
+
+    async def take_names(self, words: Sequence[Called]) -> None:
+        """Take over what another store was told of names."""
+        check_names({one.user: one.name for one in words})
+        await self.write_rows([(bucket_of_user(one.user), one) for one in words], called.put)
 
     # -- rows of buckets, whatever they are ------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from persistence.race_records.sqlite import TABLES as RACES
 from persistence.results.bests import DAY_MS, BestRules, board_of
-from persistence.results.sqlite import bests, public
+from persistence.results.sqlite import bests, names, public
 from persistence.sqlite import Step
 from session.result import Damaged, Result
 
@@ -80,4 +80,4 @@ def steps(rules: BestRules) -> Sequence[Sequence[Step]]:
         for user, board, day in touched:
             bests.rebuild(connection, user, board, day * DAY_MS)
 
-    return _RESULTS, (*bests.SCHEMA, find_bests), _LINKS, public.SCHEMA, RACES
+    return _RESULTS, (*bests.SCHEMA, find_bests), _LINKS, public.SCHEMA, RACES, names.SCHEMA

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from persistence.race_records.sqlite import SqliteRaceRecords
 from persistence.results.bests import DAY_MS, BestRules, Board, Period, PersonalBest, Place, board_of, places_of
 from persistence.results.copies import Copy, Standing, as_it_stands, settle
 from persistence.results.cursor import Page, begin, begin_ms, check_limit, merged, page_of
+from persistence.results.names import Called, check_names
 from persistence.results.port import (
     MOST_GUESTS,
     Linked,
@@ -39,6 +40,7 @@ from persistence.results.port import (
 from persistence.results.progress import together
 from persistence.results.public import Visibility, check_owner
 from persistence.results.sqlite import bests, public
+from persistence.results.sqlite import names as called
 from persistence.results.sqlite.schema import steps
 from persistence.sqlite import (
     SqliteThreads,
@@ -371,6 +373,22 @@ class SqliteResults:
             check_owner(one.session, one.user)
         await self._writer.run(partial(public.put, words=words))
 
+    # -- names ---------------------------------------------------------------------------------------------------
+
+    async def name_users(self, names: Mapping[int, str]) -> None:
+        """Let accounts be called so from now on."""
+        check_names(names)
+        await self._writer.run(partial(called.call, said=names))
+
+    async def names_of(self, users: Collection[int]) -> dict[int, str]:
+        """What those of these accounts are called who have a name."""
+        return await self._read(partial(called.names, users=tuple(users)))
+
+    async def take_names(self, words: Sequence[Called]) -> None:
+        """Take over what another store was told of names."""
+        check_names({one.user: one.name for one in words})
+        await self._writer.run(partial(called.put, words=words))
+
     # -- all of it, for who takes it elsewhere -------------------------------------------------------------------
 
     async def count(self) -> int:
@@ -397,6 +415,13 @@ class SqliteResults:
         last = b""
         while page := await self._read(partial(public.after, session=last, limit=_COPIED_AT_ONCE)):
             last = page[-1].session
+            yield page
+
+    async def names(self) -> AsyncIterator[list[Called]]:
+        """What accounts are called, by id, in pages."""
+        last = 0
+        while page := await self._read(partial(called.after, user=last, limit=_COPIED_AT_ONCE)):
+            last = page[-1].user
             yield page
 
     async def links(self) -> list[tuple[int, int, int]]:

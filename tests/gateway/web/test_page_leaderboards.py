@@ -67,6 +67,7 @@ async def fill(folder: Path) -> None:
         results = [ranked(n, wpm=40 + n / 2, user=n, created_ms=an_hour_ago + n) for n in range(1, TYPISTS + 1)]
         for start in range(0, TYPISTS, 40):
             await store.write(results[start : start + 40])
+        await store.name_users({TYPISTS: "Ada <b>"})
 
 
 @pytest.fixture(name="ranking", scope="module")
@@ -100,6 +101,9 @@ async def test_an_account_sees_the_board_and_its_own_place(visit: Visit, ranking
     page = visitor.page
     assert await ranks(visitor) == [str(n) for n in range(1, 51)]
     assert await page.locator(".ranks tbody tr").nth(0).locator("td.main").inner_text() == f"{40 + TYPISTS / 2:.1f}"
+    names = page.locator(".ranks tbody td.who")
+    assert await names.nth(0).inner_text() == "Ada <b>"
+    assert (await names.nth(1).inner_text()).startswith("Typist ")
     rank = TYPISTS - 50 + 1
     await page.wait_for_selector(f".own:has-text('65.0 wpm, rank {rank}, faster than')")
     assert await page.locator(".ranks .me").count() == 0

@@ -127,7 +127,7 @@ async def test_a_file_from_before_there_were_personal_bests_gets_them(tmp_path: 
     async with SqliteResults(path) as store:
         await store.write([best, other, sample(2), ranked(3, wpm=90, slack_ms=9_000)])
     with sqlite3.connect(path) as connection:
-        for table in ("races", "race_racers", "public_results", "guest_links"):
+        for table in ("races", "race_racers", "public_results", "guest_links", "user_names"):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("DROP TABLE personal_bests")
         connection.execute("ALTER TABLE results DROP COLUMN board")

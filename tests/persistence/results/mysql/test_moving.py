@@ -166,9 +166,10 @@ async def test_links_move_with_guests_and_with_accounts(shards: MysqlShards) -> 
 
 
 async def test_what_is_public_moves_with_its_user(shards: MysqlShards) -> None:
-    """What is said on the way, too: what was taken back while it was copied is not public at the other end."""
+    """And what the user is called. What is said on the way, too: what was taken back meanwhile is not public there."""
     results = [sample(i, user=user) for user in MINE for i in range(4)]
     kept, back, late, never = results[:4]
+    silent = users_of(BUCKET, 4)[-1]
 
     def cut(now: str, done: int, total: int) -> None:
         if (now, done) == ("comparing", total):
@@ -181,8 +182,10 @@ async def test_what_is_public_moves_with_its_user(shards: MysqlShards) -> None:
         await store.write(results)
         for result in (kept, back):
             assert await store.publish(result.session, result.user)
+        await store.name_users({MINE[0]: "Ada", silent: "Without a result", OTHER: "Other"})
         with pytest.raises(CutOff):
             await move(shards, TO, progress=cut)
+        await store.name_users({MINE[0]: "Ada L.", MINE[1]: "Grace"})
         await store.unpublish(back.session)
         assert await store.publish(late.session, late.user)
         assert await visible(store) == [kept.session, late.session]
@@ -191,6 +194,9 @@ async def test_what_is_public_moves_with_its_user(shards: MysqlShards) -> None:
     async with opened(shards) as fresh:
         assert await visible(fresh) == [kept.session, late.session]
         assert not await fresh.is_public(never.session)
+        called = {MINE[0]: "Ada L.", MINE[1]: "Grace", silent: "Without a result", OTHER: "Other"}
+        assert await fresh.names_of([*MINE, silent, OTHER]) == called
+    assert shards.ask(FROM, "SELECT user_id FROM user_names") == [(OTHER,)]
     assert shards.ask(FROM, "SELECT COUNT(*) FROM public_results") == [(0,)]
     assert shards.ask(TO, "SELECT COUNT(*) FROM public_results") == [(3,)]
 
