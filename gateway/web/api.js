@@ -55,6 +55,11 @@ export function makePrivate(id) {
   return get(`/v1/results/${encodeURIComponent(id)}/public`, { method: "DELETE" });
 }
 
+/** A race as everybody may see it who has its id, also when it is long over. @param {string} id @returns {Promise<import("./room.js").RaceState>} */
+export function raceOf(id) {
+  return get(`/v1/races/${encodeURIComponent(id)}`);
+}
+
 /** All leaderboards that there are. */
 export function leaderboards() {
   return get("/v1/leaderboards");

@@ -1,5 +1,6 @@
 /**
- * After one's own end: the table with places as they come, everybody's course when it is over, and one's own test.
+ * After one's own end: the table with places as they come, everybody's course when it is over, and one's own test. Of a
+ * race that is long over the table alone.
  *
  * @module
  */
@@ -21,6 +22,8 @@ export class FinishView {
    */
   constructor({ courses, again, leave }) {
     this.root = byId("outcome");
+    /** Whether the race is long over. */
+    this.past = false;
     this.courses = courses;
     this.heading = h("h1", { id: "outcome-title", tabindex: -1 });
     this.said = h("p", { class: "said" });
@@ -53,6 +56,7 @@ export class FinishView {
     this.cells.clear();
     this.plotted = "";
     this.state = null;
+    this.past = false;
     this.seconds = null;
     this.table.replaceChildren();
     this.plot.replaceChildren();
@@ -73,7 +77,17 @@ export class FinishView {
     this.againButton.hidden = own === undefined && state.phase === "settled";
     this.againButton.disabled = state.phase !== "settled";
     this.showOthers();
-    if (state.phase === "settled") this.showPlot(state, racers);
+    if (state.phase === "settled" && !this.past) this.showPlot(state, racers);
+  }
+
+  /** A race that is long over, of which nothing more comes. @param {RaceState} state */
+  showPast(state) {
+    this.clear();
+    this.past = true;
+    this.show(state, null);
+    if (state.start_ms === undefined) return;
+    const when = new Date(state.start_ms);
+    this.said.replaceChildren("Raced on ", h("time", { datetime: when.toISOString() }, when.toLocaleString(undefined, { dateStyle: "long", timeStyle: "short" })), ".");
   }
 
   /** @param {number | null} seconds to the end of the race at the latest */
@@ -90,7 +104,7 @@ export class FinishView {
     if (state.phase !== "settled") {
       const end = this.seconds === null ? "" : `, for ${this.seconds} s at the most`;
       text = racing ? `${counted(racing, "racer is", "racers are")} still typing${end}.` : "Counting …";
-    } else if (state.next) {
+    } else if (state.next && !this.past) {
       text = "Another race is open: come along.";
     } else {
       text = isFinal(state) ? "Places are final." : "Places may still change: the tests are being checked.";

@@ -5,6 +5,7 @@
  */
 
 import { announce } from "./announce.js";
+import { ApiError, raceOf } from "./api.js";
 import { Client } from "./client.js";
 import { Countdown } from "./countdown.js";
 import { Courses } from "./courses.js";
@@ -329,9 +330,30 @@ function onRefused({ code, message: words, retry }, lost) {
   if (code === "running") {
     const again = h("a", { href: `/race/${id}` }, "come in here");
     showMessage("You race in another tab, window or device. Go on there, or leave the race there and then ", false, again, ".");
+  } else if (code === "no_race") {
+    showPast(id, message);
   } else {
     showMessage(message, true);
   }
+}
+
+/** Nobody races there any more: perhaps there is a record of it. @param {string} id @param {string} otherwise what is said where there is none */
+async function showPast(id, otherwise) {
+  let state = null;
+  try {
+    state = await raceOf(id);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    if (error.status !== 404) otherwise = `${otherwise} If it was raced, its table cannot be looked up just now; try again in a moment.`;
+  }
+  if (room.id || location.pathname !== `/race/${id}`) return; // gone elsewhere meanwhile
+  if (state === null || !isFinal(state)) {
+    showMessage(otherwise, true);
+    return;
+  }
+  finish.showPast(state);
+  showSection("outcome");
+  finish.heading.focus({ preventScroll: true });
 }
 
 // --- the race itself ---

@@ -275,6 +275,7 @@ async def test_a_race_that_cannot_be_joined_says_why(visit: Visit, track: Server
     await lost.page.wait_for_selector(
         "#message:has-text('There is no such race, or it is long over. Find') a[href='/race']"
     )
+    lost.complaints = [text for text in lost.complaints if "404" not in text]  # it asked whether it is long over
     await lost.page.goto(f"{track.url}race?ghost=abc")
     await lost.page.wait_for_selector("#message:has-text('no link to a result') a[href='/race']")
     assert lost.sent("race.create") == []
@@ -294,6 +295,38 @@ async def test_a_race_that_cannot_be_joined_says_why(visit: Visit, track: Server
     fourth = await visit(server=track, path=path, ready=False)
     await fourth.page.wait_for_selector("#outcome:not([hidden])")
     assert await table(fourth) == await table(ada)
+
+
+async def test_a_race_that_is_long_over_has_its_table(visit: Visit, tmp_path: Path) -> None:
+    """Its link shows who came where, and when it was, also when the server knows of it by its record alone."""
+    server = Server(tmp_path, variables=QUICK)
+    server.start()
+    try:
+        ada, zoe = await meet(visit, server, "Ada", "<b>Zoë</b>", may_lose_server=True)
+        path = ada.page.url.removeprefix(server.url)
+        await ready(ada, zoe)
+        await asyncio.gather(run(ada, wpm=150), run(zoe, wpm=110, seed=2))
+        await to_the_end(ada, zoe)
+        rows = await table(ada)
+        for visitor in (ada, zoe):
+            await visitor.page.close()
+        await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(server.start)  # live races were its memory's
+        late = await visit(server=server, path=path, ready=False, may_lose_server=True)
+        await late.page.wait_for_selector("#outcome:not([hidden])")
+        assert await table(late) == rows
+        assert await late.page.inner_text("#outcome-title") == "Race: 10 words"
+        assert await late.page.evaluate("document.activeElement.id") == "outcome-title"
+        await expect(late.page.locator("#outcome .said")).to_have_text(re.compile(r"^Raced on .*2\d{3}.*\.$"))
+        assert await late.page.locator("#outcome .said time").get_attribute("datetime") is not None
+        await expect(late.page.locator("#outcome > .after .quiet")).to_have_text("Places are final.")
+        assert await late.page.is_hidden("#outcome .after button")
+        await late.page.get_by_role("link", name="Another race").click()
+        await late.page.wait_for_selector("#entrance:not([hidden])")
+        await late.page.go_back()
+        await late.page.wait_for_selector("#outcome:not([hidden])")
+    finally:
+        await asyncio.to_thread(server.stop)
 
 
 async def test_a_name_that_deceives_is_refused(visit: Visit, track: Server) -> None:
