@@ -32,10 +32,10 @@ SHOWN = 20
 def embedded(folder: Path, config: Path | None, data: Path | None) -> None:
     """Bring over what a server with everything embedded has in FOLDER, its data folder.
 
-    Its server must have been stopped. Results, which of them are public, accounts' names, guests' links to accounts,
-    tests, word lists and bans go to the databases that the settings name, all with the ids that they have; FOLDER is
-    left as it is. Run it before the new servers start, or while they run: lists of recent results are then whole within
-    the hour. It may be broken off and run again.
+    Its server must have been stopped. Results, which of them are public, accounts' names, races, guests' links to
+    accounts, tests, word lists and bans go to the databases that the settings name, all with the ids that they have;
+    FOLDER is left as it is. Run it before the new servers start, or while they run: lists of recent results are then
+    whole within the hour. It may be broken off and run again.
     """
     settings = mysql_settings(config, data)
     from persistence.errors import FolderError
@@ -64,6 +64,7 @@ def embedded(folder: Path, config: Path | None, data: Path | None) -> None:
         click.echo(f"bans: {bans[0]:,} new, {bans[1]:,} were there")
     click.echo(f"results: {moved.results:,} new, {moved.known:,} were there")
     click.echo(f"public results: {moved.public:,}")
+    click.echo(f"races: {moved.races:,}")
     click.echo(f"guests of accounts: {moved.links:,}")
     click.echo(
         f"So that guests and tests under way are known to the new servers, copy {old.keys} to each of them, and name "
@@ -73,6 +74,8 @@ def embedded(folder: Path, config: Path | None, data: Path | None) -> None:
         click.echo("For the leaderboards now run `typegate leaderboards rebuild`.")
     for guest, why in list(moved.refused.items())[:SHOWN]:
         click.echo(f"guest {guest}: not linked, {why}", err=True)
+    if moved.damaged_races:
+        click.echo(f"{len(moved.damaged_races):,} races cannot be read and were left behind", err=True)
     if moved.damaged:
         raise Failed(
             f"{len(moved.damaged):,} results cannot be read and were left behind: "

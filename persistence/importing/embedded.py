@@ -31,12 +31,16 @@ class Moved:
     """Copies that were not there yet."""
     known: int = 0
     """Copies that were there."""
+    races: int = 0
+    """Races that are over, those that were there included."""
     links: int = 0
     """Guests whose past is an account's, those that were there included."""
     public: int = 0
     """Results that their owners had made public."""
     damaged: list[bytes] = field(default_factory=list)
     """Sessions (16 bytes) of which a copy cannot be read; they stay where they are."""
+    damaged_races: list[str] = field(default_factory=list)
+    """Ids of races that cannot be read; they stay, too."""
     refused: dict[int, str] = field(default_factory=dict)
     """Guests that could not be linked, and why."""
 
@@ -60,7 +64,7 @@ async def move_bans(old: SqliteBans, new: MysqlBans, *, now_ms: int) -> tuple[in
 
 
 async def move_results(old: SqliteResults, new: ResultStore, *, progress: Callable[[str, int, int], None]) -> Moved:
-    """Bring results over, then which of them are public, names, and the links of guests to accounts.
+    """Bring results over, then which of them are public, names, races, and the links of guests to accounts.
 
     Raises `StoreError`.
 
@@ -85,6 +89,14 @@ async def move_results(old: SqliteResults, new: ResultStore, *, progress: Callab
         progress("public results", moved.public, moved.public)
     async for names in old.names():
         await new.take_names(names)
+    async for races, lost in old.races.all():
+        moved.damaged_races += lost
+        await new.races.write(races)
+        for race in races[:1]:
+            if await new.races.of(race.id) is None:
+                raise StoreError(f"race {race.id} was written and is not there", retriable=False)
+        moved.races += len(races)
+        progress("races", moved.races, moved.races)
     links = await old.links()
     for done, (guest, account, at_ms) in enumerate(links):
         progress("links of guests", done, len(links))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Final
 
+from persistence.errors import StoreError
 from persistence.race_records.port import RacePage, begin, packed, page_of, unpacked
 from persistence.sqlite import SqliteThreads, transaction
 from session.identity import is_race
@@ -31,6 +33,7 @@ TABLES: Final = (
 )
 """Steps of the file's schema."""
 
+_AT_ONCE: Final = 100
 _PAGE: Final = """
     SELECT packed FROM race_racers AS racer JOIN races ON races.id = racer.race_id
     WHERE racer.user_id = ? AND (racer.started_ms, racer.race_id) < (?, ?)
@@ -71,6 +74,26 @@ class SqliteRaceRecords:
             ]
         )
         return page_of(([unpacked(row) for (row,) in rows] for rows in lists), limit)
+
+    async def all(self) -> AsyncIterator[tuple[list[RaceRecord], list[str]]]:
+        """Every race, by id, in pages; and the ids of those that cannot be read."""
+        after = ""
+        while rows := await self._readers.run(partial(_some, after=after)):
+            after = rows[-1][0]
+            found: list[RaceRecord] = []
+            damaged: list[str] = []
+            for race, row in rows:
+                try:
+                    found.append(unpacked(row))
+                except StoreError:
+                    damaged.append(race)
+            yield found, damaged
+
+
+def _some(connection: sqlite3.Connection, *, after: str) -> list[tuple[str, bytes]]:
+    return connection.execute(
+        "SELECT id, packed FROM races WHERE id > ? ORDER BY id LIMIT ?", (after, _AT_ONCE)
+    ).fetchall()
 
 
 def _write(connection: sqlite3.Connection, rows: Sequence[tuple[RaceRecord, bytes]]) -> None:

@@ -20,9 +20,12 @@ from persistence.folder import DataFolder
 from persistence.results import Linked, SqliteResults
 from persistence.results.mysql import MysqlResults
 from persistence.stream import Spool
+from session.identity import mint_race
+from session.race_record import RaceRecord
 from session.result import Result as Typed
 from tests.persistence.mysql_shards import MysqlShards, patient
 from tests.persistence.samples import T0_MS, copy_of, ranked, sample, texts
+from tests.session.races import over
 
 USERS = (*range(1, 20), *range(-20, 0))
 ACCOUNT, GUESTS = 3, (-7, -9)
@@ -36,6 +39,9 @@ ITALIAN = NewWordList("it", "Italiano", "ltr", ("di", "e", "il"))
 def shards(mysql_shards: MysqlShards) -> MysqlShards:
     mysql_shards.clear()
     return mysql_shards
+
+
+RACES = [RaceRecord.of(over(ACCOUNT, 4, race=mint_race(number))) for number in range(201)]
 
 
 class Site:
@@ -64,6 +70,7 @@ class Site:
                 assert await store.publish(public.session, public.user)
             await store.unpublish(self.results[150].session)
             await store.name_users({user: f"name {user}" for user in USERS if user > 0})
+            await store.races.write(RACES)
             for at_ms, guest in enumerate(GUESTS, T0_MS):
                 assert await store.link(guest, ACCOUNT, at_ms=at_ms) is Linked.NEW
         async with EmbeddedCatalogue(self.folder.catalogue) as catalogue:
@@ -95,6 +102,7 @@ async def test_everything_is_there_as_it_was(site: Site) -> None:
     assert f"results: {count + 1:,} new, 0 were there" in done.output
     assert "tests and word lists: 4 new" in done.output
     assert "guests of accounts: 2" in done.output
+    assert f"races: {len(RACES)}" in done.output
     assert "public results: 150" in done.output
     assert "keys.json" in done.output
     async with SqliteResults(site.folder.results) as old, MysqlResults(site.options, texts=texts()) as new:
@@ -109,6 +117,8 @@ async def test_everything_is_there_as_it_was(site: Site) -> None:
             progress = await old.progress(user, since_day=DAY, until_day=DAY)
             assert await new.progress(user, since_day=DAY, until_day=DAY) == progress
         assert await new.guests_of(ACCOUNT) == GUESTS
+        assert [await new.races.of(race.id) for race in RACES] == RACES
+        assert len((await new.races.by_user(ACCOUNT, limit=100)).races) == 100
         assert [await new.is_public(one.session) for one in site.results[:152]] == [True] * 150 + [False] * 2
         await new.unpublish(site.results[0].session)
         assert await new.names_of([1, 2, 19, 20]) == {user: f"name {user}" for user in (1, 2, 19)}

@@ -1,6 +1,8 @@
 """One suite over all stores of races that are over: by id, by user in pages, repeated, superseded, refused."""
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 
 from persistence.errors import CursorError, StoreError
 from persistence.race_records import RacePage, RaceRecords
-from persistence.results import ResultStore
+from persistence.results import ResultStore, SqliteResults
 from session.identity import mint_race
 from session.race_record import RaceRecord
 from tests.persistence.implementations import STORES
@@ -164,3 +166,15 @@ async def test_a_row_that_cannot_be_read_is_told(store: ResultStore, monkeypatch
     assert not raised.value.retriable
     with pytest.raises(StoreError, match="cannot be read"):
         await store.races.by_user(1)
+
+
+async def test_all_races_of_a_file_are_given_those_that_cannot_be_read_by_name(tmp_path: Path) -> None:
+    """For who takes them elsewhere."""
+    sent = [record(i) for i in range(230)]
+    async with SqliteResults(tmp_path / "results.db") as store:
+        await store.races.write(sent)
+        with closing(sqlite3.connect(tmp_path / "results.db", isolation_level=None)) as operator:
+            operator.execute("UPDATE races SET packed = x'00' WHERE id = ?", (sent[7].id,))
+        pages = [page async for page in store.races.all()]
+    assert sorted(one.id for page, _ in pages for one in page) == sorted(one.id for one in sent if one is not sent[7])
+    assert [race for _, damaged in pages for race in damaged] == [sent[7].id]
