@@ -4,24 +4,31 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
+from config.gateway import ConnectionOptions
 from config.rooms import RoomOptions
 from gateway.app import Gateway
+from loadtest.servers.addresses import Addresses
 from persistence.race_records import RaceRecords
 from persistence.redis import RedisOptions
 from persistence.results import SqliteResults
+from persistence.stream.record import encode
+from persistence.workers.graveyard import Graveyard, Letter
+from persistence.workers.outgoing import Sender
 from session.identity import session_to_text
 from session.race_record import RaceRecord
 from session.state import Phase
-from tests.gateway.races.racers import RULES, Racer, node, nodes, race_of, racer, racers
+from tests.gateway.plant import Plant, build, committed, gateway_of, worker_of
+from tests.gateway.races.racers import RULES, Racer, healthy, node, nodes, race_of, racer, racers
 from tests.gateway.running import PATIENCE_S, Program, environment
 from tests.persistence.mysql_shards import MysqlShards
+from tests.session.races import over
 
 QUICK = RoomOptions(retry_ms=100, burst=1_000, record_ms=10)
 
@@ -236,3 +243,54 @@ async def test_killed_between_settling_and_spooling(
             if process.returncode is None:
                 process.kill()
             await process.wait()
+
+
+async def test_the_way_of_a_record_through_kafka(
+    tmp_path: Path,
+    fresh_name: Callable[[str], str],
+    kafka_servers: list[str],
+    mariadb_servers: Addresses,
+    redis_servers: Addresses,
+) -> None:
+    """From the spool to a row that every node reads, once however often it comes; what is none is a dead letter."""
+    plant = await build(
+        fresh_name, kafka=kafka_servers, mariadb=mariadb_servers, redis=redis_servers["url"], patient=True
+    )
+    sections = {"race": RULES, "rooms": QUICK, "connection": ConnectionOptions(starts_burst=1_000)}
+    async with worker_of(plant, tmp_path), gateway_of(plant, tmp_path, **sections) as gateway:
+        await healthy(gateway)
+        async with racers(gateway, gateway) as racing:
+            race = await raced(*racing)
+        record = await recorded(gateway, race)
+        async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http:
+            assert shown((await http.get(f"/v1/races/{race}")).json()) == shown(racing[0].state)
+        again = [RaceRecord.of(over(1, 2)), record, record]
+        sent = [encode(one, node="n", timestamp_ms=5, accepted_ms=4) for one in again]
+        wrong = [
+            sent[0]._replace(value=b"rubbish"),
+            sent[0]._replace(key=b"race:0123456789abd"),
+            sent[0]._replace(headers=[("kind", b"race"), ("schema", b"9")]),
+            sent[0]._replace(headers=[("kind", b"cup"), ("schema", b"2")]),
+        ]
+        async with Sender(plant.kafka, client_id="elsewhere", topics=[plant.kafka.results_topic]) as sender:
+            await sender.partitions(plant.kafka.results_topic)
+            await sender.send(plant.kafka.results_topic, {1: [*sent, *wrong]})
+        await committed(plant)
+        assert await records_of(gateway).of(race) == record
+        assert await records_of(gateway).of(again[0].id) == again[0]
+        assert sorted(plant.rows("id", table="races")) == sorted([(race,), (again[0].id,)])
+        assert len(plant.rows("user_id", table="race_racers")) == 4
+        letters = [letter async for letter in _letters(plant)]
+        assert sorted(letter.buried.reason for letter in letters if letter.buried is not None) == [
+            "malformed",
+            "malformed",
+            "newer",
+            "newer",
+        ]
+        assert {letter.value for letter in letters} == {one.value for one in wrong}
+
+
+async def _letters(plant: Plant) -> AsyncIterator[Letter]:
+    async with Graveyard(plant.kafka, client_id="looks") as yard:
+        async for letter in yard.letters():
+            yield letter
