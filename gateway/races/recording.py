@@ -31,7 +31,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Recording:
-    """One a room. It keeps time with the room's beat."""
+    """One a room, which looks after it once a second."""
 
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
@@ -60,7 +60,7 @@ class Recording:
         else:
             self._later(now_ms)
 
-    def beat(self, now_ms: float) -> None:
+    def look(self, now_ms: float) -> None:
         """Do what is due."""
         if self._race is None or self._busy or now_ms < self._at_ms:
             return
@@ -68,14 +68,14 @@ class Recording:
             self._spool(now_ms)
         else:
             self._busy = True
-            self._rooms.hub.spawn(self._look(self._race))
+            self._rooms.hub.spawn(self._search(self._race))
 
     def _later(self, now_ms: float) -> None:
         """Not all at once: who is first spares the others the work."""
         jitter = 0.5 + self._rooms.hub.random_bits(10) / 1024
         self._at_ms = now_ms + self._rooms.options.record_ms * jitter
 
-    async def _look(self, race: Race) -> None:
+    async def _search(self, race: Race) -> None:
         """See whether somebody else has recorded the race."""
         try:
             found = await self._rooms.records.of(race.id)

@@ -587,8 +587,6 @@ class Room:
             said = self._state(self.race)
             for place in tuple(self._behind):
                 self._tell(place, said)
-        if self.race is not None:
-            self._recording.beat(now_ms)
         if self._racing or self._sharing.owing:
             self._sharing.turn(now_ms)
         if now_ms - self._looked_ms >= 1000:
@@ -601,6 +599,7 @@ class Room:
         self._doubt(now_ms)
         if self.race is not None:
             self._find_absent(self.race)
+        self._recording.look(now_ms)
         if self.places or self.watchers:
             self._sharing.ask(now_ms, new=self._missed)
             self._missed = False

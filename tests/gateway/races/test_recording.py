@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -256,7 +257,7 @@ async def test_the_way_of_a_record_through_kafka(
     plant = await build(
         fresh_name, kafka=kafka_servers, mariadb=mariadb_servers, redis=redis_servers["url"], patient=True
     )
-    sections = {"race": RULES, "rooms": QUICK, "connection": ConnectionOptions(starts_burst=1_000)}
+    sections: dict[str, Any] = {"race": RULES, "rooms": QUICK, "connection": ConnectionOptions(starts_burst=1_000)}
     async with worker_of(plant, tmp_path), gateway_of(plant, tmp_path, **sections) as gateway:
         await healthy(gateway)
         async with racers(gateway, gateway) as racing:
