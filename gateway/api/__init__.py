@@ -149,7 +149,9 @@ def _api(parts: Parts, options: HttpOptions) -> FastAPI:
     app.include_router(public.router(finding=finding, public=front.public, callers=callers))
     app.include_router(races.router(parts.rooms, title_of=title_of))
     app.include_router(
-        races.users_router(parts.store.races, guests=parts.front.guests, callers=callers, title_of=title_of)
+        races.users_router(
+            parts.store.races, guests=parts.front.guests, callers=callers, heavy=heavy, title_of=title_of
+        )
     )
     app.include_router(progress.router(store=parts.store, guests=parts.front.guests, callers=callers))
     app.include_router(claims.router(guests=parts.front.guests, authenticator=parts.authenticator, callers=callers))

@@ -16,7 +16,7 @@ from fastapi.responses import Response
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, Field
 
-from gateway.api.heavy import PRIVATE
+from gateway.api.heavy import Heavy
 from gateway.api.problems import Problem, ProblemDetails, unavailable
 from gateway.api.results import TitleOf
 from gateway.api.who import Callers, user_named
@@ -34,6 +34,8 @@ from session.racing import Due, change
 __all__ = ["router", "users_router"]
 
 MOST_LISTED = 50
+MOST_OWN = 20
+"""Of a user's own a page: each may have a hundred racers."""
 
 
 class RacerRow(BaseModel):
@@ -120,7 +122,7 @@ def router(rooms: Rooms, *, title_of: TitleOf) -> APIRouter:
         except StoreError:
             raise _away() from None
         found.sort(key=lambda race: -len(race.people))
-        return _answer({"races": [state_of(race) for race in found]})
+        return _answer({"races": [_row(state_of(race)) for race in found]})
 
     @routes.get("/{id}", summary="One race", response_model=RaceRow)
     async def one(id: Annotated[str, Path(description="The race's id")]) -> Response:  # noqa: A002  # the path's name
@@ -141,12 +143,14 @@ def router(rooms: Rooms, *, title_of: TitleOf) -> APIRouter:
             if record is None:
                 raise unknown
             race = record.race
-        return _answer(state_of(race, title=_title(race, title_of)))
+        return _answer(_row(state_of(race, title=_title(race, title_of))))
 
     return routes
 
 
-def users_router(records: RaceRecords, *, guests: AccountGuests, callers: Callers, title_of: TitleOf) -> APIRouter:
+def users_router(
+    records: RaceRecords, *, guests: AccountGuests, callers: Callers, heavy: Heavy, title_of: TitleOf
+) -> APIRouter:
     """`/v1/users/{id}/races`."""
     routes = APIRouter(
         prefix="/v1/users",
@@ -164,7 +168,7 @@ def users_router(records: RaceRecords, *, guests: AccountGuests, callers: Caller
     async def races(
         request: Request,
         id: Annotated[str, Path(description="The user's id, or `me`")],  # noqa: A002  # the path's name
-        limit: Annotated[int, Query(ge=1, le=100, description="Races a page")] = 10,
+        limit: Annotated[int, Query(ge=1, le=MOST_OWN, description="Races a page")] = 10,
         cursor: Annotated[str | None, Query(max_length=64, description="From the page before")] = None,
     ) -> Response:
         """Those that are over. An account's list has the races of the guests that it claimed."""
@@ -179,8 +183,8 @@ def users_router(records: RaceRecords, *, guests: AccountGuests, callers: Caller
             raise Problem(422, f"cursor: {fault}") from None
         except StoreError as fault:
             raise unavailable(fault) from None
-        rows = [_own(record.race, (user, *claimed), title_of) for record in page.races]
-        return _answer({"races": rows, "cursor": page.cursor}, headers=PRIVATE)
+        rows = (_own(record.race, (user, *claimed), title_of) for record in page.races)
+        return await heavy.rows("races", rows, cursor=page.cursor)
 
     return routes
 
@@ -188,7 +192,7 @@ def users_router(records: RaceRecords, *, guests: AccountGuests, callers: Caller
 def _own(race: Race, users: Sequence[int], title_of: TitleOf) -> dict[str, Any]:
     """A race with the lane that one of these users had."""
     lane = next(racer.lane for racer in race.people if racer.user in users)
-    return {**state_of(race, title=_title(race, title_of)), "lane": lane}
+    return _row({**state_of(race, title=_title(race, title_of)), "lane": lane})
 
 
 def _away() -> Problem:
@@ -199,8 +203,10 @@ def _title(race: Race, title_of: TitleOf) -> str | None:
     return None if race.text.test is None else title_of(race.text.test, race.text.test_version)
 
 
-def _answer(body: dict[str, Any], *, headers: dict[str, str] | None = None) -> Response:
-    body.pop("t", None)
-    for row in body.get("races", ()):
-        row.pop("t", None)
-    return Response(orjson.dumps(body), headers=headers or {"cache-control": "no-store"}, media_type="application/json")
+def _row(state: dict[str, Any]) -> dict[str, Any]:
+    del state["t"]
+    return state
+
+
+def _answer(body: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(body), headers={"cache-control": "no-store"}, media_type="application/json")

@@ -32,7 +32,8 @@ def spool() -> None:
 def list_(config: Path | None, data: Path | None) -> None:
     """List the spools of the data folder: how many results wait in each, and since when. Nothing is changed.
 
-    The results of a server that runs are its own to tell: see typegate_queue_depth among its metrics.
+    Records of races that are over are counted with them. The results of a server that runs are its own to tell: see
+    typegate_queue_depth among its metrics.
     """
     settings = read_settings(config, {"node.data": ("--data", data)})
     from rich.console import Console

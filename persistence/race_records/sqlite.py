@@ -70,10 +70,11 @@ class SqliteRaceRecords:
         before = begin(cursor, limit)
         lists = await self._readers.run(
             lambda connection: [
-                connection.execute(_PAGE, (one, *before, limit + 1)).fetchall() for one in (user, *guests)
+                [unpacked(row) for (row,) in connection.execute(_PAGE, (one, *before, limit + 1)).fetchall()]
+                for one in (user, *guests)
             ]
         )
-        return page_of(([unpacked(row) for (row,) in rows] for rows in lists), limit)
+        return page_of(lists, limit)
 
     async def all(self) -> AsyncIterator[tuple[list[RaceRecord], list[str]]]:
         """Every race, by id, in pages; and the ids of those that cannot be read."""

@@ -3,8 +3,10 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 from config.gateway import ConnectionOptions
 from config.rooms import RoomOptions
 from gateway.app import Gateway
+from gateway.races import Room, Rooms
 from loadtest.servers.addresses import Addresses
 from persistence.race_records import RaceRecords
 from persistence.redis import RedisOptions
@@ -130,7 +133,7 @@ async def test_one_s_own_races_are_listed(tmp_path: Path) -> None:
             refused = await http.get(path, headers=bearing(other))
             assert refused.status_code == 403
             assert (await http.get(path)).status_code == 401
-            for wrong in ("cursor=abc", "limit=0", "limit=101"):
+            for wrong in ("cursor=abc", "limit=0", "limit=21"):
                 assert (await http.get(f"/v1/users/me/races?{wrong}", headers=bearing(host))).status_code == 422
 
 
@@ -295,3 +298,50 @@ async def _letters(plant: Plant) -> AsyncIterator[Letter]:
     async with Graveyard(plant.kafka, client_id="looks") as yard:
         async for letter in yard.letters():
             yield letter
+
+
+async def test_a_race_that_another_settled_is_recorded_by_who_sees_it(tmp_path: Path) -> None:
+    """As soon as the store can be asked for the record."""
+    async with node(tmp_path, rooms=QUICK) as gateway, racer(gateway) as late:
+        assert gateway.hub.racing is not None
+        rooms = gateway.hub.racing.rooms
+        begun_ms = rooms.now_ms() - 60_000
+        settled = over(1, 2, begun_ms=begun_ms)
+        await rooms.races.change(settled.id, lambda stored, now_ms: settled)
+        with closing(sqlite3.connect(tmp_path / "a" / "results.db", isolation_level=None)) as operator:
+            operator.execute("ALTER TABLE races RENAME TO away")
+            await late.say("watch", race=settled.id)
+            await late.hear("race.state")
+            await searched(rooms, settled.id)
+            assert rooms.facts.records == {}
+            operator.execute("ALTER TABLE away RENAME TO races")
+        assert await recorded(gateway, settled.id) == RaceRecord.of(settled)
+        assert rooms.facts.records == {"missed": 1, "spooled": 1}
+
+
+async def searched(rooms: Rooms, race: str) -> None:
+    """Wait until a room has looked for the record of its race at least once."""
+    room = rooms.open(race)
+    assert isinstance(room, Room)
+    async with asyncio.timeout(PATIENCE_S):
+        planned_ms = room._recording._at_ms
+        while room._recording._at_ms == planned_ms:  # noqa: ASYNC110  # as above
+            await asyncio.sleep(0.01)
+
+
+async def test_who_needs_a_room_gets_that_of_a_race_which_all_have_left(tmp_path: Path) -> None:
+    """A room that waits for its race's end alone stands in nobody's way."""
+    async with node(tmp_path, rooms=replace(QUICK, most=1)) as gateway:
+        assert gateway.hub.racing is not None
+        async with racers(gateway, gateway) as (host, other):
+            await race_of(host, other)
+            async with racer(gateway) as third:
+                assert await third.refused("race.create", mode="words", count=5) == "races_full"
+            for each in (host, other):
+                await each.typist.socket.close()
+        async with racer(gateway) as third, asyncio.timeout(PATIENCE_S):
+            while not gateway.hub.racing.rooms.rooms()[0].spare:  # noqa: ASYNC110  # as above
+                await asyncio.sleep(0.01)
+            assert gateway.hub.racing.rooms.rooms()[0].id == host.race
+            await third.create()
+            assert [room.id for room in gateway.hub.racing.rooms.rooms()] == [third.race]
