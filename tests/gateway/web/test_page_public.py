@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.gateway.web.conftest import Visit, Visitor, whole
+from tests.gateway.web.racing import type_as_a_person
 from tests.gateway.web.test_page_access import CONTRASTS
 
 FEW = {"mode": "words", "count": 10}
@@ -12,9 +13,9 @@ VISIBILITY = "#result .visibility"
 
 
 async def typed(visit: Visit, **options: Any) -> Visitor:
-    """A visitor with a result that is saved."""
+    """A visitor with a result that is saved; typed as a person does, for one that is void is shown to nobody."""
     visitor = await visit(settings=FEW, **options)
-    await visitor.type(await visitor.typed_text(), delay_ms=40)
+    await type_as_a_person(visitor, await visitor.typed_text(), wpm=180)
     await visitor.state("stored")
     await visitor.page.wait_for_selector(f"{VISIBILITY}[data-state=private] button:enabled")
     return visitor
@@ -39,7 +40,7 @@ async def gone(visitor: Visitor) -> None:
 
 
 async def test_others_see_a_shared_result_until_it_is_taken_back(visit: Visit) -> None:
-    """Figures, plot and replay, under a name; the history says which are public; then there is nothing more."""
+    """Figures, plot, replay and a race, under a name; the history says which are public; then there is nothing more."""
     owner, link = await shared(visit)
     result = owner.got("result")[0]
     for browser_of_a_guest in (False, True):
@@ -52,6 +53,14 @@ async def test_others_see_a_shared_result_until_it_is_taken_back(visit: Visit) -
         assert await other.page.is_hidden(VISIBILITY)
         assert await other.page.locator("#result .replay").count() == 1
         assert "to the same figures" in await other.page.inner_text("#result .state")
+    rival = await visit(settings=FEW, path=link, ready=False)
+    name = await rival.page.inner_text("#result h1")
+    await rival.page.click("text=Race against this")
+    await rival.page.wait_for_selector("#lobby:not([hidden]) .seat")
+    assert name in await rival.page.locator("#lobby .seat .name").all_inner_texts()
+    await rival.page.click("#lobby button:text-is('Ready')")
+    await rival.until(lambda: bool(rival.got("started")))
+    assert rival.got("started")[0]["text"] == owner.got("started")[0]["text"]
     await owner.page.click("#nav-history")
     await owner.page.wait_for_selector(".results .chip.public")
     await owner.page.click(".results tbody tr:first-child a")
@@ -63,19 +72,6 @@ async def test_others_see_a_shared_result_until_it_is_taken_back(visit: Visit) -
     await owner.page.goto(owner.url + link)
     await owner.page.wait_for_selector(f"{VISIBILITY}[data-state=private]")
     assert await owner.page.inner_text("#result h1") == "Your result"
-
-
-async def test_one_races_against_a_shared_result(visit: Visit) -> None:
-    """By a link on its page; the same text, and its owner's name on the lane."""
-    owner, link = await shared(visit)
-    other = await visit(settings=FEW, path=link, ready=False)
-    name = await other.page.inner_text("#result h1")
-    await other.page.click("text=Race against this")
-    await other.page.wait_for_selector("#lobby:not([hidden]) .seat")
-    assert name in await other.page.locator("#lobby .seat .name").all_inner_texts()
-    await other.page.click("#lobby button:text-is('Ready')")
-    await other.until(lambda: bool(other.got("started")))
-    assert other.got("started")[0]["text"] == owner.got("started")[0]["text"]
 
 
 async def test_it_is_done_by_the_keyboard_alone_and_never_by_a_slip(visit: Visit) -> None:
