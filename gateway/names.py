@@ -63,11 +63,19 @@ class Names:
             self._news.set()
 
     async def of(self, users: Collection[int]) -> dict[int, str]:
-        """What these users are called, guests too. Who has no name, or whose cannot be read now, has a default one."""
+        """What these users are called; a guest as the account that has its past.
+
+        Who has no name, or whose cannot be read now, has a default one.
+        """
         now = self._clock()
-        known = {user: self._fresh(user, now) for user in users if user > 0}
-        wanted = [user for user, name in known.items() if name is None]
+        known = {user: self._fresh(user, now) for user in users}
+        wanted = [user for user, name in known.items() if name is None and user > 0]
         try:
+            for guest in [user for user, name in known.items() if name is None and user < 0]:
+                account = await self._store.account_of(guest)
+                names = {} if account is None else await self._store.names_of([account])
+                known[guest] = names.get(account or 0, "")
+                self._keep([guest], {guest: known[guest] or ""})
             for start in range(0, len(wanted), MOST_NAMED):
                 part = wanted[start : start + MOST_NAMED]
                 read = await self._store.names_of(part)

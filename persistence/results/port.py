@@ -216,6 +216,10 @@ class ResultStore(Protocol):
         """The guests whose past is this account's, in the order in which they became that."""
         ...
 
+    async def account_of(self, guest: int) -> int | None:
+        """The account whose a guest's past is; None where it is nobody's."""
+        ...
+
     async def publish(self, session_id: bytes, user: int) -> bool:
         """Let a result of this user be public; False where the user has `MOST_PUBLIC` others that are.
 

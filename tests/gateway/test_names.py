@@ -120,7 +120,7 @@ async def test_what_is_public_bears_its_owner_s_name(
     monkeypatch.setattr(module, "KEPT_S", 0.0)
     ada_s = jwt(ADA, name="Ada")
     async with client(gateway.url, token=ada_s) as ada:
-        await ada.start()
+        await ada.start(count=1)  # too short to be taken for a machine's
         session = (await ada.type_all())["session"]
         await ada.receive("stored")
     bearer = {"authorization": f"Bearer {ada_s}"}
@@ -140,6 +140,15 @@ async def test_while_the_store_is_away_default_names_show(tmp_path: Path) -> Non
     async with SqliteResults(tmp_path / "results.db") as store:
         await store.name_users({ADA: "Ada"})
     assert await Names(store).of([ADA, -5]) == {ADA: default_name(ADA), -5: default_name(-5)}
+
+
+async def test_a_guest_is_called_like_the_account_that_has_its_past(store: SqliteResults, clock: Clock) -> None:
+    names = Names(store, clock=clock)
+    await store.name_users({ADA: "Ada"})
+    await store.link(-5, ADA)
+    await store.link(-6, GRACE)
+    expected = {-5: "Ada", -6: default_name(-6), -9: default_name(-9), ADA: "Ada"}
+    assert await names.of(list(expected)) == await names.of(list(expected)) == expected
 
 
 # --- how they are kept ---

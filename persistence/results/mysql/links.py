@@ -5,7 +5,7 @@ from __future__ import annotations
 from persistence.mysql.literals import instant
 from persistence.mysql.pool import Connection
 
-__all__ = ["guests", "put_in_list", "put_owner", "win"]
+__all__ = ["account", "guests", "put_in_list", "put_owner", "win"]
 
 
 async def win(connection: Connection, guest: int, account: int, *, at_ms: int) -> int:
@@ -32,6 +32,12 @@ async def put_in_list(connection: Connection, guest: int, account: int, *, at_ms
         "INSERT INTO account_guests (account_id, guest_id, claimed_at) VALUES "
         f"({int(account)}, {int(guest)}, {instant(at_ms)}) ON DUPLICATE KEY UPDATE claimed_at = claimed_at"
     )
+
+
+async def account(connection: Connection, guest: int) -> int | None:
+    """The account that a guest's past is, by the guest's own shard."""
+    rows = await connection.ask(f"SELECT account_id FROM guest_links WHERE guest_id = {int(guest)}")
+    return int(rows[0][0]) if rows else None
 
 
 async def guests(connection: Connection, account: int) -> tuple[int, ...]:

@@ -307,6 +307,10 @@ class MysqlResults:
         """The guests whose past is this account's."""
         return await self._read(self._reader(bucket_of_user(account)), partial(links.guests, account=account))
 
+    async def account_of(self, guest: int) -> int | None:
+        """The account whose a guest's past is."""
+        return await self._read(self._reader(bucket_of_user(guest)), partial(links.account, guest=guest))
+
     # -- what is public ------------------------------------------------------------------------------------------
 
     async def publish(self, session_id: bytes, user: int) -> bool:

@@ -348,6 +348,10 @@ class SqliteResults:
         """The guests whose past is this account's."""
         return await self._read(partial(_guests_of, account=account))
 
+    async def account_of(self, guest: int) -> int | None:
+        """The account whose a guest's past is."""
+        return await self._read(partial(_account_of, guest=guest))
+
     # -- what is public ------------------------------------------------------------------------------------------
 
     async def publish(self, session_id: bytes, user: int) -> bool:
@@ -460,6 +464,11 @@ def _link(connection: sqlite3.Connection, *, guest: int, account: int, at_ms: in
             (guest, account, at_ms),
         )
     return Linked.NEW
+
+
+def _account_of(connection: sqlite3.Connection, *, guest: int) -> int | None:
+    owner = connection.execute("SELECT account_id FROM guest_links WHERE guest_id = ?", (guest,)).fetchone()
+    return None if owner is None else int(owner[0])
 
 
 def _guests_of(connection: sqlite3.Connection, *, account: int) -> tuple[int, ...]:

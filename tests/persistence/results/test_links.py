@@ -22,6 +22,7 @@ async def test_a_guest_is_one_account_s_for_good(store: ResultStore) -> None:
     assert await store.link(-7, OTHER) is Linked.TAKEN
     assert await store.guests_of(ACCOUNT) == (-7,)
     assert await store.guests_of(OTHER) == ()
+    assert [await store.account_of(guest) for guest in (-7, -8)] == [ACCOUNT, None]
 
 
 async def test_an_account_may_have_several_guests_and_not_too_many(store: ResultStore) -> None:
