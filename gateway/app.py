@@ -370,6 +370,7 @@ class Gateway:
         await listen(
             edge, app, _peers(hub, bans, settings.node.roles), setting="server.port", flag="--port", ssl=self._tls
         )
+        hub.stalls.behind = lambda: bool(edge.wires.put_off)
 
         def spool_figures() -> SpoolFigures:
             spooled = spool.facts()

@@ -2,16 +2,18 @@
 
 The wheel turns forty times a second. Where two turns are further apart than `STALL_MS`, nothing was read between them
 (the process was stopped, the machine was busy, a callback took long), and what was read from the first of them on may
-have come right after it. What a stall has left behind is read by the next turn that is in time.
+have come right after it. What a stall has left behind is read by the next turn that is in time, but for what the wires
+put off so that others have their turn (`Wires.put_off`): who has typed on for seconds looks like a flood.
 
 How long a batch may have waited is asked at a test's end, of its last batch alone, and then allowed for as a slow
 network is: see `scoring.drift`. So it excuses a clock only at the very moment at which this process hung, and by no
-more than it hung; no client can make it hang for longer than a few milliseconds.
+more than it hung and then took to catch up; no client can make it hang for longer than a few milliseconds.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from math import inf
 from typing import Final
 
@@ -29,21 +31,25 @@ _KEPT: Final = 256
 class _Stall:
     """Between two turns of the wheel."""
 
-    __slots__ = ("calm_ms", "since_ms")
+    __slots__ = ("calm_ms", "since_ms", "until_ms")
 
-    def __init__(self, since_ms: float) -> None:
+    def __init__(self, since_ms: float, until_ms: float) -> None:
         self.since_ms = since_ms
         """The turn before it."""
+        self.until_ms = until_ms
+        """The turn that ended it."""
         self.calm_ms = inf
-        """The turn after the one that ended it: by then all is read that had come."""
+        """A later turn, by which all is read that had come."""
 
 
 class Stalls:
     """One a process. All instants are of the loop's clock."""
 
-    __slots__ = ("_kept", "_turned_ms")
+    __slots__ = ("_kept", "_turned_ms", "behind")
 
     def __init__(self) -> None:
+        self.behind: Callable[[], bool] = _never
+        """Whether something that was read waits to be taken. What does for longer than the stall took came after it."""
         self._turned_ms = inf
         self._kept: deque[_Stall] = deque(maxlen=_KEPT)
 
@@ -51,10 +57,13 @@ class Stalls:
         """The wheel turns."""
         now_ms = now_s * 1000
         kept = self._kept
-        if kept and kept[-1].calm_ms == inf and now_ms - self._turned_ms >= _APART_MS:
-            kept[-1].calm_ms = now_ms
+        if kept and kept[-1].calm_ms == inf:
+            last = kept[-1]
+            after_ms = now_ms - last.until_ms
+            if after_ms >= _APART_MS and (after_ms >= last.until_ms - last.since_ms or not self.behind()):
+                last.calm_ms = now_ms
         if now_ms - self._turned_ms > STALL_MS:
-            kept.append(_Stall(self._turned_ms))
+            kept.append(_Stall(self._turned_ms, now_ms))
         self._turned_ms = now_ms
 
     def waited_ms(self, read_ms: float) -> float:
@@ -65,3 +74,8 @@ class Stalls:
                 break
             since_ms = min(since_ms, stall.since_ms)
         return read_ms - since_ms
+
+
+def _never() -> bool:
+    """Nothing ever waits here."""
+    return False

@@ -42,6 +42,22 @@ def test_what_is_read_in_a_stall_or_right_after_it_may_be_as_old_as_it() -> None
     assert [stalls.waited_ms(at_ms) for at_ms in (2_990, 3_020, 3_025, 3_026)] == [990, 1_020, 1_025, 0]
 
 
+def test_what_was_put_off_after_a_stall_was_there_in_it() -> None:
+    """Until there is nothing more; but for no longer than the stall took, or floods would excuse everything."""
+    stalls, behind = turned(*every(1_000, 2_000)), True
+    stalls.behind = lambda: behind
+    for at_ms in every(3_000, 3_500):
+        stalls.turned(at_ms / 1000)
+    assert stalls.waited_ms(3_510) == 1_510
+    behind = False
+    stalls.turned(3.525)
+    assert (stalls.waited_ms(3_510), stalls.waited_ms(3_530)) == (1_510, 0)
+    behind = True
+    for at_ms in every(3_550, 3_600) + every(3_800, 5_000):
+        stalls.turned(at_ms / 1000)
+    assert [stalls.waited_ms(at_ms) for at_ms in (3_790, 3_990, 4_010)] == [190, 390, 0]
+
+
 def test_a_stall_is_known_before_the_wheel_turns() -> None:
     """What was sent meanwhile is read first, and may be a test's end."""
     assert turned(*every(1_000, 2_000)).waited_ms(2_900) == 900
