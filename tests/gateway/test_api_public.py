@@ -1,6 +1,8 @@
 """A result that its owner has made public: everybody sees it, and nobody sees whose it is; until it is taken back."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,15 +11,17 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from config.gateway import AuthOptions, HttpOptions
+from config.gateway import AuthOptions, HttpOptions, NodeOptions
 from gateway.api.public import PublicRow
 from gateway.api.results import SharedRow
 from gateway.app import Gateway
+from persistence.redis import RedisOptions
 from persistence.results import MOST_PUBLIC, SqliteResults, Visibility
 from session.identity import mint_session, session_from_text, session_to_text
 from tests.gateway.issuer import public_pem, token
 from tests.gateway.running import serving
 from tests.gateway.typing_client import TypingClient, client
+from tests.persistence.mysql_shards import MysqlShards
 
 KEY = Ed25519PrivateKey.generate()
 ADMIN = "an admin's token of forty characters, ok"
@@ -200,6 +204,45 @@ async def test_one_too_many_is_told_so(http: httpx.AsyncClient, typist: TypingCl
         await store.take_words([Visibility(one, user, True, 1) for one in others])
     answer = await http.put(f"/v1/results/{session}/public", headers=bearer(typist))
     assert (answer.status_code, "1,000 of your results" in answer.json()["detail"]) == (409, True)
+
+
+async def test_servers_that_share_their_stores_agree(
+    tmp_path: Path, mysql_shards: MysqlShards, redis_single: RedisOptions, fresh_name: Callable[[str], str]
+) -> None:
+    """Said at one of them it holds at the other, in lists that it has just shown too; and what accounts are called."""
+    mysql_shards.clear()
+    (tmp_path / "key.pem").write_bytes(public_pem(KEY))
+    sections: dict[str, Any] = {
+        "mysql": mysql_shards.options,
+        "redis": replace(redis_single, prefix=f"{fresh_name('public')}:"),
+        "auth": AuthOptions(
+            algorithm="EdDSA", issuer="https://site.example", audience="typegate", key_file=tmp_path / "key.pem"
+        ),
+    }
+    async with AsyncExitStack() as stack:
+        nodes = []
+        for name in ("one", "two"):
+            node = NodeOptions(name=name, data=tmp_path / name, keys_file=tmp_path / "keys.json")
+            nodes.append(await stack.enter_async_context(serving(tmp_path / name, **sections | {"node": node})))
+        (gateway, one), (_, two) = nodes
+        jwt = token(KEY, "EdDSA", exp=IN_THE_FUTURE, uid=42, name="Ada")
+        typist = await stack.enter_async_context(client(gateway.url, token=jwt))
+        session = await typed(typist)
+        path = f"/v1/results/{session}"
+
+        async def listed() -> list[bool]:
+            page = (await two.get("/v1/users/me/results", headers=bearing(jwt))).json()
+            return [row["public"] for row in page["results"]]
+
+        for public, ask in ((True, one.put), (False, two.delete), (True, two.put), (False, one.delete)):
+            assert await listed() == [not public]
+            assert (await ask(f"{path}/public", headers=bearing(jwt))).is_success
+            assert await listed() == [public]
+            assert [(await http.get(path)).status_code for http in (one, two)] == [200 if public else 401] * 2
+        await one.put(f"{path}/public", headers=bearing(jwt))
+        async with asyncio.timeout(60):
+            while (await one.get(path)).json()["name"] != "Ada":  # noqa: ASYNC110  # writing brings no event
+                await asyncio.sleep(0.02)
 
 
 async def test_pages_of_other_origins_may_make_public_too(http: httpx.AsyncClient) -> None:
