@@ -104,8 +104,16 @@ class Courier:
             self._post(node, letter)
 
     def _post(self, node: str, letter: list[tuple[str, list[Row]]]) -> None:
-        self._facts.posted += 1
-        self._bus.post(channel_of(node), ["p", self.node, letter])
+        try:
+            self._bus.post(channel_of(node), ["p", self.node, letter])
+        except ValueError:  # longer than the bus may be told to bring
+            if len(letter) == 1:
+                raise
+            half = len(letter) // 2
+            self._post(node, letter[:half])
+            self._post(node, letter[half:])
+        else:
+            self._facts.posted += 1
 
     # --- hearing ---
 

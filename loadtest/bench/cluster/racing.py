@@ -185,7 +185,8 @@ class Racer(Line):
     def wake(self, now_ms: float) -> None:
         """Send the next frame; what was missed is left out, so that each keeps its place in the second."""
         if not self._text:
-            self._say(self._asked)
+            if self._asked:
+                self._say(self._asked)
             return
         gaps = self._gaps[self._frame % len(self._gaps)]
         keys = self._text[self.n : self.n + len(gaps)]
@@ -216,6 +217,7 @@ class Racer(Line):
         if self.lane is not None or state.get("lane") is None:
             return
         self.lane = state["lane"]
+        self._asked = {}  # it was done though it was answered with `away`: asked again it would be done twice
         if self._room.race is None:
             self._room.opened(state["race"])
         self._room.came()

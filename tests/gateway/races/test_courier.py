@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from config.bus import BusOptions
 from gateway.bus import Bus, Exchange
 from gateway.races.courier import MOST_ROOMS, MOST_ROWS, Courier, channel_of
 from gateway.races.facts import RoomFacts
@@ -94,6 +95,22 @@ async def test_no_message_has_many_rooms_or_rows(trio: list[Node]) -> None:
         a.courier.tell("b/1", f"y{number}", crowd)
     await until(lambda: len(b.messages) == 5)
     assert [len(letter) for _, _, letter in b.messages[3:]] == [MOST_ROWS // 100, 1]
+
+
+async def test_a_bus_of_short_messages_brings_it_in_several() -> None:
+    """What is too long for one goes in halves, in order."""
+    exchange = Exchange()
+    async with Bus(exchange.carrier(), BusOptions(message_bytes=1_024)) as one, Bus(exchange.carrier()) as two:
+        a, b = Node(one, "a/1"), Node(two, "b/1")
+        await asyncio.gather(a.missed.wait(), b.missed.wait())
+        crowd: list[Row] = [[lane, 1_000, 60.5, 0] for lane in range(40)]
+        for race in ("x", "y", "z"):
+            a.courier.tell("b/1", race, crowd)
+        await until(lambda: len(b.heard) == 3)
+        assert [race for race, _, _ in b.heard] == ["x", "y", "z"]
+        assert len(b.messages) == a.facts.posted == 3
+        for node in (a, b):
+            node.courier.close()
 
 
 @pytest.mark.parametrize("message", [7, ["p"], ["p", "b/1", 7], ["x", "b/1", []], ["p", 7, []]])
