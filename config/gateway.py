@@ -155,9 +155,9 @@ class AuthOptions:
     """Seconds that the issuer's clock may differ from ours."""
     uid_claim: str = "uid"
     """Claim with the user id, 1 to 2^53-1; without it `sub` is looked up in subjects_file."""
-    name_claim: str = "name"
-    """Claim with what an account is called, shown to all on leaderboards and in races; preferred_username or nickname
-    where `name` has people's full names; empty: all have default names."""
+    name_claim: str = "nickname"
+    """Claim with what an account is called, shown to all on leaderboards and in races: not `name` where that is a full
+    name; what has an @ is taken for an address and not shown; empty: all have default names."""
     subjects_file: Path | None = None
     """JSON file that maps `sub` to user id: {"auth0|5f7c": 17, ...}."""
     admin_token_file: Path | None = None

@@ -368,9 +368,9 @@ def _instant(claims: Mapping[str, Any], name: str) -> float:
 
 
 def _called(name: object) -> str:
-    """A name as others may see it; empty where it is none."""
+    """A name as others may see it; empty where it is none, or an e-mail address, as some issuers' names are."""
     try:
-        return clean_name(name) if isinstance(name, str) else ""
+        return clean_name(name) if isinstance(name, str) and "@" not in name else ""
     except NameFault:
         return ""
 

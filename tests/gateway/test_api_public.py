@@ -225,7 +225,7 @@ async def test_servers_that_share_their_stores_agree(
             node = NodeOptions(name=name, data=tmp_path / name, keys_file=tmp_path / "keys.json")
             nodes.append(await stack.enter_async_context(serving(tmp_path / name, **sections | {"node": node})))
         (gateway, one), (_, two) = nodes
-        jwt = token(KEY, "EdDSA", exp=IN_THE_FUTURE, uid=42, name="Ada")
+        jwt = token(KEY, "EdDSA", exp=IN_THE_FUTURE, uid=42, nickname="Ada")
         typist = await stack.enter_async_context(client(gateway.url, token=jwt))
         session = await typed(typist)
         path = f"/v1/results/{session}"

@@ -211,15 +211,16 @@ def test_what_is_within_bounds_is_taken(tmp_path: Path, changed: dict[str, Any])
     ("claims", "name"),
     [
         ({}, None),
-        ({"name": "Ada"}, "Ada"),
-        ({"name": "  Ada \u00a0 Lovelace "}, "Ada Lovelace"),
-        ({"name": "Ada\u202e"}, ""),
-        ({"name": "Typist 1234"}, ""),
-        ({"name": "a name of far too many letters"}, ""),
-        ({"name": ""}, ""),
-        ({"name": ["Ada"]}, ""),
-        ({"name": 7}, ""),
-        ({"nickname": "Ada"}, None),
+        ({"nickname": "Ada"}, "Ada"),
+        ({"nickname": "  Ada \u00a0 Lovelace "}, "Ada Lovelace"),
+        ({"nickname": "Ada\u202e"}, ""),
+        ({"nickname": "Typist 1234"}, ""),
+        ({"nickname": "a name of far too many letters"}, ""),
+        ({"nickname": ""}, ""),
+        ({"nickname": ["Ada"]}, ""),
+        ({"nickname": 7}, ""),
+        ({"nickname": "ada@example.org"}, ""),
+        ({"name": "Ada"}, None),
     ],
 )
 def test_an_account_is_called_what_its_token_says(tmp_path: Path, claims: dict[str, Any], name: str | None) -> None:
@@ -233,8 +234,8 @@ def test_an_account_is_called_what_its_token_says(tmp_path: Path, claims: dict[s
 
 def test_the_claim_with_the_name_can_be_chosen(tmp_path: Path) -> None:
     """Another one, none, or one that says who it is: that is not changed by it."""
-    called = {"name": "Ada Lovelace", "nickname": "Ada", "uid": "17"}
-    for claim, name in (("nickname", "Ada"), ("", None), ("uid", "17")):
+    called = {"preferred_username": "Ada", "nickname": "Countess", "uid": "17"}
+    for claim, name in (("preferred_username", "Ada"), ("", None), ("uid", "17")):
         identity = hs256(tmp_path, name_claim=claim).identify(token(SECRET, "HS256", **called), now_ms=NOW_MS)
         assert identity is not None
         assert (identity.name, identity.user) == (name, 17)

@@ -100,7 +100,7 @@ async def test_the_name_of_the_sign_in_is_on_leaderboards_and_in_races(
     gateway, http = served
     monkeypatch.setattr(module, "KEPT_S", 0.0)
     assert await board(http) == {ADA: default_name(ADA), GRACE: default_name(GRACE)}
-    async with client(gateway.url, token=jwt(ADA, name="  Ada  Lovelace ")) as ada:
+    async with client(gateway.url, token=jwt(ADA, nickname="  Ada  Lovelace ")) as ada:
         await eventually(lambda: board(http), {ADA: "Ada Lovelace", GRACE: default_name(GRACE)})
         for fields, called in (({}, "Ada Lovelace"), ({"name": "Countess"}, "Countess")):
             await ada.send("race.create", mode="words", count=5, **fields)
@@ -108,7 +108,10 @@ async def test_the_name_of_the_sign_in_is_on_leaderboards_and_in_races(
             await ada.send("race.leave")
     async with client(gateway.url, token=jwt(ADA)):  # a token that says nothing changes nothing
         pass
-    async with client(gateway.url, token=jwt(ADA, name="Ada\u202e")), client(gateway.url, token=jwt(GRACE, name="G")):
+    async with (
+        client(gateway.url, token=jwt(ADA, nickname="Ada\u202e")),
+        client(gateway.url, token=jwt(GRACE, nickname="G")),
+    ):
         await eventually(lambda: board(http), {ADA: default_name(ADA), GRACE: "G"})
 
 
@@ -118,7 +121,7 @@ async def test_what_is_public_bears_its_owner_s_name(
     """On its page, and on the lane of who races against it."""
     gateway, http = served
     monkeypatch.setattr(module, "KEPT_S", 0.0)
-    ada_s = jwt(ADA, name="Ada")
+    ada_s = jwt(ADA, nickname="Ada")
     async with client(gateway.url, token=ada_s) as ada:
         await ada.start(count=1)  # too short to be taken for a machine's
         session = (await ada.type_all())["session"]
