@@ -184,19 +184,24 @@ async def test_of_several_nodes_one_records(
 
 async def test_a_spool_that_refuses_is_asked_again(tmp_path: Path) -> None:
     """The room stays for it, though everybody is gone."""
+    file, aside = tmp_path / "a" / "spool" / "spool-0.db", tmp_path / "aside.db"
     async with node(tmp_path, rooms=QUICK) as gateway:
+        assert gateway.hub.racing is not None
         async with racers(gateway, gateway) as (host, other):
             await race_of(host, other)
             await host.begin()
             await host.type()
             await host.finish()
-            facts = gateway.hub.racing.rooms.facts  # type: ignore[union-attr]
-            lost, gateway.hub.spool._lost = gateway.hub.spool._lost, "the disk is gone"
+            await judged(gateway, host.race, lane=0)
+            file.rename(aside)
+            async with asyncio.timeout(PATIENCE_S):
+                while gateway.hub.spool.refusal is None:  # noqa: ASYNC110  # it looks after its file by itself
+                    await asyncio.sleep(0.01)
             await other.say("race.leave")
             async with asyncio.timeout(PATIENCE_S):
-                while facts.records["refused"] < 2:  # noqa: ASYNC110  # as above
+                while gateway.hub.racing.rooms.facts.records["refused"] < 2:  # noqa: ASYNC110  # as above
                     await asyncio.sleep(0.01)
-            gateway.hub.spool._lost = lost
+        aside.rename(file)
         await recorded(gateway, host.race)
 
 
