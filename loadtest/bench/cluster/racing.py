@@ -175,6 +175,8 @@ class Racer(Line):
                 self._room.later += 1  # it asks again then; a race that is under way goes on
                 if not self._text:
                     self.wake_at(self._engine.now_ms + message["retry"] + 1)
+            case "error" if self._room.later and message["code"] == "not_racing":
+                pass  # ready again, since `away` was said of what was done, and the race has begun meanwhile
             case "error":
                 self._room.fault = f"{message['code']}: {message['message']}"
 
