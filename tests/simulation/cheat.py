@@ -1,12 +1,15 @@
-"""Somebody who takes back what they typed: goes on from an old receipt, from none, or with a log of another beginning.
+"""Somebody who takes back what they typed: goes on from an old receipt, from none, or with a log that is another one at
+its beginning or since the receipt.
 
 It speaks the protocol itself. What comes of its test is held to the law that no undo passes unnoticed: the result is
-void, or its account (unseen, slack) tells of the time that was taken back.
+void, or its account (unseen, slack) tells of the time that was taken back. Where all servers were there to be asked,
+and had Redis to ask through, it is void.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import orjson
@@ -30,7 +33,7 @@ class Trick:
     at_s: float
     """When it begins."""
     kind: str
-    """"old receipt", "no receipt" or "other log"."""
+    """"old receipt", "no receipt", "other log" or "fork"."""
     taken_back: int
     """Events that it types and takes back."""
     away_s: float
@@ -59,6 +62,8 @@ class Cheat:
         self._before: list[Any] = []
         """The log when it went back."""
         self.done = False
+        self.stored_s = inf
+        """When it was heard to be stored."""
         self._tries = 0
         self._world.at(trick.at_s, self._connect)
 
@@ -121,6 +126,7 @@ class Cheat:
                 self._world.after(_GAP_S, self._press)
             case "stored":
                 self.done = True
+                self.stored_s = self._world.now
             case "error" if message["code"] == "gap":
                 self._send(message["expected"])
             case "error" if message.get("retry") is None and message["code"] not in ("conflict", "draining"):
@@ -164,6 +170,8 @@ class Cheat:
         self._seen_s = sum(taken_back[::2]) / 1000
         if self._trick.kind == "other log":
             self._log[0] += _OTHER_MS  # the receipt's digest is of another one
+        elif self._trick.kind == "fork":
+            self._log[2 * kept] += _OTHER_MS  # as long a log as was seen, and the receipt agrees
         else:
             del self._log[2 * kept :]
             # by its own clock the next key follows the last one that it stands by
@@ -175,8 +183,8 @@ class Cheat:
 
     # -- the law ----------------------------------------------------------------------------------------------------
 
-    def judge(self, *, clocks_agree: bool) -> None:
-        """Hold what became of it to the law. Raises `Broken`."""
+    def judge(self, *, clocks_agree: bool, answered: bool) -> None:
+        """Hold what became of it to the law. Raises `Broken`. `answered`: nobody can have failed to be asked."""
         if not self._back or self._started is None:
             return
         row = self._rows.row(session_from_text(self._started["session"]))
@@ -189,6 +197,8 @@ class Cheat:
             if row.log_digest == digest_of(self._started, seen):
                 return  # who had seen it did not ask for it again
             raise Broken("no undo passes unnoticed", f"a log that differs from what was seen is {row.verdict}")
+        if answered:
+            raise Broken("an undo is void where somebody saw it", f"{self._trick.kind}: it is {row.verdict}")
         if clocks_agree and row.unseen_ms + row.slack_ms < 1000 * self._seen_s - 300:
             raise Broken(
                 "no undo passes unnoticed",

@@ -76,7 +76,7 @@ def plan_of(seed: int) -> Plan:
     offsets = tuple(chance.choice((0.0, 0.0, chance.uniform(-2, 2), chance.uniform(-3600, 3600))) for _ in machines)
     trick = None
     if chance.random() < 0.15:
-        kind = chance.choice(("old receipt", "old receipt", "no receipt", "other log"))
+        kind = chance.choice(("old receipt", "no receipt", "other log", "fork"))
         trick = Trick(chance.uniform(0, 5), kind, chance.choice((5, 10, 15)), chance.uniform(0.1, 3))
     plan = Plan(seed, machines, offsets, chance.random() < 0.7, browsers, trick)
     faults = [_fault(plan, chance) for _ in range(chance.choice((0, 1, 2, 2, 3, 3, 4, 5, 6, 8)))]
@@ -84,7 +84,25 @@ def plan_of(seed: int) -> Plan:
         tabs = chance.choice(plan.browsers)
         tab = f"{tabs.browser}{chance.randrange(len(tabs.wishes))}"
         faults.append(Fault(chance.uniform(1, 10), "tab copied", tab))
+    if chance.random() < 0.08:
+        plan, faults = _wandering(plan, chance)
     return replace(plan, faults=tuple(sorted(faults, key=lambda fault: fault.at_s)))
+
+
+def _wandering(plan: Plan, chance: random.Random) -> tuple[Plan, list[Fault]]:
+    """One who goes from node to node in mid-test, while nodes are cut off from all others and Redis forgets."""
+    tabs = replace(plan.browsers[0], wishes=((Wish({"mode": "words", "count": 8}),) * 2, *plan.browsers[0].wishes[1:]))
+    machines = tuple("abc")
+    faults: list[Fault] = []
+    at_s = tabs.opened_s[0]
+    for _ in range(6):
+        at_s += chance.uniform(0.7, 2)
+        faults.append(Fault(at_s, "moved", tabs.browser))
+        if chance.random() < 0.4:
+            kind = chance.choice(("island", "redis loses"))
+            who = chance.choice(machines) if kind == "island" else ""
+            faults.append(Fault(at_s + chance.uniform(-0.3, 0.3), kind, who, lasts_s=chance.uniform(1, 6)))
+    return replace(plan, machines=machines, offsets_s=(0.0,) * 3, browsers=(tabs,)), faults
 
 
 def _tabs(name: str, chance: random.Random) -> Tabs:

@@ -50,6 +50,10 @@ class Redis:
             if was_away and not self.is_away(carrier.machine):
                 self.world.after(0.5 * self.random(), carrier.come_back)
 
+    def record(self, session: bytes) -> Holding | None:
+        """Who is recorded to have a session."""
+        return self.holders._records.get(session)
+
     def lose(self) -> None:
         """Lose all data."""
         self.holders = MemoryHolders()

@@ -7,6 +7,7 @@ from functools import partial
 
 from tests.simulation.browser import Browser
 from tests.simulation.cheat import Cheat
+from tests.simulation.copies import SETTLED_S, strays
 from tests.simulation.laws import Ledger
 from tests.simulation.network import Line, Network, delays
 from tests.simulation.node import AUTHENTICATOR, Machine, Server
@@ -21,6 +22,10 @@ MOST_WELL_S = 40.0
 """By then every fault is over."""
 LEASE_S = 5.0
 """How long the directory takes a dead node for one that is there."""
+_SILENCING = frozenset(
+    {"kill", "kill at", "power", "new disk", "hang", "stop", "redis away", "redis cut", "redis loses", "island"}
+)
+"""Faults after which somebody may not have answered."""
 PATIENCE_S = 400.0
 """How long everybody may take until all is in, once nothing goes wrong any more."""
 
@@ -177,6 +182,16 @@ class Scene:
                 later(partial(self.redis.change, away=False))
             case "redis loses":
                 self.redis.lose()
+            case "island" if machine is not None:
+                self.redis.change(cut=fault.who)
+                later(partial(self.redis.change, mend=fault.who))
+                for name in (*self.browsers, "w"):
+                    self.network.cut(name, fault.who)
+                    later(partial(self.network.mend, name, fault.who, reset=True))
+            case "moved" if browser is not None:
+                browser.forget_node()
+                for line in [line for line in self.network.lines if line.browser == fault.who]:
+                    line.reset()
             case "redis cut":
                 self.redis.change(cut=fault.who)
                 later(partial(self.redis.change, mend=fault.who))
@@ -285,10 +300,28 @@ class Scene:
         spooled = [name for name, machine in self.machines.items() if machine.disk.sessions()]
         if spooled:
             raise Broken("what is spooled goes on", f"{', '.join(spooled)} have rows left")
+        self._judge_copies()
         if self.cheat is not None:
-            self.cheat.judge(clocks_agree=self._clocks_agree())
+            self.cheat.judge(clocks_agree=self._clocks_agree(), answered=self._all_answer(until_s=self.cheat.stored_s))
             self.ledger.pass_over(self.cheat.session)
         self.ledger.judge(self._kept())
+
+    def _judge_copies(self) -> None:
+        """One node has a test. Who missed that, and has no record of it any more to look at, may be another."""
+        kinds = {fault.kind for fault in self.plan.faults}
+        if "redis loses" in kinds and kinds & _SILENCING - {"redis loses"}:
+            return
+        machines = self.machines.values()
+        found = strays(machines, self.redis)
+        if found:
+            self.world.run(max(self.well_s, self.world.now) + SETTLED_S)
+            found &= strays(machines, self.redis)
+        for machine, session, epoch in found:
+            raise Broken("one node has a test", f"{machine} has {session.hex()[-6:]} of epoch {epoch} as well")
+
+    def _all_answer(self, *, until_s: float) -> bool:
+        """Whether up to then every server was there to be asked, and Redis to ask through."""
+        return not any(fault.kind in _SILENCING and fault.at_s < until_s for fault in self.plan.faults)
 
     def end(self) -> None:
         """Let go of everything."""
