@@ -63,6 +63,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
+QUICK_RACES = {
+    "TYPEGATE_RACE_READY_MS": "300",
+    "TYPEGATE_RACE_COUNTDOWN_MS": "2500",
+    "TYPEGATE_RACE_CLOSING_MS": "60000",
+    "TYPEGATE_ROOMS_BURST": "100",
+}
+"""Races that begin soon, and in which nothing ends by time alone."""
+
+
 class Server:
     """`typegate serve` as a process of its own, which can be killed and started again on the same port and data."""
 
@@ -142,6 +151,15 @@ def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     own = Server(tmp_path_factory.mktemp("mortal"))
     yield own
     own.stop()
+
+
+@pytest.fixture(scope="module")
+def track(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of quick races."""
+    server = Server(tmp_path_factory.mktemp("races"), variables=QUICK_RACES)
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

@@ -9,15 +9,7 @@ from playwright.async_api import expect
 
 from tests.gateway.web.conftest import PATIENCE_S, Server, Visit, Visitor
 
-__all__ = ["QUICK", "choosing", "meet", "ready", "run", "table", "to_the_end", "type_as_a_person"]
-
-QUICK = {
-    "TYPEGATE_RACE_READY_MS": "300",
-    "TYPEGATE_RACE_COUNTDOWN_MS": "2500",
-    "TYPEGATE_RACE_CLOSING_MS": "60000",
-    "TYPEGATE_ROOMS_BURST": "100",
-}
-"""Races that begin soon, and in which nothing ends by time alone."""
+__all__ = ["choosing", "meet", "ready", "run", "table", "to_the_end", "type_as_a_person"]
 
 TEN = {"mode": "words", "count": 10}
 

@@ -12,8 +12,8 @@ import pytest
 
 from persistence.keys import load_keys
 from persistence.redis import RedisOptions
-from tests.gateway.web.conftest import Server, Visit
-from tests.gateway.web.racing import QUICK, choosing, ready, run, table, to_the_end
+from tests.gateway.web.conftest import QUICK_RACES, Server, Visit
+from tests.gateway.web.racing import choosing, ready, run, table, to_the_end
 
 
 @pytest.fixture(name="nodes")
@@ -22,7 +22,7 @@ def _nodes(tmp_path: Path, redis_single: RedisOptions) -> Iterator[tuple[Server,
     keys = tmp_path / "keys.json"
     load_keys(keys, now_ms=time.time_ns() // 1_000_000, entropy=os.urandom)
     common = {
-        **QUICK,
+        **QUICK_RACES,
         "TYPEGATE_NODE_KEYS_FILE": str(keys),
         "TYPEGATE_REDIS_URL": str(redis_single.url),
         "TYPEGATE_REDIS_PREFIX": f"{uuid.uuid4().hex}:",
