@@ -66,7 +66,7 @@ class Finding:
                 public = pending is None and await self._public.holds(session)
         except StoreError as fault:
             raise unavailable(fault) from None
-        if finished is not None:
+        if finished is not None and (own or public):
             # judged now, if the stream has not come to it: what is shown here is never provisional
             result = finished if isinstance(finished, Result) else await self._heavy.run(finished.judging())
             public = public and why_not_public(result) is None

@@ -1,7 +1,8 @@
 """Results: one, its replay, its figures by key, and a user's list. Each for its owner, or the admin token.
 
 An account is the owner, too, of what the guests typed that it has claimed. What an owner has made public everybody may
-read, but not whose it is, nor how its verdict was found.
+read, but not whose it is, nor how its verdict was found, nor what says more of people than the replay needs: how long
+they hold keys, and by what means they type.
 """
 
 import asyncio
@@ -70,7 +71,6 @@ class SharedRow(BaseModel):
     title: str | None = Field(None, description="Its title")
     punctuation: bool
     numbers: bool
-    input: str = Field(description="keyboard, touch, ime or assistive")
     race: bool = Field(False, description="Typed in a race: its time begins at the start instant, not at the first key")
     wpm: float = Field(description="Words (5 characters) a minute, of correct words")
     raw: float = Field(description="The same of all characters")
@@ -91,6 +91,7 @@ class ResultRow(SharedRow):
 
     user: str = Field(description="Its owner; a guest's id is negative")
     text: str | None = Field(None, description="The own text, in mode `text`")
+    input: str = Field(description="keyboard, touch, ime or assistive")
     tags: list[str]
     reasons: list[ReasonRow] = Field(description="Why the verdict is not `ok`")
     features: dict[str, float] = Field(description="What was measured for the verdict")
@@ -119,7 +120,7 @@ class Replay(BaseModel):
     seconds: int | None = None
     count: int | None = None
     events: list[int | str] = Field(description="Flat: dt in ms, key, dt, key, ...")
-    holds: list[int] = Field(description="Flat: event, ms held, ...")
+    holds: list[int] | None = Field(None, description="Flat: event, ms held, ...; for its owner alone")
     agrees: bool = Field(description="Whether scoring the log again gives the stored figures to the digit")
     result: ResultRow | SharedRow
 
@@ -215,12 +216,12 @@ def router(
     async def replay(id: SessionId, known: Anybody) -> Response:  # noqa: A002
         """Text, keystrokes and holds, and whether scoring them again gives the stored figures.
 
-        That of a public result is shown without a token, too.
+        That of a public result is shown without a token, too, but for the holds.
         """
         found = await finding.find(id, known)
         row = await row_of(found)
         try:
-            return await heavy.document(_replay(found.result, texts, row), headers=_headers(known))
+            return await heavy.document(_replay(found.result, texts, row, own=found.own), headers=_headers(known))
         except Unreplayable as fault:
             raise Problem(422, str(fault)) from None
 
@@ -318,13 +319,17 @@ def _shared(row: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _headers(known: Caller | None) -> Mapping[str, str]:
-    """What is shown to everybody caches may keep, for a short time: after it nobody sees what was taken back."""
-    return PRIVATE if known is not None else {**PRIVATE, "cache-control": f"public, max-age={PUBLIC_MAX_AGE_S}"}
+    """What is shown to everybody caches may keep, for a short time: after it nobody sees what was taken back.
+
+    Nor from a cache that gives out what is old while this server does not answer (RFC 9111, 4.2.4).
+    """
+    kept = f"public, max-age={PUBLIC_MAX_AGE_S}, must-revalidate"
+    return PRIVATE if known is not None else {**PRIVATE, "cache-control": kept}
 
 
-def _replay(result: Result, texts: Texts, row: dict[str, Any]) -> Generator[None, None, dict[str, Any]]:
+def _replay(result: Result, texts: Texts, row: dict[str, Any], *, own: bool) -> Generator[None, None, dict[str, Any]]:
     """All that a page needs to play the test again, made in slices."""
-    again = yield from rescoring(result, texts)
+    again = yield from rescoring(result, texts, with_holds=own)
     material = again.material
     yield
     holds = list(chain.from_iterable(sorted(again.log.holds.items())))
@@ -339,7 +344,7 @@ def _replay(result: Result, texts: Texts, row: dict[str, Any]) -> Generator[None
         "seconds": result.seconds,
         "count": result.count,
         "events": again.log.events,
-        "holds": holds,
+        "holds": holds if own else None,
         "agrees": again.agrees,
         "result": row,
     }

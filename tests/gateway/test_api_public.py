@@ -100,9 +100,10 @@ async def test_everybody_sees_what_is_public_until_it_is_taken_back(
             "name": row["name"]
         }
         assert row["name"].startswith("Guest ")
-        assert not {"user", "tags", "reasons", "features", "unseen_ms", "slack_ms"} & set(row)
+        assert not {"user", "tags", "input", "reasons", "features", "unseen_ms", "slack_ms"} & set(row)
         replay = (await http.get(f"{path}/replay", headers=headers)).json()
         assert replay["events"] == typist.log
+        assert "holds" not in replay, "a replay needs none"
         assert replay["result"] == row
         assert (await http.get(f"{path}/keys", headers=headers)).status_code in (401, 404)
     for _ in range(2):
@@ -119,7 +120,7 @@ async def test_what_caches_may_keep_and_for_how_long(http: httpx.AsyncClient, ty
     for part in ("", "/replay"):
         path = f"/v1/results/{session}{part}"
         shown = await http.get(path)
-        assert shown.headers["cache-control"] == "public, max-age=60"
+        assert shown.headers["cache-control"] == "public, max-age=60, must-revalidate", "and not when it is old"
         assert "authorization" in shown.headers["vary"]
         for headers in (bearer(typist), bearing(account())):
             assert (await http.get(path, headers=headers)).headers["cache-control"] == "private, no-store"

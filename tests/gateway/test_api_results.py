@@ -125,6 +125,7 @@ async def test_a_replay_is_what_was_typed_and_scores_the_same(
     assert replay.breaks == typist.started.get("breaks")
     assert replay.word_lengths == typist.started.get("word_lengths")
     assert replay.direction == typist.started["direction"]
+    assert replay.holds is not None
     assert replay.holds[:4] == [0, 80, 1, 81]
     assert replay.result.session == result["session"]
     assert set(orjson.loads(response.content)) <= set(Replay.model_fields)
