@@ -140,7 +140,7 @@ export class ResultView {
   showState(state) {
     this.state.dataset.state = state;
     say(this.state, STATES[state]);
-    if (state === "stored" && this.shareable && this.visibility.session !== this.session) this.visibility.show(this.session, this.isPublic);
+    if (state === "stored" && this.shareable && this.visibility.session !== this.session) this.visibility.show(this.session, this.started.mode, this.isPublic);
   }
 
   /** The server will never have it. @param {string} why */

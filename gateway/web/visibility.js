@@ -8,12 +8,16 @@ import { ApiError, makePrivate, makePublic } from "./api.js";
 import { copyButton } from "./copy.js";
 import { asSentence, h, say } from "./dom.js";
 
-const SHOWS =
-  "Everybody who has the link will see the figures, the plot and the replay of this test, with your name and without your account, and may race against it. The replay has the moment of every key: people can be told apart by the rhythm in which they type, also on other sites. You can make it private again; what somebody has kept of it by then stays theirs.";
+/** @param {string} mode */
+function shows(mode) {
+  const also = mode === "zen" ? "and all that you wrote" : "and may race against it";
+  return `Everybody who has the link will see the figures, the plot and the replay of this test, with your name and without your account, ${also}. The replay has the moment of every key: people can be told apart by the rhythm in which they type, also on other sites. You can make it private again; what somebody has kept of it by then stays theirs.`;
+}
 
 export class Visibility {
   constructor() {
     this.session = "";
+    this.mode = "";
     this.element = h("div", { class: "visibility", hidden: true });
     this.status = h("p", { class: "quiet", role: "status" });
     this.rest = h("div", { class: "stack" });
@@ -39,9 +43,10 @@ export class Visibility {
     this.drawPrivate().setAttribute("disabled", "");
   }
 
-  /** @param {string} session @param {boolean} isPublic */
-  show(session, isPublic) {
+  /** @param {string} session @param {string} mode @param {boolean} isPublic */
+  show(session, mode, isPublic) {
     this.session = session;
+    this.mode = mode;
     this.element.hidden = false;
     say(this.status, "");
     if (isPublic) this.drawPublic();
@@ -55,7 +60,7 @@ export class Visibility {
   }
 
   ask() {
-    const question = h("p", { tabindex: -1 }, SHOWS);
+    const question = h("p", { tabindex: -1 }, shows(this.mode));
     const yes = h("button", { type: "button", class: "primary" }, "Make it public");
     const no = h("button", { type: "button", onclick: () => this.drawPrivate().focus() }, "Keep it private");
     yes.addEventListener("click", () => this.change(yes, true));

@@ -98,6 +98,16 @@ async def test_it_is_done_by_the_keyboard_alone_and_never_by_a_slip(visit: Visit
     assert await page.evaluate("document.activeElement.textContent") == "Share …"
 
 
+async def test_who_wrote_what_they_liked_is_told_that_it_will_be_read(visit: Visit) -> None:
+    visitor = await visit(settings={"mode": "zen"})
+    await type_as_a_person(visitor, "dear diary, what a day", wpm=180)
+    await visitor.page.keyboard.press("Shift+Enter")
+    await visitor.page.click(f"{VISIBILITY}[data-state=private] button:enabled")
+    said = await visitor.page.inner_text(f"{VISIBILITY}[data-state=asking]")
+    assert "all that you wrote" in said
+    assert "race against it" not in said
+
+
 async def test_an_own_text_is_not_offered_to_others(visit: Visit) -> None:
     visitor = await visit(settings={"mode": "text", "text": "one two three"})
     await visitor.type("one two three", delay_ms=40)
