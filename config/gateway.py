@@ -157,7 +157,7 @@ class AuthOptions:
     """Claim with the user id, 1 to 2^53-1; without it `sub` is looked up in subjects_file."""
     name_claim: str = "nickname"
     """Claim with what an account is called, shown to all on leaderboards and in races: not `name` where that is a full
-    name; what has an @ is taken for an address and not shown; empty: all have default names."""
+    name; what has an @ is taken for an address and not shown; a token without it: a default name; empty: for all."""
     subjects_file: Path | None = None
     """JSON file that maps `sub` to user id: {"auth0|5f7c": 17, ...}."""
     admin_token_file: Path | None = None

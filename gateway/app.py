@@ -265,7 +265,7 @@ class Gateway:
         rooms = Rooms(
             hub, bus, races, store.races, node=f"{self.name}/{run}", rules=settings.race, options=settings.rooms
         )
-        names = Names(store)
+        names = Names(store, shown=bool(settings.auth.name_claim))
         await enter(owned(names.run(), name="write names"))
         hub.named = names.heard
         ghosts = Ghosts(store, front.guests, front.public, names, texts, rooms)

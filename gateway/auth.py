@@ -80,7 +80,7 @@ class Identity(NamedTuple):
     expires_at_ms: int | None = None
     """Epoch ms when an account's JWT ends; None for guests, whose token is renewed."""
     name: str | None = None
-    """What an account's JWT calls it; "" where that can be shown to nobody, None where it says nothing."""
+    """What an account's JWT calls it; "" where it says nothing that can be shown, None where it is not asked."""
 
 
 class Authenticator:
@@ -283,8 +283,8 @@ class Authenticator:
                 raise _Wanted(self._jwks, refusal)
         claims = self._claims(token, key)
         kept = {name: claims[name] for name in ("exp", "nbf", "sub", self._options.uid_claim) if name in claims}
-        if self._options.name_claim in claims:
-            kept[_NAME] = _called(claims[self._options.name_claim])
+        if self._options.name_claim:  # issuers leave out what somebody has taken back (OpenID Connect Core, 5.3.2)
+            kept[_NAME] = _called(claims.get(self._options.name_claim))
         return kept
 
     def _claims(self, token: str, key: Any) -> dict[str, Any]:

@@ -34,17 +34,22 @@ _log = structlog.get_logger(__name__)
 
 
 class Names:
-    """`run` is to be run as long as names are heard. `clock` is in seconds."""
+    """`run` is to be run as long as names are heard. `clock` is in seconds.
+
+    `shown`: whether accounts are called by names at all; else all have default ones, whatever the store knows.
+    """
 
     def __init__(
         self,
         store: ResultStore,
         *,
+        shown: bool = True,
         clock: Callable[[], float] = time.monotonic,
         gather_s: float = GATHER_S,
         again_s: float = AGAIN_S,
     ) -> None:
         self._store = store
+        self._shown = shown
         self._clock = clock
         self._gather_s = gather_s
         self._again_s = again_s
@@ -67,6 +72,8 @@ class Names:
 
         Who has no name, or whose cannot be read now, has a default one.
         """
+        if not self._shown:
+            return {user: default_name(user) for user in users}
         now = self._clock()
         known = {user: self._fresh(user, now) for user in users}
         wanted = [user for user, name in known.items() if name is None and user > 0]

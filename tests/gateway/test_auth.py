@@ -156,7 +156,7 @@ def test_no_text_whatever_breaks_it(text: str) -> None:
 def test_each_algorithm_by_key_file(tmp_path: Path, algorithm: str, file: bytes, key: Any) -> None:
     authenticator = accounts(tmp_path, algorithm, file)
     found = authenticator.identify(token(key, algorithm), now_ms=NOW_MS)
-    assert found == Identity(7, False, None, NOW_MS + 600_000)
+    assert found == Identity(7, False, None, NOW_MS + 600_000, "")
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_what_is_within_bounds_is_taken(tmp_path: Path, changed: dict[str, Any])
 @pytest.mark.parametrize(
     ("claims", "name"),
     [
-        ({}, None),
+        ({}, ""),
         ({"nickname": "Ada"}, "Ada"),
         ({"nickname": "  Ada \u00a0 Lovelace "}, "Ada Lovelace"),
         ({"nickname": "Ada\u202e"}, ""),
@@ -220,10 +220,10 @@ def test_what_is_within_bounds_is_taken(tmp_path: Path, changed: dict[str, Any])
         ({"nickname": ["Ada"]}, ""),
         ({"nickname": 7}, ""),
         ({"nickname": "ada@example.org"}, ""),
-        ({"name": "Ada"}, None),
+        ({"name": "Ada"}, ""),
     ],
 )
-def test_an_account_is_called_what_its_token_says(tmp_path: Path, claims: dict[str, Any], name: str | None) -> None:
+def test_an_account_is_called_what_its_token_says(tmp_path: Path, claims: dict[str, Any], name: str) -> None:
     """As others may see it, else by nothing; the same the second time, when the token is known."""
     known = hs256(tmp_path)
     for _ in range(2):

@@ -96,7 +96,8 @@ async def stopped(task: asyncio.Task[None]) -> None:
 async def test_the_name_of_the_sign_in_is_on_leaderboards_and_in_races(
     served: tuple[Gateway, httpx.AsyncClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A change shows when what is known has aged; a bad name gives way to the default one; in a race one may choose."""
+    """A change shows when what is known has aged; a bad name, or none, gives way to the default one; in a race one may
+    choose."""
     gateway, http = served
     monkeypatch.setattr(module, "KEPT_S", 0.0)
     assert await board(http) == {ADA: default_name(ADA), GRACE: default_name(GRACE)}
@@ -106,13 +107,14 @@ async def test_the_name_of_the_sign_in_is_on_leaderboards_and_in_races(
             await ada.send("race.create", mode="words", count=5, **fields)
             assert (await ada.receive("race.state"))["racers"][0]["name"] == called
             await ada.send("race.leave")
-    async with client(gateway.url, token=jwt(ADA)):  # a token that says nothing changes nothing
-        pass
-    async with (
-        client(gateway.url, token=jwt(ADA, nickname="Ada\u202e")),
-        client(gateway.url, token=jwt(GRACE, nickname="G")),
-    ):
-        await eventually(lambda: board(http), {ADA: default_name(ADA), GRACE: "G"})
+    for taken_back in ({}, {"nickname": "Ada\u202e"}):  # issuers leave out what is not there
+        async with (
+            client(gateway.url, token=jwt(ADA, **taken_back)),
+            client(gateway.url, token=jwt(GRACE, nickname="G")),
+        ):
+            await eventually(lambda: board(http), {ADA: default_name(ADA), GRACE: "G"})
+        async with client(gateway.url, token=jwt(ADA, nickname="Ada")):
+            await eventually(lambda: board(http), {ADA: "Ada", GRACE: "G"})
 
 
 async def test_what_is_public_bears_its_owner_s_name(
@@ -143,6 +145,11 @@ async def test_while_the_store_is_away_default_names_show(tmp_path: Path) -> Non
     async with SqliteResults(tmp_path / "results.db") as store:
         await store.name_users({ADA: "Ada"})
     assert await Names(store).of([ADA, -5]) == {ADA: default_name(ADA), -5: default_name(-5)}
+
+
+async def test_where_accounts_have_no_names_those_that_are_known_show_no_more(store: SqliteResults) -> None:
+    await store.name_users({ADA: "Ada"})
+    assert await Names(store, shown=False).of([ADA]) == {ADA: default_name(ADA)}
 
 
 async def test_a_guest_is_called_like_the_account_that_has_its_past(store: SqliteResults, clock: Clock) -> None:
