@@ -50,7 +50,7 @@ socketUrl.protocol = socketUrl.protocol === "https:" ? "wss:" : "ws:";
 
 const client = new Client({
   url: socketUrl.href,
-  listener: { connection: onConnection, started: onStarted, tick: (tick) => testView.tick(tick), result: onResult, stored: onStored, best: (event) => news.heard(event), warned: (sentence) => notice.note(sentence), failed: onFailed },
+  listener: { connection: onConnection, started: onStarted, tick: (tick) => testView.tick(tick), result: onResult, stored: onStored, best: (event) => news.heard(event), warned: (sentence) => notice.note(sentence), failed: onFailed, left: () => void settle() },
 });
 /** @type {Notice} */
 const notice = new Notice(() => testView.log !== null && !document.documentElement.classList.contains("typing-now"));
@@ -278,7 +278,7 @@ async function settle() {
     await settleKeptLogs({
       url: socketUrl.href,
       tokenOf: (user) => (!user || user === client.user ? token() : guest()?.user === user ? guest()?.token : undefined),
-      busy: (session) => session === client.log?.session && !client.log.started.offline,
+      busy: (session) => session === client.resuming || (session === client.log?.session && !client.log.started.offline),
       owned: (session) => client.locks.has(session),
       result: (session, result) => {
         onResult(session, result);

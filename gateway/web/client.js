@@ -43,6 +43,7 @@ const CURRENT = "typegate.current";
  * @property {(sentence: string) => void} warned the test goes on, or comes later; but something is wrong
  * @property {(error: {code: string, message: string, retry: number | null}, log: TestLog | null) => void} failed the test
  *   at hand cannot go on, or none could be started
+ * @property {() => void} [left] a finished test that was asked back is for another connection to bring in
  * @property {() => void} [opened] there is a connection; what is sent now comes before what the client sends of itself
  * @property {(message: Record<string, any>) => boolean} [heard] any message but those of a test that is well; true where
  *   it is dealt with
@@ -68,6 +69,8 @@ export class Client {
     this.finishSent = false;
     /** Finished tests whose `stored` has not come. @type {Map<string, TestLog>} */
     this.unsaved = new Map();
+    /** The test that was last asked back over this connection: another one would take it away from this one. */
+    this.resuming = "";
     /** @type {Map<string, () => void>} */
     this.locks = new Map();
     this.flushTimer = 0;
@@ -235,6 +238,7 @@ export class Client {
     const log = /** @type {TestLog} */ (this.log);
     if (log.started.offline) return; // nobody knows of it yet
     const { mode, text, session, ticket } = log.started;
+    this.resuming = session;
     this.connection.send({
       t: "resume",
       session,
@@ -285,6 +289,7 @@ export class Client {
   /** @param {number} retryMs */
   onLost(retryMs) {
     this.attached = false;
+    this.resuming = "";
     this.log?.save();
     this.listener.connection("offline", { retryMs });
     this.doWithout();
@@ -328,6 +333,9 @@ export class Client {
 
   /** @param {Record<string, any>} started */
   onStarted(started) {
+    const left = this.unsaved.has(this.resuming); // asked back, and let go of for this one before its log was sent
+    this.resuming = "";
+    if (left) this.listener.left?.();
     this.log = this.newLog(started);
     this.attach(0);
     // A race is this tab's before its first key: its time runs.

@@ -1,7 +1,10 @@
 """Typing never waits for the network, and nothing typed is lost: killed servers, reloads, two tabs, sleep."""
 
 import asyncio
+import json
 from pathlib import Path
+
+from playwright.async_api import WebSocketRoute
 
 from tests.gateway.running import command
 from tests.gateway.web.conftest import Server, Visit, Visitor
@@ -58,6 +61,55 @@ async def test_a_test_finished_without_the_server_is_saved_when_it_is_back(visit
     await visitor.state("stored")
     assert keys(visitor) == TEXT["text"]
     assert await visitor.logs() == []
+
+
+async def test_a_finished_test_that_is_asked_back_is_not_taken_from_the_page_by_itself(
+    visit: Visit, own_server: Server
+) -> None:
+    """Who asks for another test before the server has answered keeps the connection, and both results are saved."""
+    visitor = await visit(settings=TEXT, server=own_server, may_lose_server=True)
+    slow: list[WebSocketRoute] = []
+    held: list[str | bytes] = []
+    holding = False
+
+    def connected(line: WebSocketRoute) -> None:
+        server = line.connect_to_server()
+
+        def heard(text: str | bytes) -> None:
+            if holding and not slow and json.loads(text)["t"] == "ready":
+                slow.append(line)
+            if holding and line in slow:
+                held.append(text)
+            else:
+                line.send(text)
+
+        server.on_message(heard)
+
+    await visitor.page.route_web_socket("**/ws", connected)
+    await visitor.page.reload()
+    await visitor.ready()
+    await visitor.type(TEXT["text"][:9])
+    own_server.kill()
+    await visitor.type(TEXT["text"][9:])
+    await visitor.state("unsent")
+    starts, holding = len(visitor.sent("start")), True
+    await asyncio.to_thread(own_server.start)
+    await visitor.until(lambda: bool(visitor.sent("resume")) and bool(held))
+    await visitor.page.keyboard.press("Tab")
+    await visitor.until(lambda: len(visitor.sent("start")) > starts)
+    slow[0].send(held.pop(0))
+    await visitor.page.evaluate("new Promise((done) => setTimeout(done, 500))")
+    assert len(visitor.sent("resume")) == 1, "it is under way already"
+    holding = False
+    for text in held:
+        slow[0].send(text)
+    await visitor.until(lambda: bool(visitor.got("stored")))
+    await visitor.ready()
+    await visitor.type(TEXT["text"])
+    await visitor.state("stored")
+    assert await visitor.logs() == []
+    assert await _history(visitor) == 2
+    assert len(visitor.sent("start")) == starts + 1, "the page's own connection was not lost"
 
 
 async def test_a_reload_in_mid_test_goes_on_where_it_was(visit: Visit) -> None:
