@@ -154,8 +154,9 @@ def router(pages: Pages) -> APIRouter:
 
     @routes.get("/robots.txt")
     async def robots() -> Response:
-        below = "".join(f"Disallow: /{name}/\n" for name in ("v1", "race", "r", "watch"))
-        return Response(f"User-agent: *\n{below}", media_type="text/plain; charset=utf-8")
+        # not the pages of races and results: who may not read them does not see that they say `noindex`, and lists
+        # their addresses where somebody has linked to them
+        return Response("User-agent: *\nDisallow: /v1/\n", media_type="text/plain; charset=utf-8")
 
     return routes
 
