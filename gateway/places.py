@@ -238,6 +238,7 @@ class Places:
             except TimeoutError:
                 pass
             self._wake.clear()
+            self._see_who_is_back()
             now_s = loop.time()
             if now_s - renewed_s > _KEPT_S / 3 or now_s - rested_s > rest_s + 2 * _HUNG_S:
                 renewed_s = now_s
@@ -298,9 +299,14 @@ class Places:
         self._away = bool(failed)
         if left:
             await self._servers.each(left)  # who does not take it is asked again when that key is next written
-        for name in self._gone_s.keys() & set(alive):
-            del self._gone_s[name]
+        self._see_who_is_back()
         return failed
+
+    def _see_who_is_back(self) -> None:
+        """Forget that those were gone who are there, though no count of theirs is met: gone again they are so anew."""
+        if self._gone_s:
+            for name in self._gone_s.keys() & set(self._alive() or ()):
+                del self._gone_s[name]
 
     def _is_gone(self, name: str) -> bool:
         """Whether a process that is not there has not been for long."""

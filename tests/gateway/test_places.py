@@ -369,6 +369,26 @@ async def test_what_the_dead_have_left_goes_from_an_address_that_is_always_busy(
         assert not places._gone_s.keys() & set(alive)
 
 
+async def test_who_was_away_twice_for_a_moment_was_not_gone_meanwhile(
+    tmp_path: Path, redis_single: RedisOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor where nobody came or went in between, and so no count was looked at."""
+    monkeypatch.setattr("gateway.places._HUNG_S", 0.05)
+    options = replace(redis_single, prefix=f"{tmp_path.name}:")
+    alive = ["a/1"]
+    async with (
+        serving(tmp_path / "data") as (gateway, _),
+        RedisServers(options) as servers,
+        Places(gateway.hub, TWO_EACH, servers, this="a/1", alive=lambda: alive) as places,
+    ):
+        key = f"{options.prefix}places:u:7"
+        await servers.ask(Call(key, ("HSET", key, "b/1", "1")))
+        assert not await places._written(["u:7"])
+        assert "b/1" in places._gone_s
+        alive.append("b/1")
+        await until(lambda: not places._gone_s)
+
+
 async def test_who_hung_writes_its_counts_anew(
     tmp_path: Path, redis_single: RedisOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
