@@ -88,16 +88,17 @@ class Ghosts:
         try:
             for racer in race.racers:
                 result = None if racer.session is None or not racer.ghost else await self._store.by_id(racer.session)
-                if result is not None and (
-                    await self._is_public(result)
-                    or any([await self._owns(person.user, result) for person in race.people])
-                ):
+                if result is not None and await self._may_play(result, race):
                     ghosts.append(ghost_of(result, racer.name))
         except StoreError as fault:
             return _away(fault)
         if not ghosts and any(racer.ghost for racer in race.racers):
             return Error("options", "what was raced against is not public any more")
         return tuple(ghosts)
+
+    async def _may_play(self, result: Result, race: Race) -> bool:
+        """Whether a race's ghost is public still, or of somebody who races."""
+        return await self._is_public(result) or any([await self._owns(person.user, result) for person in race.people])
 
     async def _owns(self, user: int, result: Result) -> bool:
         return result.user == user or result.user in await self._guests.of(user)
@@ -110,13 +111,16 @@ class Ghosts:
         return await self._rooms.sliced(self._texts.again(ticket_of(result), text=None, ref=None))
 
     async def courses(self, race: Race) -> list[Said]:
-        """What is said of a race's ghosts. Raises `StoreError`; one that cannot be played is left out."""
+        """What is said of a race's ghosts; one that cannot be played, or that was taken back meanwhile, is left out.
+
+        Raises `StoreError`.
+        """
         said = []
         for racer in race.racers:
             if not racer.ghost or racer.session is None:
                 continue
             result = await self._store.by_id(racer.session)
-            if result is None:
+            if result is None or not await self._may_play(result, race):
                 continue
             try:
                 at = await self._rooms.sliced(course_of(result, self._texts))

@@ -126,3 +126,19 @@ async def test_a_race_against_somebody_else_s_public_result(gateway: Gateway) ->
         assert await one.refused("race.again") == "options"
         assert "not public any more" in one.typist.seen[-1]["message"]
         assert await one.refused("race.create", mode="words", count=5, ghosts=[theirs]) == "options"
+
+
+async def test_what_is_taken_back_before_the_start_is_not_played(gateway: Gateway) -> None:
+    """The race goes on without it; nobody is told how it was typed."""
+    async with racers(gateway, gateway) as (one, other):
+        theirs, _ = await typed(other)
+        await made(gateway, theirs, other, public=True)
+        await one.create(ghosts=[theirs], racers=1)
+        await made(gateway, theirs, other, public=False)
+        await one.ready()
+        await one.started()
+        await one.begin()
+        await one.type()
+        await one.finish()
+        await one.phase("settled")
+        assert "race.ghost" not in [message["t"] for message in one.typist.seen]
