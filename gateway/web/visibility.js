@@ -4,6 +4,7 @@
  * @module
  */
 
+import { announce } from "./announce.js";
 import { ApiError, makePrivate, makePublic } from "./api.js";
 import { copyButton } from "./copy.js";
 import { asSentence, h, say } from "./dom.js";
@@ -100,6 +101,7 @@ export class Visibility {
     }
     if (session !== this.session) return;
     (isPublic ? this.drawPublic() : this.drawPrivate()).focus();
+    if (isPublic) announce("This result is public now."); // what has the focus says no more than the link
     say(this.status, isPublic ? "" : "Private again. Where it was just looked at it may still be seen, for a minute at the most.");
   }
 }
