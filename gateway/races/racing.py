@@ -237,7 +237,11 @@ class Racing:
             return room
         if len(room.watchers) >= self.rooms.options.watchers:
             return Error("races_full", "as many watch this race as this server lets", 5_000)
-        race = await room.ask(room.step(Due()))
+        room.coming += 1
+        try:
+            race = await room.ask(room.step(Due()))
+        finally:
+            room.coming -= 1
         if isinstance(race, Error):
             return race
         if connection.alive:

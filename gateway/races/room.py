@@ -232,6 +232,8 @@ class Room:
 
     async def ask(self, step: Step) -> Race | Error:
         """The race after this step, or why it may not be; `error away` where the store is away."""
+        if self.closed:  # while whoever asks had something else to wait for
+            return NO_RACE
         answer: asyncio.Future[Race | Error] = self._hub.loop.create_future()
         self._asked.append((step, answer))
         self._change()
@@ -308,11 +310,14 @@ class Room:
         return True
 
     def _newest(self, stored: Race | None) -> Race | None:
-        """What is stored, unless it is older than what we know: a Redis that lost it is given it back."""
+        """What is stored, unless it is older than what we know: a Redis that lost it is given it back.
+
+        One that is over may be forgotten, but not before its places are final: else it would never be recorded.
+        """
         known = self.race
-        if known is None or known.phase is Phase.SETTLED or (stored is not None and stored.version >= known.version):
+        if known is None or (stored is not None and stored.version >= known.version):
             return stored
-        return known
+        return None if stored is None and known.final else known
 
     def _written(self, before: Race | None, race: Race) -> None:
         """We have changed the race: tell the others."""

@@ -18,8 +18,10 @@ from config.gateway import ConnectionOptions
 from config.rooms import RoomOptions
 from gateway.app import Gateway
 from gateway.races import Room, Rooms
+from gateway.races.room import NO_RACE
 from loadtest.servers.addresses import Addresses
 from persistence.race_records import RaceRecords
+from persistence.races import RacesOptions
 from persistence.redis import RedisOptions
 from persistence.results import SqliteResults
 from persistence.stream.record import encode
@@ -27,6 +29,7 @@ from persistence.workers.graveyard import Graveyard, Letter
 from persistence.workers.outgoing import Sender
 from session.identity import session_to_text
 from session.race_record import RaceRecord
+from session.racing import Due
 from session.state import Phase
 from tests.gateway.plant import Plant, build, committed, gateway_of, worker_of
 from tests.gateway.races.racers import RULES, Racer, healthy, node, nodes, race_of, racer, racers
@@ -322,6 +325,42 @@ async def test_a_race_that_another_settled_is_recorded_by_who_sees_it(tmp_path: 
             operator.execute("ALTER TABLE away RENAME TO races")
         assert await recorded(gateway, settled.id) == RaceRecord.of(settled)
         assert rooms.facts.records == {"missed": 1, "spooled": 1}
+
+
+async def test_a_race_that_the_store_loses_before_its_places_are_final(tmp_path: Path) -> None:
+    """Who is in its room gives it back, so that it ends, is recorded, and the room closes."""
+    forgetful = RacesOptions(settled_ms=1)
+    async with node(tmp_path, rooms=QUICK, races=forgetful) as gateway:
+        async with racer(gateway) as late:
+            assert gateway.hub.racing is not None
+            rooms = gateway.hub.racing.rooms
+            known = over(1, 2, begun_ms=rooms.now_ms() - 60_000)
+            until_ms = rooms.now_ms() + 1_500
+            provisional = replace(
+                known, until_ms=until_ms, racers=tuple(replace(one, final=False) for one in known.racers)
+            )
+            await rooms.races.change(known.id, lambda stored, now_ms: provisional)
+            room = rooms.open(known.id)
+            assert isinstance(room, Room)
+            room.take(provisional)  # as another node tells it
+            await late.say("watch", race=known.id)
+            assert (await late.hear("race.state"))["provisional"]
+            assert await rooms.races.read(known.id) is None
+            await late.until(lambda state: not state["provisional"])
+        record = await recorded(gateway, known.id)
+        assert [one.place for one in record.race.racers] == [one.place for one in known.racers]
+        await gone(gateway)
+
+
+async def test_a_room_that_has_closed_answers(tmp_path: Path) -> None:
+    """Who asks for another race and waits for its text may ask a room that nobody needed meanwhile."""
+    async with node(tmp_path) as gateway:
+        assert gateway.hub.racing is not None
+        room = gateway.hub.racing.rooms.open("0123456789abc")
+        assert isinstance(room, Room)
+        room.close()
+        async with asyncio.timeout(PATIENCE_S):
+            assert await room.ask(room.step(Due())) is NO_RACE
 
 
 async def searched(rooms: Rooms, race: str) -> None:
