@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gateway.bus import Bus
 from gateway.races.facts import RoomFacts
@@ -34,6 +34,9 @@ SLICE_MS = 3.0
 
 MISHEARD_RACE = "?"
 
+_Entry: TypeAlias = "tuple[str, list[Row], bool]"
+"""A race, the rows of it that are told, and whether they answer something."""
+
 
 def channel_of(node: str) -> str:
     """Where a node hears what other nodes' rooms tell it."""
@@ -41,7 +44,8 @@ def channel_of(node: str) -> str:
 
 
 class Courier:
-    """One a process. `heard` is given race, node and rows of what other nodes tell; it raises for what makes no sense.
+    """One a process. `heard` is given what other nodes tell: race, node, rows, and whether that answers what we told;
+    it raises for what makes no sense.
 
     `missed` is called when some of it may not have come, `misheard` with a race and why for what makes no sense.
     """
@@ -53,7 +57,7 @@ class Courier:
         facts: RoomFacts,
         *,
         node: str,
-        heard: Callable[[str, str, Any], None],
+        heard: Callable[[str, str, Any, bool], None],
         missed: Callable[[], None],
         misheard: Callable[[str, Exception], None],
     ) -> None:
@@ -63,9 +67,9 @@ class Courier:
         self._facts = facts
         self._hear = heard
         self._misheard = misheard
-        self._letters: dict[str, list[tuple[str, list[Row]]]] = {}
+        self._letters: dict[str, list[_Entry]] = {}
         self._rows: dict[str, int] = {}
-        """Rows in each letter."""
+        """Rows in each letter of this turn."""
         self._sending = False
         self._waiting: deque[tuple[float, Sharing]] = deque()
         """Rooms that wait for other nodes, and until when: all wait equally long, so the first is due first."""
@@ -82,8 +86,11 @@ class Courier:
 
     # --- telling ---
 
-    def tell(self, node: str, race: str, rows: list[Row]) -> None:
-        """Tell a node these rows of a race, with this turn's others; without any it is told that there are none."""
+    def tell(self, node: str, race: str, rows: list[Row], *, answer: bool = False) -> None:
+        """Tell a node these rows of a race, with this turn's others; without any it is told that there are none.
+
+        `answer`: because it has told, or asked for, something.
+        """
         letter = self._letters.get(node)
         if letter is None:
             letter = self._letters[node] = []
@@ -91,7 +98,7 @@ class Courier:
             if not self._sending:
                 self._sending = True
                 self._loop.call_soon(self._send)
-        letter.append((race, rows))
+        letter.append((race, rows, answer))
         count = self._rows[node] = self._rows[node] + len(rows)
         if len(letter) >= MOST_ROOMS or count >= MOST_ROWS:
             del self._letters[node]
@@ -100,10 +107,11 @@ class Courier:
     def _send(self) -> None:
         self._sending = False
         letters, self._letters = self._letters, {}
+        self._rows.clear()
         for node, letter in letters.items():
             self._post(node, letter)
 
-    def _post(self, node: str, letter: list[tuple[str, list[Row]]]) -> None:
+    def _post(self, node: str, letter: list[_Entry]) -> None:
         try:
             self._bus.post(channel_of(node), ["p", self.node, letter])
         except ValueError:  # longer than the bus may be told to bring
@@ -122,9 +130,9 @@ class Courier:
             case ["p", str(node), list(letter), *_]:
                 for entry in letter:
                     match entry:
-                        case [str(race), list(rows), *_]:
+                        case [str(race), list(rows), bool(answer), *_]:
                             try:
-                                self._hear(race, node, rows)
+                                self._hear(race, node, rows, answer)
                             except (ValueError, TypeError) as fault:
                                 self._misheard(race, fault)
                         case _:

@@ -694,9 +694,9 @@ class Room:
         except (ValueError, TypeError) as fault:
             self._rooms.misheard(self.id, fault)
 
-    def heard_progress(self, node: str, rows: Any) -> None:
+    def heard_progress(self, node: str, rows: Any, answer: bool) -> None:
         """Another node tells how far its racers are. Raises ValueError or TypeError for what makes no sense."""
-        self._sharing.heard(node, rows, self._hub.clock() * 1000)
+        self._sharing.heard(node, rows, answer, self._hub.clock() * 1000)
 
     def missed_progress(self) -> None:
         """Some of what other nodes tell may not have come: they are asked for all of it in this room's next look."""

@@ -169,10 +169,10 @@ class Rooms:
 
     # --- other nodes ---
 
-    def _heard(self, race: str, node: str, rows: Any) -> None:
+    def _heard(self, race: str, node: str, rows: Any, answer: bool) -> None:
         room = self._rooms.get(race)
         if room is not None:  # it may have closed a moment ago
-            room.heard_progress(node, rows)
+            room.heard_progress(node, rows, answer)
 
     def _missed(self) -> None:
         for room in list(self._rooms.values()):

@@ -131,7 +131,7 @@ class Sharing:
         self._progress.take(rows)
         if self._interest and (rows or heard):  # who follows tells even that there is nothing, for it is waited for
             for node in self._others(now_ms):
-                self._courier.tell(node, self._race, rows)
+                self._courier.tell(node, self._race, rows, answer=node == heard)
             self._awaited = self.nodes.intersection(self._interest) - {heard}
             if self._awaited:
                 self._until_ms = now_ms + SETTLE_MS
@@ -179,12 +179,16 @@ class Sharing:
             self._asked_ms = now_ms
             self._bus.post(self._channel, ["here", self._node, new])
 
-    def heard(self, node: str, rows: Any, now_ms: float) -> None:
-        """Take what another node tells. Raises ValueError or TypeError for what makes no sense."""
+    def heard(self, node: str, rows: Any, answer: bool, now_ms: float) -> None:
+        """Take what another node tells. Raises ValueError or TypeError for what makes no sense.
+
+        Nobody follows an answer, however late: else two nodes that are slow to hear each other would answer for ever,
+        and the oftener the slower they get.
+        """
         self._progress.take(rows_of(rows))
         if self._awaited:
             self._await_no_more(node)
-        elif now_ms - self._told_ms >= FOLLOWS_MS:
+        elif not answer and now_ms - self._told_ms >= FOLLOWS_MS:
             self._followed = True
             self._tell(now_ms, heard=node)
 
@@ -214,7 +218,7 @@ class Sharing:
         if new or not known:
             lanes = {place.lane for place in self._everybody()}
             if rows := [row for row in self._progress.all() if row[0] in lanes]:
-                self._courier.tell(node, self._race, rows)
+                self._courier.tell(node, self._race, rows, answer=True)
             self.ask(now_ms, again=True)
 
     def gone(self, node: str) -> None:

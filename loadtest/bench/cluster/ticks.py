@@ -83,7 +83,7 @@ class Posts:
         for message in read(payload).messages:
             match message:
                 case ["p", str(), list(letter), *_]:
-                    for race, rows in letter:
+                    for race, rows, *_ in letter:
                         if race in self._races:
                             self._ticks.posted(race, rows)
 

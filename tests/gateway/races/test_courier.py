@@ -20,6 +20,7 @@ class Node:
         self.bus = bus
         self.facts = RoomFacts()
         self.heard: list[tuple[str, str, Any]] = []
+        self.answers = 0
         self.misheard: list[str] = []
         self.missed = asyncio.Event()
         self.messages: list[Any] = []
@@ -34,10 +35,11 @@ class Node:
         )
         bus.subscribe(channel_of(name), self.messages.append)
 
-    def _heard(self, race: str, node: str, rows: Any) -> None:
+    def _heard(self, race: str, node: str, rows: Any, answer: bool) -> None:
         if rows == ["nonsense"]:
             raise ValueError("nonsense")
         self.heard.append((race, node, rows))
+        self.answers += answer
 
 
 class Late:
@@ -74,10 +76,11 @@ async def test_the_rooms_of_a_turn_go_in_one_message(trio: list[Node]) -> None:
     rows: list[Row] = [[0, 5, 60.0, 0]]
     for race in ("x", "y", "z"):
         a.courier.tell("b/1", race, rows)
-    a.courier.tell("c/1", "y", [])
+    a.courier.tell("c/1", "y", [], answer=True)
     await until(lambda: b.heard and c.heard)
     assert b.heard == [("x", "a/1", rows), ("y", "a/1", rows), ("z", "a/1", rows)]
     assert c.heard == [("y", "a/1", [])]
+    assert (b.answers, c.answers) == (0, 1)
     assert (len(a.messages), len(b.messages), len(c.messages)) == (0, 1, 1)
     assert a.facts.posted == 2
 
@@ -126,7 +129,7 @@ async def test_nonsense_is_counted(trio: list[Node], message: Any) -> None:
 async def test_nonsense_of_one_race_costs_no_other(trio: list[Node]) -> None:
     """A message's other rooms hear theirs; what a newer node says more is passed over."""
     a, b, _ = trio
-    b.bus.post(channel_of("a/1"), ["p", "b/1", [["x", ["nonsense"]], 7, ["y", [], "more"]], "more"])
+    b.bus.post(channel_of("a/1"), ["p", "b/1", [["x", ["nonsense"], False], 7, ["y", [], True, "more"]], "more"])
     await until(lambda: a.heard)
     assert a.heard == [("y", "b/1", [])]
     assert a.misheard == ["x", "?"]

@@ -68,9 +68,9 @@ class Node:
         self.rows += rows
         self.sharing.turn(self.now_ms)
 
-    def _heard(self, race: str, node: str, rows: Any) -> None:
+    def _heard(self, race: str, node: str, rows: Any, answer: bool) -> None:
         assert race == "x"
-        self.sharing.heard(node, rows, self.now_ms)
+        self.sharing.heard(node, rows, answer, self.now_ms)
         self.told.append((node, rows))
 
     def _missed(self) -> None:
@@ -141,6 +141,22 @@ async def test_who_says_nothing_is_waited_for_a_while_only(pair: tuple[Node, Nod
     await until(lambda: a.listener.frames)
     assert a.listener.frames == [[[0, 5, 60.0, 0]]]
     assert not a.sharing.waiting
+
+
+async def test_an_answer_is_not_answered_however_late(pair: tuple[Node, Node]) -> None:
+    """Of two that are slow to hear each other each tells once a turn, not again for each other's word."""
+    a, b = pair
+    a.turn([0, 5, 60.0, 0])
+    b.now_ms += FOLLOWS_MS + 5
+    b.rows = [[1, 7, 70.0, 1]]
+    a.now_ms += 2 * (FOLLOWS_MS + 5)
+    a.sharing.send()  # it has waited long enough
+    await until(lambda: a.told)
+    assert (a.facts.posted, b.facts.posted) == (1, 1)
+    assert a.listener.frames == [[[0, 5, 60.0, 0]]]
+    assert a.sharing.owing
+    a.turn()
+    assert a.listener.frames[1:] == [[[1, 7, 70.0, 1]]]
 
 
 async def test_who_is_gone_is_not_waited_for(pair: tuple[Node, Node]) -> None:
