@@ -44,8 +44,8 @@ PERIOD_S = 0.1
 """How often what changed is told: state and progress each ten times a second at most."""
 
 LINGERS_S = 60.0
-"""A room in which nobody is any more is kept for what it owes no longer than this; one whose race has begun, until that
-is over."""
+"""A room in which nobody is any more is kept for what it owes, or while the store is away, no longer than this; one
+whose race has begun, until that is over."""
 
 DOUBTED_S = 5.0
 """A racer's node that nobody has seen for so long is gone."""
@@ -644,27 +644,34 @@ class Room:
 
     @property
     def _deserted(self) -> bool:
-        return not (self.places or self.watchers or self.coming or self._changing or self._asked)
+        return self._empty and not self._changing
+
+    @property
+    def _empty(self) -> bool:
+        return not (self.places or self.watchers or self.coming or self._asked)
 
     @property
     def _owing(self) -> bool:
         return bool(self._owed or self._finishes) or self._recording.owing
 
     def _close_unless_needed(self, now_ms: float) -> None:
+        if self.spare:
+            self._rooms.deserted.add(self)
         # somebody has to settle the race, and to record it, though all its racers be gone
-        if not self._deserted or self._under_way:
+        if not self._empty or (self._under_way and not self.frozen):
             self._left_ms = None
             return
         if self._left_ms is None:
             self._left_ms = now_ms
-        if not self._owing or now_ms - self._left_ms >= LINGERS_S * 1000:
+        over = now_ms - self._left_ms >= LINGERS_S * 1000 or not (self._owing or self._under_way)
+        if over and not self._changing:  # what is tried meanwhile puts nothing off
             self.close()
 
     @property
     def _under_way(self) -> bool:
-        """Whether the race has begun, its places are not final, and the store can be asked."""
+        """Whether the race has begun, and its places are not final."""
         race = self.race
-        return race is not None and race.start_ms is not None and not race.final and not self.frozen
+        return race is not None and race.start_ms is not None and not race.final
 
     def close(self) -> None:
         """Hear and do nothing any more."""

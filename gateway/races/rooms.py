@@ -79,6 +79,8 @@ class Rooms:
         self.courses: Callable[[Race], Coroutine[Any, Any, list[Said]]] | None = None
         """What is said of a race's ghosts."""
         self._rooms: dict[str, Room] = {}
+        self.deserted: set[Room] = set()
+        """Those that were spare when they last looked: so that who is refused a room costs no look at all of them."""
         self._directory: Directory | None = None
         self._away = False
 
@@ -117,10 +119,12 @@ class Rooms:
 
     def _make_room(self) -> bool:
         """Close a room in which nobody is any more, if there is one."""
-        spare = next((room for room in self._rooms.values() if room.spare), None)
-        if spare is not None:
-            spare.close()
-        return spare is not None
+        while self.deserted:
+            room = self.deserted.pop()
+            if room.spare:
+                room.close()
+                return True
+        return False
 
     def rooms(self) -> list[Room]:
         """Those that are open now."""
@@ -129,6 +133,7 @@ class Rooms:
     def forget(self, room: Room) -> None:
         """The room has closed."""
         del self._rooms[room.id]
+        self.deserted.discard(room)
         self.wheel.leave(room)
 
     def making(self, race: Race) -> Generator[None, None, Material | Error]:

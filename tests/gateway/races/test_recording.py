@@ -20,14 +20,18 @@ from gateway.app import Gateway
 from gateway.races import Room, Rooms
 from gateway.races.room import NO_RACE
 from loadtest.servers.addresses import Addresses
+from persistence.errors import StoreError
 from persistence.race_records import RaceRecords
-from persistence.races import RacesOptions
+from persistence.races import MemoryRaces, RacesOptions
+from persistence.races.port import Step
 from persistence.redis import RedisOptions
 from persistence.results import SqliteResults
 from persistence.stream.record import encode
 from persistence.workers.graveyard import Graveyard, Letter
 from persistence.workers.outgoing import Sender
 from session.identity import session_to_text
+from session.messages import Error
+from session.race import Race
 from session.race_record import RaceRecord
 from session.racing import Due
 from session.state import Phase
@@ -352,6 +356,46 @@ async def test_a_race_that_the_store_loses_before_its_places_are_final(tmp_path:
         await gone(gateway)
 
 
+async def test_a_race_whose_end_comes_while_the_store_is_away(tmp_path: Path) -> None:
+    """Its room waits for the store, though all its racers be gone."""
+    rules = replace(RULES, closing_ms=1_500, closing_share=0.0)
+    async with node(tmp_path, rooms=replace(QUICK, retry_ms=60_000), race=rules) as gateway:
+        assert gateway.hub.racing is not None
+        rooms = gateway.hub.racing.rooms
+        rooms.races = store = Away(epoch_ms=gateway.hub.epoch_ms)
+        async with racers(gateway, gateway) as (host, other):
+            await race_of(host, other)
+            await host.begin()
+            await host.type()
+            await host.finish()
+            closing = await host.phase("closing")
+        (room,) = rooms.rooms()
+        async with asyncio.timeout(PATIENCE_S):
+            while not room.spare:  # noqa: ASYNC110  # as above
+                await asyncio.sleep(0.01)
+            assert closing["until_ms"] > rooms.now_ms(), "that both are gone was written before the end"
+            store.away = True
+            while not room.frozen:  # noqa: ASYNC110  # as above
+                await asyncio.sleep(0.01)
+            looked_ms = room._looked_ms
+            while room._looked_ms < looked_ms + 1_000:  # noqa: ASYNC110  # as above
+                await asyncio.sleep(0.01)
+            store.away = False
+        rooms.bus.listening(f"race:{host.race}")  # with what the servers share the bus is back
+        assert [one.place for one in (await recorded(gateway, host.race)).race.racers] == [1, None]
+
+
+class Away(MemoryRaces):
+    """Races that cannot be changed just now."""
+
+    away = False
+
+    async def change(self, race: str, step: Step) -> Race | Error:
+        if self.away:
+            raise StoreError("away", retriable=True)
+        return await super().change(race, step)
+
+
 async def test_a_room_that_has_closed_answers(tmp_path: Path) -> None:
     """Who asks for another race and waits for its text may ask a room that nobody needed meanwhile."""
     async with node(tmp_path) as gateway:
@@ -384,7 +428,7 @@ async def test_who_needs_a_room_gets_that_of_a_race_which_all_have_left(tmp_path
             for each in (host, other):
                 await each.typist.socket.close()
         async with racer(gateway) as third, asyncio.timeout(PATIENCE_S):
-            while not gateway.hub.racing.rooms.rooms()[0].spare:  # noqa: ASYNC110  # as above
+            while not gateway.hub.racing.rooms.deserted:  # noqa: ASYNC110  # as above
                 await asyncio.sleep(0.01)
             assert gateway.hub.racing.rooms.rooms()[0].id == host.race
             await third.create()
