@@ -9,7 +9,8 @@ the record where it is not there. A record that is written twice is one row.
 
 What holds: a race is recorded once a room that lives on has seen it final. A room does so until it has spooled the
 record or found it, for a minute at most once nobody is there any more; and it waits for the race's end, though all its
-racers be gone. Where all nodes of a race die together and nobody comes back to it, there is no record.
+racers be gone, unless the races' store is away for that minute or another race needs the room. Where all nodes of a
+race die together, or give it up so, and nobody comes back to it, there is no record.
 """
 
 from __future__ import annotations

@@ -291,6 +291,8 @@ class Room:
                     answer.cancel()
                 raise
             self._freeze(fault)
+            asked += self._asked  # it is away for all who ask, not for these few alone
+            self._asked.clear()
             for _, answer in asked:
                 _resolve(answer, self._rooms.away())
             return False
@@ -581,7 +583,7 @@ class Room:
         if self.frozen:
             if now_ms >= self._retry_ms:
                 self._change()
-        elif self._look or self._owed:
+        elif self._look or self._owed or self._asked:
             self._change()
         if self._due_ms is not None and self._due_ms - now_ms <= PERIOD_S * 1000:
             self._arm(now_ms)

@@ -18,7 +18,7 @@ from config.gateway import ConnectionOptions
 from config.rooms import RoomOptions
 from gateway.app import Gateway
 from gateway.races import Room, Rooms
-from gateway.races.room import NO_RACE
+from gateway.races.room import AT_ONCE, NO_RACE
 from loadtest.servers.addresses import Addresses
 from persistence.errors import StoreError
 from persistence.race_records import RaceRecords
@@ -389,11 +389,27 @@ class Away(MemoryRaces):
     """Races that cannot be changed just now."""
 
     away = False
+    tries = 0
 
     async def change(self, race: str, step: Step) -> Race | Error:
+        self.tries += 1
         if self.away:
             raise StoreError("away", retriable=True)
         return await super().change(race, step)
+
+
+async def test_all_who_ask_are_told_at_once_that_the_store_is_away(tmp_path: Path) -> None:
+    """By one try, however many they are: each may take as long as the store has time to answer."""
+    async with node(tmp_path) as gateway:
+        assert gateway.hub.racing is not None
+        rooms = gateway.hub.racing.rooms
+        rooms.races = store = Away()
+        store.away = True
+        room = rooms.open("0123456789abc")
+        assert isinstance(room, Room)
+        answers = await asyncio.gather(*(room.ask(room.step(Due())) for _ in range(3 * AT_ONCE)))
+        assert {answer.code for answer in answers if isinstance(answer, Error)} == {"away"}
+        assert store.tries == 1
 
 
 async def test_a_room_that_has_closed_answers(tmp_path: Path) -> None:
