@@ -333,13 +333,13 @@ async def test_a_race_that_another_settled_is_recorded_by_who_sees_it(tmp_path: 
 
 async def test_a_race_that_the_store_loses_before_its_places_are_final(tmp_path: Path) -> None:
     """Who is in its room gives it back, so that it ends, is recorded, and the room closes."""
-    forgetful = RacesOptions(settled_ms=1)
-    async with node(tmp_path, rooms=QUICK, races=forgetful) as gateway:
+    async with node(tmp_path, rooms=QUICK) as gateway:
         async with racer(gateway) as late:
             assert gateway.hub.racing is not None
             rooms = gateway.hub.racing.rooms
+            rooms.races = store = Fickle(RacesOptions(settled_ms=1))
             known = over(1, 2, begun_ms=rooms.now_ms() - 60_000)
-            until_ms = rooms.now_ms() + 1_500
+            until_ms = rooms.now_ms() + 60_000
             provisional = replace(
                 known, until_ms=until_ms, racers=tuple(replace(one, final=False) for one in known.racers)
             )
@@ -349,7 +349,8 @@ async def test_a_race_that_the_store_loses_before_its_places_are_final(tmp_path:
             room.take(provisional)  # as another node tells it
             await late.say("watch", race=known.id)
             assert (await late.hear("race.state"))["provisional"]
-            assert await rooms.races.read(known.id) is None
+            store.ahead_ms = 60_000
+            assert await store.read(known.id) is None
             await late.until(lambda state: not state["provisional"])
         record = await recorded(gateway, known.id)
         assert [one.place for one in record.race.racers] == [one.place for one in known.racers]
@@ -358,23 +359,22 @@ async def test_a_race_that_the_store_loses_before_its_places_are_final(tmp_path:
 
 async def test_a_race_whose_end_comes_while_the_store_is_away(tmp_path: Path) -> None:
     """Its room waits for the store, though all its racers be gone."""
-    rules = replace(RULES, closing_ms=1_500, closing_share=0.0)
+    rules = replace(RULES, verdicts_ms=100)
     async with node(tmp_path, rooms=replace(QUICK, retry_ms=60_000), race=rules) as gateway:
         assert gateway.hub.racing is not None
         rooms = gateway.hub.racing.rooms
-        rooms.races = store = Away(epoch_ms=gateway.hub.epoch_ms)
+        rooms.races = store = Fickle()
         async with racers(gateway, gateway) as (host, other):
             await race_of(host, other)
             await host.begin()
             await host.type()
             await host.finish()
-            closing = await host.phase("closing")
+            await host.phase("closing")
         (room,) = rooms.rooms()
         async with asyncio.timeout(PATIENCE_S):
             while not room.spare:  # noqa: ASYNC110  # as above
                 await asyncio.sleep(0.01)
-            assert closing["until_ms"] > rooms.now_ms(), "that both are gone was written before the end"
-            store.away = True
+            store.away, store.ahead_ms = True, RULES.closing_ms
             while not room.frozen:  # noqa: ASYNC110  # as above
                 await asyncio.sleep(0.01)
             looked_ms = room._looked_ms
@@ -385,11 +385,15 @@ async def test_a_race_whose_end_comes_while_the_store_is_away(tmp_path: Path) ->
         assert [one.place for one in (await recorded(gateway, host.race)).race.racers] == [1, None]
 
 
-class Away(MemoryRaces):
-    """Races that cannot be changed just now."""
+class Fickle(MemoryRaces):
+    """A store of races that may be away, and whose clock may be put forward."""
 
     away = False
+    ahead_ms = 0
     tries = 0
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self.ahead_ms
 
     async def change(self, race: str, step: Step) -> Race | Error:
         self.tries += 1
@@ -403,7 +407,7 @@ async def test_all_who_ask_are_told_at_once_that_the_store_is_away(tmp_path: Pat
     async with node(tmp_path) as gateway:
         assert gateway.hub.racing is not None
         rooms = gateway.hub.racing.rooms
-        rooms.races = store = Away()
+        rooms.races = store = Fickle()
         store.away = True
         room = rooms.open("0123456789abc")
         assert isinstance(room, Room)
