@@ -109,7 +109,7 @@ def test_small_things() -> None:
     assert middle([None, 3.0, 1.0, None]) == 2.0
     assert middle([None]) is None
     part = Part("T", ("a", "b"), [["x", 1]], {}, notes=("said",))
-    about = {"date": "d", "cpu": "c", "cores": 2, "memory_gib": 1, "kernel": "k", "python": "p"}
+    about = {"date": "d", "cpu": "c", "cores": 2, "memory_gib": 1, "kernel": "k", "python": "p", "alone": False}
     assert "said" in written({"a": part}, about)
 
 

@@ -51,9 +51,9 @@ def test_the_catalogue_is_one() -> None:
 
 async def test_a_migrated_database_holds_what_is_built_in(empty: MysqlOptions) -> None:
     """Every column is as other programs would want to read it; migrating again changes nothing."""
-    assert [one.version for one in (await content_status(empty))[1]] == [1, 2]
+    assert [one.version for one in (await content_status(empty))[1]] == [1, 2, 3]
     done, seeded = await migrate_content(empty)
-    assert [one.title for one in done] == ["0001_content", "0002_bans"]
+    assert [one.title for one in done] == ["0001_content", "0002_bans", "0003_ban_changes"]
     assert seeded == Added(new=BUILT_IN)
     assert await migrate_content(empty) == ([], Added())
     assert (await content_status(empty))[1] == []
@@ -223,7 +223,9 @@ async def test_what_the_database_will_never_take_is_no_passing_fault(content_dat
 
 async def test_a_database_that_was_never_migrated_is_refused_with_what_to_do(empty: MysqlOptions) -> None:
     for serving in (False, True):
-        with pytest.raises(CatalogueError, match=r"lacks 0001_content, 0002_bans; run `typegate migrate up`"):
+        with pytest.raises(
+            CatalogueError, match=r"lacks 0001_content, 0002_bans, 0003_ban_changes; run `typegate migrate up`"
+        ):
             async with MysqlCatalogue(empty, serving=serving):
                 pass
 

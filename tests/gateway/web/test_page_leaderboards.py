@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from playwright.async_api import Route
 
 from persistence.folder import DataFolder
 from persistence.results import SqliteResults
@@ -185,7 +186,17 @@ async def test_a_best_is_celebrated_quietly_and_marked_in_the_history(visit: Vis
     """The first of its kind is none; a faster one is, with the speed before; a slower one is not."""
     visitor = await visit(settings=TEN, script=ALL_WELL)
     page = visitor.page
-    sessions = []
+    sessions: list[str] = []
+
+    async def all_well(route: Route) -> None:
+        """The history says what the connection said, whether the machine types like one or too slowly for that."""
+        answer = await route.fetch()
+        said = await answer.json()
+        for result in said["results"]:
+            result |= {"verdict": "ok", "wpm": (50, 70, 60)[sessions.index(result["session"])]}
+        await route.fulfill(response=answer, json=said)
+
+    await page.route("**/v1/users/*/results*", all_well)
     for test in range(3):
         await visitor.type(await visitor.typed_text())
         await visitor.state("stored")
