@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
 from config.edge import EdgeOptions
 from config.gateway import AdminOptions, AgentOptions
@@ -36,7 +36,7 @@ def _redis(redis_single: RedisOptions) -> RedisOptions:
     return replace(redis_single, prefix=f"{uuid.uuid4().hex}:")
 
 
-LOST = (Closed, ConnectionClosed, InvalidStatus, OSError, EOFError)
+LOST = (Closed, ConnectionClosed, InvalidStatus, InvalidMessage, OSError, EOFError)
 """How a connection ends, or is refused, whose server goes."""
 
 
