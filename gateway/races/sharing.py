@@ -34,8 +34,8 @@ LEAST_MS = 40
 """Its own turns come every 100 ms, but one that was late may come so soon before the next; what is less is none."""
 
 FOLLOWS_MS = 45
-"""A node that has told so long ago does so again when it hears another: less than half of the time between two turns,
-so that of two nodes, however their turns lie, one always follows the other, and then leaves its own turn out."""
+"""A node that has told others so long ago does so again when it hears another: less than half of the time between two
+turns, so that of two nodes, however their turns lie, one always follows the other, and then leaves its own turn out."""
 
 INTEREST_MS = 15_000
 """For so long another node is told progress after it asked; it asks again three times as often."""
@@ -75,9 +75,10 @@ class Sharing:
         """Those who have missed something, or have seen nothing yet."""
         self._interest: dict[str, float] = {}
         """Other nodes, and until when they are told."""
-        self._told_ms = self._asked_ms = float("-inf")
+        self._turned_ms = self._told_ms = self._asked_ms = float("-inf")
+        """Our last turn; when we last told others something in one; when we last asked."""
         self._followed = False
-        """Whether it was another node's turn in which we told last."""
+        """Whether our last turn was another node's, that we followed."""
         self._awaited: frozenset[str] = frozenset()
         """Nodes that have not told theirs since we told ours; while there are any, nothing is sent here."""
         self._until_ms = 0.0
@@ -117,19 +118,20 @@ class Sharing:
 
     def turn(self, now_ms: float) -> None:
         """Our turn: tell ours, unless that was done just now. Then either `waiting`, or all has been sent."""
-        if now_ms - self._told_ms >= (RESTS_MS if self._followed else LEAST_MS):
+        if now_ms - self._turned_ms >= (RESTS_MS if self._followed else LEAST_MS):
             self._followed = False
             self._tell(now_ms)
 
     def _tell(self, now_ms: float, *, heard: str = "") -> None:
         """Tell ours; `heard`: the node that we follow, whose own has come."""
-        self._told_ms = now_ms
+        self._turned_ms = now_ms
         rows = self._pull()
         if self._last:
             rows[:0] = self._last
             self._last = []
         self._progress.take(rows)
         if self._interest and (rows or heard):  # who follows tells even that there is nothing, for it is waited for
+            self._told_ms = now_ms  # a turn in which there was nothing keeps nobody from following the next one
             for node in self._others(now_ms):
                 self._courier.tell(node, self._race, rows, answer=node == heard)
             self._awaited = self.nodes.intersection(self._interest) - {heard}

@@ -1,10 +1,13 @@
 """Progress between nodes: in step, in one frame, all of it to whoever has missed some, nothing to who is gone."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, cast
 
+import msgpack
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from gateway.bus import Bus, Exchange
 from gateway.codec import JSON
@@ -14,6 +17,7 @@ from gateway.races.place import Place
 from gateway.races.progress import Row
 from gateway.races.sharing import FOLLOWS_MS, INTEREST_MS, LEAST_MS, RESTS_MS, Sharing
 from gateway.said import Said
+from tests.gateway.clockwork import Clockwork
 
 CHANNEL = "race:x"
 
@@ -225,6 +229,121 @@ async def test_two_fall_into_step_however_their_turns_lie(pair: tuple[Node, Node
             each.sharing.send()
         posts.append(tuple(each.facts.posted - was for each, was in zip(pair, before, strict=True)))
     assert sorted(posts[-6:]) == [(0, 0)] * 3 + [(1, 1)] * 3
+
+
+async def test_who_had_nothing_to_tell_in_its_turn_follows_the_next(pair: tuple[Node, Node]) -> None:
+    """However soon that comes: else what it is told would lie there until its own next turn."""
+    a, b = pair
+    b.turn()
+    b.now_ms += FOLLOWS_MS - 15
+    a.turn([0, 5, 60.0, 0])
+    await until(lambda: a.listener.frames and b.listener.frames)
+    assert a.listener.frames == b.listener.frames == [[[0, 5, 60.0, 0]]]
+    assert not a.sharing.waiting
+    b.now_ms += RESTS_MS - 1
+    b.turn([1, 7, 70.0, 1])
+    assert b.facts.posted == 1, "the turn that comes soon after is left out"
+
+
+class SlowBus:
+    """A bus that brings everything in the same time, on a clock that a test moves."""
+
+    def __init__(self, clockwork: Clockwork, way_ms: float) -> None:
+        self._clockwork = clockwork
+        self._way_ms = way_ms
+        self._listeners: dict[str, Callable[[Any], None]] = {}
+
+    def subscribe(self, channel: str, listener: Callable[[Any], None], *, resync: Callable[[], None]) -> None:
+        self._listeners[channel] = listener
+
+    def post(self, channel: str, message: Any) -> None:
+        if (listener := self._listeners.get(channel)) is not None:  # what is asked on the race's own is known here
+            brought = msgpack.unpackb(msgpack.packb(message))
+            self._clockwork.call_at(self._clockwork.now + self._way_ms / 1000, lambda: listener(brought))
+
+
+class Shown:
+    """One of several nodes with a racer each, and when others are told of its keys, and it shows theirs."""
+
+    def __init__(self, clockwork: Clockwork, bus: SlowBus, lane: int, others: list[str]) -> None:
+        self.keys = self._pulled = 0
+        self.told_ms: dict[int, float] = {}
+        """When it told of so many keys of its own."""
+        self.shown_ms: dict[tuple[int, int], float] = {}
+        """When it showed so many keys of a lane."""
+        self._clockwork = clockwork
+        self._place = Place(cast(Any, None), cast(Any, self), lane)
+        courier = Courier(
+            cast(Bus, bus),
+            clockwork.loop,
+            RoomFacts(),
+            node=f"n{lane}",
+            heard=lambda race, node, rows, answer: self.sharing.heard(node, rows, answer, clockwork.now * 1000),
+            missed=lambda: None,
+            misheard=self._misheard,
+        )
+        self.sharing = Sharing(
+            cast(Bus, bus),
+            CHANNEL,
+            courier,
+            RoomFacts(),
+            race="x",
+            pull=self._pull,
+            everybody=lambda: (self._place,),
+        )
+        self.sharing.nodes = frozenset(others)
+        for other in others:
+            self.sharing.hear(["here", other, False], clockwork.now * 1000)
+
+    def key(self) -> None:
+        self.keys += 1
+
+    def turn(self) -> None:
+        self.sharing.turn(self._clockwork.now * 1000)
+
+    def hear(self, said: Said, more: Any = None) -> bool:
+        for lane, keys, *_ in JSON.decode(said.payload(JSON))["p"]:
+            self.shown_ms[lane, keys] = self._clockwork.now * 1000
+        return True
+
+    def _pull(self) -> list[Row]:
+        if self.keys == self._pulled:
+            return []
+        self._pulled = self.keys
+        self.told_ms[self.keys] = self._clockwork.now * 1000
+        return [[self._place.lane, self.keys, 60.0, 0]]
+
+    def _misheard(self, race: str, why: Exception) -> None:
+        raise AssertionError(f"{race}: {why}")
+
+
+@given(
+    turns_at_ms=st.lists(st.integers(0, 99), min_size=2, max_size=4),
+    keys_at_ms=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3_000)), max_size=40),
+    way_ms=st.sampled_from([0.5, 3.0, 9.0]),
+)
+@example(turns_at_ms=[0, 30, 60], keys_at_ms=[(1, at) for at in range(0, 3_000, 170)], way_ms=3.0)
+def test_what_is_told_is_shown_everywhere_before_long(
+    turns_at_ms: list[int], keys_at_ms: list[tuple[int, int]], way_ms: float
+) -> None:
+    """Whoever types when, and however the nodes' turns lie: it does not lie at a node until that one's own turn.
+
+    A way brings what is told, and another one what those tell who follow.
+    """
+    clockwork = Clockwork(now=3_600.0)
+    bus = SlowBus(clockwork, way_ms)
+    names = [f"n{lane}" for lane in range(len(turns_at_ms))]
+    nodes = [Shown(clockwork, bus, lane, [name for name in names if name != own]) for lane, own in enumerate(names)]
+    for which, at_ms in keys_at_ms:
+        clockwork.call_at(clockwork.now + at_ms / 1000, nodes[which % len(nodes)].key)
+    for node, first_ms in zip(nodes, turns_at_ms, strict=True):
+        for number in range(34):
+            clockwork.call_at(clockwork.now + (first_ms + 100 * number) / 1000, node.turn)
+    clockwork.advance(4)
+    for lane, node in enumerate(nodes):
+        for keys, told_ms in node.told_ms.items():
+            for other in nodes:
+                assert other.shown_ms[lane, keys] - told_ms <= 2 * way_ms + 1
 
 
 async def test_no_oftener_than_ten_times_a_second(pair: tuple[Node, Node]) -> None:
