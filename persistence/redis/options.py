@@ -94,7 +94,8 @@ class RedisOptions:
             "password": None if self.password_file is None else _secret(self.password_file),
             "driver_info": None,  # else two more commands for each connection, which a user may not be allowed
             "protocol": 2,
-            "socket_timeout": None,  # the whole call has a limit
+            "socket_timeout": None,  # the whole call has a limit,
+            "socket_connect_timeout": None,  # and to connect is a part of it
         }
         if self.tls or self.url.startswith("rediss:"):
             kind = SSLConnection

@@ -57,3 +57,9 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
             RedisOptions(url="redis://localhost", password_file=tmp_path / file).opener()
     with pytest.raises(StoreError, match=r"ca\.pem cannot be read"):
         RedisOptions(url="rediss://localhost", ca_file=tmp_path / "ca.pem").opener()
+
+
+def test_a_call_has_one_limit() -> None:
+    """To connect is a part of the call: the library's own 5 s would end those that may take longer."""
+    connection = RedisOptions(url="redis://localhost").opener()("localhost", 6379)
+    assert (connection.socket_timeout, connection.socket_connect_timeout) == (None, None)
