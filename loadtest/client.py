@@ -82,7 +82,8 @@ class ClientOptions:
     greeting_s: int = 10
     """The same until `ready`."""
     keep: bool = False
-    """Whether the figures of results that were checked are kept beside their sessions until the end of the run."""
+    """Whether the figures of results that were checked are kept beside their sessions until the end of the run, and how
+    races ended."""
 
     def __post_init__(self) -> None:
         if self.flush_ms < 1 or min(self.check_every, self.probe_every) < 0 or self.tries < 1:

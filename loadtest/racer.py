@@ -6,6 +6,7 @@ begins at the start instant. Nobody waits for ever: who does not get in opens th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import inf
 from time import monotonic, time
 from typing import Any
@@ -16,7 +17,7 @@ from loadtest.engine import Engine
 from loadtest.frames import Frames
 from loadtest.meters import Meters
 
-__all__ = ["SEATS", "RacingClient", "Table"]
+__all__ = ["SEATS", "RaceEnd", "RacingClient", "Table"]
 
 SEATS = 5
 """Racers at a table."""
@@ -41,10 +42,22 @@ class Table:
         """How the last races ended, as the first of the racers was told."""
 
 
+@dataclass(frozen=True, slots=True)
+class RaceEnd:
+    """How a race ended, as one of its racers was told last."""
+
+    lane: int
+    """The racer's own."""
+    final: bool
+    """Whether its places were final by then."""
+    racers: list[dict[str, Any]]
+    """Its lanes as they are shown to everybody."""
+
+
 class RacingClient(TypingClient):
     """One racer with one connection. `count`: words of a race."""
 
-    __slots__ = ("_count", "_race", "_table")
+    __slots__ = ("_count", "_race", "_table", "ends")
 
     def __init__(
         self,
@@ -61,11 +74,14 @@ class RacingClient(TypingClient):
         self._table = table
         self._count = count
         self._race: str | None = None
+        """The race whose end it has not seen."""
+        self.ends: dict[str, RaceEnd] = {}
+        """How its races ended, where figures are kept: those that had begun."""
 
     def stop(self) -> None:
-        """Join no further race; the one that has begun is typed to its end and waited for."""
+        """Join no further race; the one that has begun is typed to its end, and that of the others waited for."""
         self._stopping = True
-        if self._started is None:
+        if self._started is None and not (self.phase is Phase.RESTING and self._race is not None):
             self._say({"t": "race.leave"})
             self._leave()
 
@@ -113,10 +129,15 @@ class RacingClient(TypingClient):
 
     def _take_state(self, state: dict[str, Any]) -> None:
         race, table = state["race"], self._table
+        settled = state["phase"] == "settled" and state.get("start_ms") is not None
         final = state["phase"] == "settled" and state.get("provisional") is False
+        if settled:
+            self._keep(state, final=final)
         if final:
             self._compare(race, state["racers"])
         if self._started is not None:
+            if final and race == self._race:
+                self._race = None
             return
         if state["phase"] == "lobby":
             if self.phase is not Phase.STARTING:
@@ -141,9 +162,14 @@ class RacingClient(TypingClient):
         if race == table.race:
             table.race = table.opener = None
 
+    def _keep(self, state: dict[str, Any], *, final: bool) -> None:
+        race = state["race"]
+        if self._options.keep and (final or race not in self.ends or not self.ends[race].final):
+            self.ends[race] = RaceEnd(state["lane"], final, _for_all(state["racers"]))
+
     def _compare(self, race: str, racers: list[dict[str, Any]]) -> None:
         """All racers of a race are told the same in the end."""
-        table = [{name: value for name, value in row.items() if name != "session"} for row in racers]
+        table = _for_all(racers)
         finals = self._table.finals
         if finals.setdefault(race, table) != table:
             self._meters.errors["another table"] += 1
@@ -172,10 +198,12 @@ class RacingClient(TypingClient):
 
     def _rest(self) -> None:
         """Wait for the others, to be told how the race ended, and a while longer."""
-        raced = self._started is not None
-        super()._rest()
-        if raced and not self.done:
-            self.wake_at(self._engine.now_ms + _SETTLED_MS)
+        if self._started is None or self._race is None:
+            super()._rest()
+            return
+        self._clear()
+        self.phase = Phase.RESTING
+        self.wake_at(self._engine.now_ms + _SETTLED_MS)
 
     def _stored(self, message: dict[str, Any]) -> None:
         before = self._meters.stored
@@ -203,3 +231,8 @@ class RacingClient(TypingClient):
             self.wake_at(self._engine.now_ms + (message.get("retry") or _LOOK_MS) + 1)
             return
         super()._error(message)
+
+
+def _for_all(racers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A table as everybody is shown it: without what only the racer itself is told."""
+    return [{name: value for name, value in row.items() if name != "session"} for row in racers]

@@ -4,7 +4,7 @@
 - `faults`: does it to a cluster (`loadtest.cluster`), ends it again, and sees when all is well.
 - `typing`: the people.
 - `watching`: what the run looked like from second to second.
-- `checks`: what must hold at the end.
+- `checks`: what must hold at the end, and `races`: what must hold of the records of races.
 - `run`: one run, from empty folder to verdict.
 - `report`: the verdict and the timeline, as a page and as JSON.
 """

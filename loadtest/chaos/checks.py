@@ -30,7 +30,18 @@ from session.identity import session_from_text, session_to_text
 from session.options import SessionLimits
 from session.result import Result
 
-__all__ = ["Check", "Stored", "all_well", "everything", "of_faults", "of_store", "read_store", "rows_there", "within"]
+__all__ = [
+    "Check",
+    "Stored",
+    "all_well",
+    "everything",
+    "of_faults",
+    "of_store",
+    "read_store",
+    "rows_there",
+    "some",
+    "within",
+]
 
 _AT_ONCE = 8
 _SHOWN = 3
@@ -195,9 +206,9 @@ def of_store(told: Mapping[str, bytes | None], stored: Stored) -> list[Check]:
     )
     return [
         _check("Every result that a typist saw stored is in MySQL", not missing, _of(missing, len(told))),
-        _check("... exactly once", not twice, f"{len(twice)} are there twice {_some(twice)}"),
-        _check("... with the figures of the typist's own log", not other, f"{len(other)} differ {_some(other)}"),
-        _check("Nothing is there that nobody was told of", not unknown, f"{len(unknown)} rows {_some(unknown)}"),
+        _check("... exactly once", not twice, f"{len(twice)} are there twice {some(twice)}"),
+        _check("... with the figures of the typist's own log", not other, f"{len(other)} differ {some(other)}"),
+        _check("Nothing is there that nobody was told of", not unknown, f"{len(unknown)} rows {some(unknown)}"),
         _check(
             "No result is void",
             not verdicts["void"],
@@ -206,9 +217,9 @@ def of_store(told: Mapping[str, bytes | None], stored: Stored) -> list[Check]:
         _check(
             "No session has two results that disagree",
             not stored.conflicts,
-            f"{sum(stored.conflicts.values())} {_some(list(stored.conflicts))}",
+            f"{sum(stored.conflicts.values())} {some(list(stored.conflicts))}",
         ),
-        _check("There are no dead letters", not stored.letters, f"{len(stored.letters)} {_some(stored.letters)}"),
+        _check("There are no dead letters", not stored.letters, f"{len(stored.letters)} {some(stored.letters)}"),
     ]
 
 
@@ -239,10 +250,10 @@ def of_faults(faults: Faults, unwell: Sequence[str]) -> list[Check]:
         _check(
             "Whatever was done to a part, all was well again in time",
             not slow,
-            f"{len(faults.suffered)} faults; not after {_some(slow) or 'none'}",
+            f"{len(faults.suffered)} faults; not after {some(slow) or 'none'}",
         ),
-        _check("Whatever was started came up at the first try", not troubled, _some(troubled) or "all did"),
-        _check("Nothing ended that nobody had ended", not faults.deaths, _some(faults.deaths) or "nothing did"),
+        _check("Whatever was started came up at the first try", not troubled, some(troubled) or "all did"),
+        _check("Nothing ended that nobody had ended", not faults.deaths, some(faults.deaths) or "nothing did"),
     ]
 
 
@@ -261,10 +272,11 @@ def _check(law: str, holds: bool, found: str) -> Check:
 
 
 def _of(missing: Sequence[str], all_: int) -> str:
-    return f"{all_ - len(missing)} of {all_} {_some(missing)}"
+    return f"{all_ - len(missing)} of {all_} {some(missing)}"
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """The first few of these, and how many more there are."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 

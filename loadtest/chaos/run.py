@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loadtest.chaos import checks
+from loadtest.chaos import checks, races
 from loadtest.chaos.checks import Check, within
 from loadtest.chaos.faults import WELL_S, Faults, Suffered, parts_of
 from loadtest.chaos.schedule import ScheduleOptions, draw
@@ -28,6 +28,7 @@ Progress = Callable[[float, str], None]
 
 _LOOK_S = 0.25
 _COME_S = 120.0
+_RACE_S = 120.0  # until at least one race has come to its end
 _SETTLE_S = 300.0
 _ROWS_S = 300.0
 
@@ -128,17 +129,25 @@ def run(options: ChaosOptions, folder: Path, *, progress: Progress = lambda shar
         within(lambda: not checks.all_well(cluster), within_s=WELL_S)
         well_s, unwell = clock(), checks.all_well(cluster)
         progress(0.85, "the last tests")
+        within(lambda: options.racers < 2 or bool(races.told_by(people.clients)), within_s=_RACE_S)
         people.settle(_SETTLE_S)
         within(lambda: people.settled, within_s=_SETTLE_S + 60)
         told = {session: kept for client in people.clients for session, kept in client.sessions.items()}
         progress(0.9, "the last rows")
-        within(lambda: not checks.rows_there(cluster, told), within_s=_ROWS_S)
+        raced = races.told_by(people.clients)
+        within(lambda: not checks.rows_there(cluster, told) and not races.unrecorded(cluster, raced), within_s=_ROWS_S)
         settled_s = clock()
         watch.stop()
         progress(0.93, "what is in the shards")
         stored = asyncio.run(checks.read_store(cluster, list(told)))
+        progress(0.95, "what is kept of races")
+        recorded = asyncio.run(races.read_races(cluster, raced))
         cluster.stop()
-        found = [*checks.everything(people, told, stored, cluster), *checks.of_faults(faults, unwell)]
+        found = [
+            *checks.everything(people, told, stored, cluster),
+            *races.of_races(raced, recorded, stored),
+            *checks.of_faults(faults, unwell),
+        ]
         facts = {
             "seed": options.seed,
             "options": asdict(options),
@@ -149,7 +158,7 @@ def run(options: ChaosOptions, folder: Path, *, progress: Progress = lambda shar
             "faults": [_suffered(one) for one in faults.suffered],
             "parts": parts_of(cluster),
             "moments": watch.facts(),
-            "people": _counts(people),
+            "people": _counts(people) | {"races": len(recorded.shown)},
             "checks": [asdict(check) for check in found],
             "holds": all(check.holds for check in found),
         }

@@ -1,5 +1,6 @@
 """Racers of the load on a real server: race after race, each result as its racer typed it, one end for all."""
 
+from loadtest.chaos.races import told_by
 from loadtest.client import ClientOptions
 from loadtest.served import Served
 from loadtest.share import Share, SwarmOptions
@@ -32,6 +33,9 @@ def test_racers_race_again_and_again_beside_a_typist() -> None:
         finally:
             share.close()
     assert meters.raced >= 25
+    ends = [end for told in told_by(share.clients).values() for end in told.values()]
+    assert {True} == {end.lane in {row["lane"] for row in end.racers} for end in ends}
+    assert sum(end.final for end in ends) > 0
     assert meters.resumed > 0
     assert meters.started == meters.stored == meters.checked, meters.notes
     assert (meters.mismatched, meters.errors["another table"], meters.errors["early"]) == (0, 0, 0), meters.notes

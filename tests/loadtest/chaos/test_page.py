@@ -40,7 +40,7 @@ def facts(seconds: int = 60) -> dict[str, Any]:
             for at in range(seconds)
         ],
         "people": {
-            **dict.fromkeys(("started", "accepted", "stored", "raced", "events"), 3),
+            **dict.fromkeys(("started", "accepted", "stored", "raced", "races", "events"), 3),
             **dict.fromkeys(("reconnects", "resumed", "resent_events"), 2),
             **{"errors": {"closed 1006": 2}, "verdicts": {"ok": 3}, "given_up": {}},
             **{"times_ms": {"to_stored": times}, "late_ms": times},

@@ -34,6 +34,7 @@ def test_everything_dies_and_all_is_there_once(tmp_path: Path) -> None:
     assert {fault["kind"] for fault in facts["faults"]} == {kind for kinds in KINDS.values() for kind in kinds}
     assert {fault["sort"] for fault in facts["faults"]} == set(KINDS)
     assert facts["people"]["stored"] >= facts["options"]["typists"]
+    assert facts["people"]["races"] > 0
     assert facts["people"]["reconnects"] > 0
     assert facts["moments"]
     whole = page(facts | {"began": "today", "command": "</script>"})
