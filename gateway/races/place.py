@@ -42,6 +42,11 @@ class Place:
         """The connection leaves, of its own will."""
         self.room.leave(self)
 
+    def supersede(self) -> None:
+        """Another connection of the same user has the lane."""
+        self.room.rise(self)
+        self.connection.supersede()
+
     def closed(self) -> None:
         """The connection is lost."""
         self.room.lost(self)

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scoring.text import Word
+from session.machine import TypingSession
 
-__all__ = ["Course", "Progress", "Row", "rows_of"]
+if TYPE_CHECKING:
+    from gateway.races.place import Place
+
+__all__ = ["Course", "Progress", "Row", "row_of", "rows_of", "rows_since"]
 
 Row = list[Any]
 """`[lane, clusters done, wpm, wrong inserts]`."""
@@ -76,6 +80,23 @@ class Progress:
     def all(self) -> list[Row]:
         """Every row, for who comes later."""
         return list(self._rows.values())
+
+
+def row_of(place: Place, session: TypingSession, course: Course) -> Row:
+    """How far a racer's test is by now."""
+    place.n = session.n
+    wpm, _, _, word, cluster, err = session.figures()
+    return [place.lane, course.done(word, cluster), wpm, err]
+
+
+def rows_since(places: Iterable[Place], course: Course) -> list[Row]:
+    """Rows of those in whose tests something was typed since this was last asked."""
+    rows: list[Row] = []
+    for place in places:
+        session = place.connection.session
+        if session is not None and session.n != place.n and session.id == place.session:
+            rows.append(row_of(place, session, course))
+    return rows
 
 
 def rows_of(message: Any) -> Iterator[Row]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
+from gateway.races.changes import NO_RACE, Step
 from gateway.races.ghosts import Ghosts, options_of
 from gateway.races.place import Place
-from gateway.races.room import NO_RACE, Room, Step
+from gateway.races.room import Room
 from gateway.races.rooms import Rooms
 from gateway.races.speeds import Speeds
 from persistence.errors import StoreError

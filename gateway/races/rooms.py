@@ -18,7 +18,8 @@ from gateway.bus import Bus, Directory, Node
 from gateway.limits import Credits
 from gateway.races.courier import Courier
 from gateway.races.facts import RoomFacts
-from gateway.races.room import PERIOD_S, Room
+from gateway.races.room import Room
+from gateway.races.showing import PERIOD_S
 from gateway.said import Said
 from gateway.wheel import Wheel
 from persistence.errors import StoreError

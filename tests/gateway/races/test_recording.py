@@ -18,7 +18,7 @@ from config.gateway import ConnectionOptions
 from config.rooms import RoomOptions
 from gateway.app import Gateway
 from gateway.races import Room, Rooms
-from gateway.races.room import AT_ONCE, NO_RACE
+from gateway.races.changes import AT_ONCE, NO_RACE
 from loadtest.servers.addresses import Addresses
 from persistence.errors import StoreError
 from persistence.race_records import RaceRecords
