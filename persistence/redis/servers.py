@@ -283,7 +283,14 @@ class RedisServers:
         if node.name not in self._tending:
             task = asyncio.get_running_loop().create_task(self._until_back(node), name=f"Redis at {node.name}")
             self._tending[node.name] = task
-            task.add_done_callback(lambda _: self._tending.pop(node.name, None))
+            task.add_done_callback(lambda _: self._tended(node, task))
+
+    def _tended(self, node: RedisNode, task: asyncio.Task[None]) -> None:
+        """It is back, or gone; one that was away again before this was told has nobody who tries it."""
+        if self._tending.get(node.name) is task:
+            del self._tending[node.name]
+            if node.fault is not None and self._nodes.get(node.name) is node and not task.cancelled():
+                self._tend(node)
 
     async def _until_back(self, node: RedisNode) -> None:
         """Tell when a server is back, or when another has its place."""
