@@ -128,6 +128,11 @@ class Swarm:
         """How many are amid a test now, as far as this process's share of them tells."""
         return sum(client.typing for client in self._share.clients) * self.options.processes
 
+    @property
+    def meters(self) -> Meters:
+        """What this process's share of them counts."""
+        return self._share.meters
+
     def sessions(self) -> list[str]:
         """Ids of all sessions that some client saw stored, once the run is over."""
         return self._sessions

@@ -9,8 +9,9 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,11 +19,15 @@ from typing import Self
 from loadtest.servers.addresses import Addresses
 from loadtest.servers.process import HOST, ServerProcess, unused_port
 
-__all__ = ["Redis", "RedisCluster", "RedisServer"]
+__all__ = ["PATIENT_MS", "Redis", "RedisCluster", "RedisServer"]
 
 _NODES = 6
 _WHOLE_S = 180.0
 _PROBE_S = 0.05
+_QUICK_MS = 2_000
+
+PATIENT_MS = 30_000
+"""A `node_timeout_ms` by which a busy machine's pauses are nobody's death."""
 
 
 class RedisServer(ServerProcess):
@@ -50,7 +55,8 @@ class RedisServer(ServerProcess):
 class RedisCluster:
     """Six servers as one Cluster; one that was killed takes its place again when it is started.
 
-    After `node_timeout_ms` a node that does not answer counts as gone, and its replica is voted into its place.
+    After `node_timeout_ms` a node that does not answer counts as gone, and its replica is voted into its place; `quick`
+    lets that be soon for a while.
     """
 
     def __init__(self, folder: Path, *options: str, node_timeout_ms: int = 2_000) -> None:
@@ -85,6 +91,20 @@ class RedisCluster:
             "--cluster", "create", *self.addresses, "--cluster-replicas", "1", "--cluster-yes"
         )  # of redis-cli itself
         self.wait_whole()
+
+    @contextmanager
+    def quick(self) -> Iterator[None]:
+        """Miss a node after two seconds until the context is left."""
+        self._notice_after(_QUICK_MS)
+        try:
+            yield
+        finally:
+            self._notice_after(self._node_timeout_ms)
+
+    def _notice_after(self, ms: int) -> None:
+        for node in self.nodes:
+            if node.alive and not node.paused:
+                node.ask("config", "set", "cluster-node-timeout", str(ms))
 
     def wait_whole(self) -> None:
         """Wait until all nodes serve, agree on who has which slots, and every replica follows its master."""
@@ -147,8 +167,7 @@ class Redis:
 
     def __init__(self, folder: Path) -> None:
         self.single = RedisServer(folder / "redis")
-        # long enough that a busy machine's pauses are nobody's death
-        self.cluster = RedisCluster(folder / "redis-cluster", node_timeout_ms=30_000)
+        self.cluster = RedisCluster(folder / "redis-cluster", node_timeout_ms=PATIENT_MS)
 
     @staticmethod
     def missing() -> str | None:

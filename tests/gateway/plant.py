@@ -58,6 +58,8 @@ PARTITIONS = 6
 PATIENCE_S = 180.0
 SESSION_MS = 2_000
 """A worker that was killed is missed so soon."""
+LONG_SESSION_MS = 12_000
+"""One that nobody kills may be held up by a busy machine for as long."""
 
 
 _LIMITS = ("connect_ms", "wait_ms", "read_ms", "write_ms")
@@ -73,6 +75,8 @@ class Plant:
     redis: RedisOptions
     dsns: tuple[str, ...]
     """The shards' databases."""
+    session_ms: int = SESSION_MS
+    """Time after which a worker that says nothing is missed."""
 
     @property
     def group(self) -> str:
@@ -88,7 +92,7 @@ class Plant:
             "redis": self.redis,
             "stream": StreamOptions(backoff_max_ms=200),
             "cache": CacheOptions(),
-            "feed": FeedOptions(group=self.group, session_ms=SESSION_MS, gather_ms=20),
+            "feed": FeedOptions(group=self.group, session_ms=self.session_ms, gather_ms=20),
             "worker": WorkerOptions(backoff_min_ms=10, backoff_max_ms=200),
             **changes,
         }
@@ -117,7 +121,7 @@ class Plant:
             "TYPEGATE_REDIS_CALL_MS": str(self.redis.call_ms),
             "TYPEGATE_STREAM_BACKOFF_MAX_MS": "200",
             "TYPEGATE_FEED_GROUP": self.group,
-            "TYPEGATE_FEED_SESSION_MS": str(SESSION_MS),
+            "TYPEGATE_FEED_SESSION_MS": str(self.session_ms),
             "TYPEGATE_FEED_GATHER_MS": "20",
             "TYPEGATE_WORKER_BACKOFF_MIN_MS": "10",
             "TYPEGATE_WORKER_BACKOFF_MAX_MS": "200",
@@ -148,11 +152,12 @@ async def build(
     redis: str,
     request_ms: int = 2_000,
     patient: bool = False,
+    session_ms: int = SESSION_MS,
     replication: int = 1,
 ) -> Plant:
     """Make topics, databases and schema; where there are several replicas, two must be in step.
 
-    `patient`: for tests without faults, in which a busy server is waited for.
+    `patient`: for tests without faults, in which a busy server is waited for; `session_ms`: long where no worker dies.
     """
     name = fresh_name("plant")
     dsns = tuple([await asyncio.to_thread(make_database, address, name) for address in mariadb["shards"]])
@@ -174,6 +179,7 @@ async def build(
         mysql=MysqlOptions(shards=(f"a 0-2047 {dsns[0]}", f"b 2048-4095 {dsns[1]}"), retry_ms=200, connect_ms=1_000),
         redis=RedisOptions(url=redis, prefix=f"{name}:"),
         dsns=dsns,
+        session_ms=session_ms,
     )
     if patient:
         plant = replace(plant, mysql=waiting(plant.mysql), redis=replace(plant.redis, call_ms=PATIENT_MS))
@@ -306,9 +312,8 @@ async def agreement(plant: Plant, sent: Collection[Result], *, letters: Collecti
         catalogue = await enter(EmbeddedCatalogue(None))
         texts = Texts(catalogue, limits=SessionLimits())
         store = await enter(MysqlResults(waiting(plant.mysql), texts=texts))
-        front = await enter(
-            in_front_of(store, redis=plant.redis, cache=CacheOptions(), boards=BoardsOptions(), alone=False)
-        )
+        redis = replace(plant.redis, call_ms=PATIENT_MS)
+        front = await enter(in_front_of(store, redis=redis, cache=CacheOptions(), boards=BoardsOptions(), alone=False))
         for session, result in wanted.items():
             found = await store.by_id(session)
             assert found is not None

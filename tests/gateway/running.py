@@ -6,10 +6,11 @@ import re
 import signal
 import sqlite3
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 
@@ -47,7 +48,7 @@ async def serving(folder: Path, **sections: Any) -> AsyncIterator[tuple[Gateway,
 @contextmanager
 def store_away(folder: Path) -> Iterator[None]:
     """Let the embedded store of a running gateway refuse every read and write until the context is left."""
-    with closing(sqlite3.connect(folder / "results.db", isolation_level=None)) as operator:
+    with closing(sqlite3.connect(folder / "results.db", timeout=PATIENCE_S, isolation_level=None)) as operator:
         operator.execute("ALTER TABLE results RENAME TO away")
         try:
             yield
@@ -58,7 +59,7 @@ def store_away(folder: Path) -> Iterator[None]:
 @contextmanager
 def store_locked(folder: Path) -> Iterator[None]:
     """Let the embedded store of a running gateway take no write until the context is left; it may be read."""
-    with closing(sqlite3.connect(folder / "results.db", isolation_level=None)) as operator:
+    with closing(sqlite3.connect(folder / "results.db", timeout=PATIENCE_S, isolation_level=None)) as operator:
         operator.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -75,9 +76,10 @@ def environment() -> dict[str, str]:
 class Program:
     """A command that goes on, as a process of its own."""
 
-    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, url: str, errors: IO[bytes] | None = None) -> None:
         self.process = process
         self.url = url
+        self._errors = errors
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
@@ -87,7 +89,12 @@ class Program:
         """The exit code, and what was written to standard error."""
         async with asyncio.timeout(PATIENCE_S):
             _, errors = await self.process.communicate()
-        return self.process.returncode or 0, errors.decode()
+        return self.process.returncode or 0, _all_of(self._errors) if self._errors is not None else errors.decode()
+
+
+def _all_of(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
 
 
 def program(
@@ -115,30 +122,32 @@ async def _running(
     variables: Mapping[str, str],
     through: Sequence[str] = (),
 ) -> AsyncIterator[Program]:
-    process = await asyncio.create_subprocess_exec(
-        *through,
-        sys.executable,
-        "-m",
-        "gateway.cli",
-        *arguments,
-        cwd=folder,
-        env=environment() | dict(variables),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        assert process.stdout is not None
-        async with asyncio.timeout(PATIENCE_S):
-            line = (await process.stdout.readline()).decode()
-        found = re.search(announced, line)
-        if found is None:
-            _, errors = await process.communicate()
-            raise AssertionError(f"it did not start: {line!r} {errors.decode()}")
-        yield Program(process, found[1])
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+    # no pipe: nobody reads it meanwhile, and a program that has filled it waits for ever
+    with tempfile.TemporaryFile() as errors:
+        process = await asyncio.create_subprocess_exec(
+            *through,
+            sys.executable,
+            "-m",
+            "gateway.cli",
+            *arguments,
+            cwd=folder,
+            env=environment() | dict(variables),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+        )
+        try:
+            assert process.stdout is not None
+            async with asyncio.timeout(PATIENCE_S):
+                line = (await process.stdout.readline()).decode()
+            found = re.search(announced, line)
+            if found is None:
+                await process.communicate()
+                raise AssertionError(f"it did not start: {line!r} {_all_of(errors)}")
+            yield Program(process, found[1], errors)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
 
 
 async def command(*arguments: str, folder: Path, **variables: str) -> tuple[int, str, str]:

@@ -33,7 +33,7 @@ async def kafka(kafka_servers: list[str], fresh_name: Callable[[str], str]) -> K
     names = {name: fresh_name(name) for name in ("results_topic", "analytics_topic", "dead_letter_topic")}
     for name in names.values():
         await make_topic(kafka_servers, name)
-    return KafkaOptions(servers=tuple(kafka_servers), **names)  # type: ignore[arg-type]  # topics by name
+    return KafkaOptions(servers=tuple(kafka_servers), **names, request_ms=30_000)  # type: ignore[arg-type]  # topics by name
 
 
 async def run(kafka: KafkaOptions, folder: Path, *words: str) -> tuple[int, str, str]:
@@ -42,6 +42,7 @@ async def run(kafka: KafkaOptions, folder: Path, *words: str) -> tuple[int, str,
         "TYPEGATE_KAFKA_RESULTS_TOPIC": kafka.results_topic,
         "TYPEGATE_KAFKA_ANALYTICS_TOPIC": kafka.analytics_topic,
         "TYPEGATE_KAFKA_DEAD_LETTER_TOPIC": kafka.dead_letter_topic,
+        "TYPEGATE_KAFKA_REQUEST_MS": str(kafka.request_ms),
     }
     return await command("dlq", *words, folder=folder, **variables)
 

@@ -57,6 +57,7 @@ class Command:
         self.words = ["migrate", "import", old.address, "--report", str(self.report)]
         self.variables = {
             "TYPEGATE_MYSQL_SHARDS": json.dumps(shards.options.shards),
+            **{f"TYPEGATE_MYSQL_{name}_MS": "60000" for name in ("CONNECT", "WAIT", "READ", "WRITE")},
             "TYPEGATE_NODE_DATA": str(folder / "data"),
             "COLUMNS": "200",
         }

@@ -11,10 +11,16 @@ from persistence.redis import RedisOptions
 from tests.gateway.running import PATIENCE_S, command, serving
 from tests.servers import skip_without
 
+NOWHERE = {"TYPEGATE_REDIS_URL": "redis://127.0.0.1:1", "TYPEGATE_REDIS_CALL_MS": "10000"}
+
 
 async def test_servers_of_a_cluster_are_listed(tmp_path: Path, redis_single: RedisOptions) -> None:
     redis = replace(redis_single, prefix=f"{uuid.uuid4().hex}:")
-    variables = {"TYPEGATE_REDIS_URL": redis.url, "TYPEGATE_REDIS_PREFIX": redis.prefix}
+    variables = {
+        "TYPEGATE_REDIS_URL": redis.url,
+        "TYPEGATE_REDIS_PREFIX": redis.prefix,
+        "TYPEGATE_REDIS_CALL_MS": str(redis.call_ms),
+    }
     other = NodeOptions(name="other", data=tmp_path / "other")
     async with (
         serving(tmp_path / "here", redis=redis) as (here, _),
@@ -35,7 +41,7 @@ async def test_without_redis_each_server_is_alone(tmp_path: Path) -> None:
     code, _, errors = await command("nodes", "list", folder=tmp_path)
     assert code == 1
     assert "There is no Redis" in errors
-    code, _, errors = await command("nodes", "list", folder=tmp_path, TYPEGATE_REDIS_URL="redis://127.0.0.1:1")
+    code, _, errors = await command("nodes", "list", folder=tmp_path, **NOWHERE)
     assert code == 1
     assert "connection refused" in errors
 

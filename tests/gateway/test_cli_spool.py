@@ -146,8 +146,10 @@ async def test_drain_tells_shared_lists_and_boards(
         await front.boards.rebuild(board, Period(Span.ALL, 0))
         variables = {
             "TYPEGATE_MYSQL_SHARDS": json.dumps(mysql_shards.options.shards),
+            **{f"TYPEGATE_MYSQL_{name}_MS": "60000" for name in ("CONNECT", "WAIT", "READ", "WRITE")},
             "TYPEGATE_REDIS_URL": redis.url,
             "TYPEGATE_REDIS_PREFIX": redis.prefix,
+            "TYPEGATE_REDIS_CALL_MS": str(redis.call_ms),
         }
         code, said, errors = await command("spool", "drain", "--data", "data", folder=tmp_path, **variables)
         assert code == 0, errors

@@ -18,7 +18,7 @@ from persistence.workers.feed import FeedOptions
 from persistence.workers.worker import WorkerOptions
 from session.result import Result
 from tests.gateway.plant import (
-    SESSION_MS,
+    LONG_SESSION_MS,
     Plant,
     accounts_of_a_site,
     agreement,
@@ -39,7 +39,12 @@ async def _plant(
     fresh_name: Callable[[str], str], kafka_servers: list[str], mariadb_servers: Addresses, redis_servers: Addresses
 ) -> Plant:
     return await build(
-        fresh_name, kafka=kafka_servers, mariadb=mariadb_servers, redis=redis_servers["url"], patient=True
+        fresh_name,
+        kafka=kafka_servers,
+        mariadb=mariadb_servers,
+        redis=redis_servers["url"],
+        patient=True,
+        session_ms=LONG_SESSION_MS,
     )
 
 
@@ -108,7 +113,7 @@ async def regrouping(plant: Plant) -> None:
 async def test_a_rebalance_in_mid_batch(patient: bool, plant: Plant, tmp_path: Path) -> None:
     """The batch is finished before its partitions go on; or, where that takes too long, done again by the next."""
     sent = await results(40)
-    feed = FeedOptions(group=plant.group, session_ms=SESSION_MS, gather_ms=20, rebalance_ms=30_000)
+    feed = FeedOptions(group=plant.group, session_ms=LONG_SESSION_MS, gather_ms=20, rebalance_ms=60_000)
     options = WorkerOptions(backoff_min_ms=10, backoff_max_ms=200, patience_ms=60_000 if patient else 500)
     async with AsyncExitStack() as opened:
         first = await opened.enter_async_context(worker_of(plant, tmp_path / "first", feed=feed, worker=options))

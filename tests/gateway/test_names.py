@@ -103,9 +103,13 @@ async def test_the_name_of_the_sign_in_is_on_leaderboards_and_in_races(
     assert await board(http) == {ADA: default_name(ADA), GRACE: default_name(GRACE)}
     async with client(gateway.url, token=jwt(ADA, nickname="  Ada  Lovelace ")) as ada:
         await eventually(lambda: board(http), {ADA: "Ada Lovelace", GRACE: default_name(GRACE)})
+        races = set()
         for fields, called in (({}, "Ada Lovelace"), ({"name": "Countess"}, "Countess")):
             await ada.send("race.create", mode="words", count=5, **fields)
-            assert (await ada.receive("race.state"))["racers"][0]["name"] == called
+            while (state := await ada.receive("race.state"))["race"] in races:
+                pass  # what was said last of the one before
+            races.add(state["race"])
+            assert state["racers"][0]["name"] == called
             await ada.send("race.leave")
     for taken_back in ({}, {"nickname": "Ada\u202e"}):  # issuers leave out what is not there
         async with (

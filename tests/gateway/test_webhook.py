@@ -121,7 +121,8 @@ class Hook:
     def options(self, **changes: Any) -> WebhookOptions:
         secret = self.folder / "secret"
         secret.write_bytes(SECRET + b"\n")
-        return WebhookOptions(url=self.site.url, secret_file=secret, **changes)
+        # long: a post that a busy machine cut short would be one more
+        return WebhookOptions(url=self.site.url, secret_file=secret, **{"limit_s": 60.0} | changes)
 
     @asynccontextmanager
     async def open(self, **changes: Any) -> AsyncIterator[tuple[Webhook, MemoryFeed]]:

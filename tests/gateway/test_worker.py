@@ -26,7 +26,18 @@ from persistence.mysql import MysqlOptions
 from persistence.stream.record import key_of
 from session.identity import session_from_text, session_to_text
 from session.options import SessionLimits
-from tests.gateway.plant import PATIENCE_S, Plant, build, committed, figures, gateway_of, send, token_of, worker_of
+from tests.gateway.plant import (
+    LONG_SESSION_MS,
+    PATIENCE_S,
+    Plant,
+    build,
+    committed,
+    figures,
+    gateway_of,
+    send,
+    token_of,
+    worker_of,
+)
 from tests.gateway.running import command, worker_program
 from tests.gateway.typing_client import TypingClient, client
 from tests.persistence.kafka.brokers import read_all
@@ -37,7 +48,12 @@ async def _plant(
     fresh_name: Callable[[str], str], kafka_servers: list[str], mariadb_servers: Addresses, redis_servers: Addresses
 ) -> Plant:
     return await build(
-        fresh_name, kafka=kafka_servers, mariadb=mariadb_servers, redis=redis_servers["url"], patient=True
+        fresh_name,
+        kafka=kafka_servers,
+        mariadb=mariadb_servers,
+        redis=redis_servers["url"],
+        patient=True,
+        session_ms=LONG_SESSION_MS,
     )
 
 

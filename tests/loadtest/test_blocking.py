@@ -50,7 +50,7 @@ def test_a_server_killed_in_mid_test_is_come_back_to(tmp_path: Path) -> None:
     """The test is resumed, stored once, and has the figures of the whole log."""
     recorded: Queue[Recorded] = Queue()
     with Served(tmp_path / "data") as server:
-        typist = BlockingTypist(server.address, plan(), record=lambda *facts: recorded.put(facts))
+        typist = BlockingTypist(server.address, plan("time15"), record=lambda *facts: recorded.put(facts))
         with typist:
             thread = Thread(target=typist.type_test, args=(0,))
             thread.start()

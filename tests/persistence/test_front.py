@@ -14,6 +14,7 @@ from persistence.front import Front, in_front_of
 from persistence.redis import RedisOptions
 from persistence.results import Board, Period, ResultStore, Span, SqliteResults
 from tests.persistence.samples import ranked
+from tests.servers import PATIENT_MS
 
 BOARD, ALL = Board("time", 15, "en"), Period(Span.ALL, 0)
 
@@ -48,7 +49,7 @@ async def test_all_of_it_answers(store: ResultStore, where: str | None, request:
 
 async def test_without_its_redis_it_answers_all_the_same(store: ResultStore) -> None:
     await store.write([ranked(0, wpm=80, user=7), ranked(1, wpm=90, user=8)])
-    redis = RedisOptions(url="redis://127.0.0.1:1")
+    redis = RedisOptions(url="redis://127.0.0.1:1", call_ms=PATIENT_MS)
     async with in_front_of(store, redis=redis, cache=CacheOptions(), boards=BoardsOptions(), alone=True) as front:
         assert await shown(front) == ([7], [8, 7], 2)
         with pytest.raises(StoreError, match="refused"):

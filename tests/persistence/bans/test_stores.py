@@ -11,7 +11,6 @@ import pytest
 from persistence.bans import Ban, BanOptions, BanStore, SqliteBans, Who, read_who
 from persistence.bans.mysql import MysqlBans
 from persistence.errors import StoreError
-from persistence.mysql import MysqlOptions
 from tests.persistence.mysql_shards import patient
 
 Opener = Callable[..., BanStore]
@@ -124,7 +123,7 @@ async def test_of_a_mark_that_is_not_known_nothing_is_told(opened: Opener, monke
 async def _unnoted(store: BanStore) -> None:
     """A change by an earlier version."""
     if isinstance(store, MysqlBans):
-        async with store._pool.connection(5_000) as connection:
+        async with store._pool.connection(60_000) as connection:
             await connection.run("UPDATE ban_mark SET mark = '0123456789abcdef'")
     elif isinstance(store, SqliteBans):
         await store._thread.run(lambda connection: connection.execute("UPDATE mark SET mark = ?", (b"0" * 16,)))
@@ -194,7 +193,7 @@ async def test_a_store_that_cannot_be_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "bans.db").write_text("no database at all, but long enough to have been one")
     with pytest.raises(StoreError, match=r"bans\.db"):
         await SqliteBans(tmp_path / "bans.db").__aenter__()
-    async with MysqlBans(MysqlOptions(content="mysql://u@127.0.0.1:1/content")) as store:
+    async with MysqlBans(patient(content="mysql://u@127.0.0.1:1/content")) as store:
         with pytest.raises(StoreError, match="cannot connect") as caught:
             await store.mark()
         assert caught.value.retriable

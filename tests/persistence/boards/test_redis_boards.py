@@ -332,8 +332,8 @@ async def test_a_server_that_comes_back_with_an_old_board_is_not_believed(
 async def test_a_server_that_hangs_is_made_up_for(store: ResultStore, server: RedisServer) -> None:
     """What was sent to it may have landed or not: submitted again it is there once."""
     with server:
-        async with boards_in(at(server, call_ms=1_000), store) as boards:
-            await boards.rebuild(BOARD, ALL)
+        async with boards_in(at(server), store) as patient, boards_in(at(server, call_ms=1_000), store) as boards:
+            await patient.rebuild(BOARD, ALL)
             told = await store.write([typed_by(1, 80), typed_by(2, 90)])
             server.pause()
             with pytest.raises(StoreError):

@@ -1,4 +1,7 @@
-"""What every cache promises; `implementations.CACHES` names them. The clock is the test's."""
+"""What every cache promises; `implementations.CACHES` names them. The clock is the test's.
+
+Times are long: Redis deletes by its own clock, which goes on while the machine is busy.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,8 +12,10 @@ from persistence.cache import Cache, CacheOptions, Row
 from persistence.cache.rows import pack_rows, read_rows
 from tests.persistence.implementations import CACHES
 
-TTL_MS = 10_000
-STEADY = CacheOptions(jitter=0, stale_ms=5_000, negative_ms=1_000, max_entries=4, max_bytes=100_000, max_loads=3)
+TTL_MS = 10_000_000
+STEADY = CacheOptions(
+    jitter=0, stale_ms=5_000_000, negative_ms=1_000_000, max_entries=4, max_bytes=100_000, max_loads=3
+)
 
 
 class Truth:

@@ -15,7 +15,7 @@ from persistence.errors import StoreError
 from persistence.holders import KEPT_S, Holding, RedisHolders
 from persistence.redis import Call, RedisOptions, RedisServers
 from session.identity import session_to_text
-from tests.servers import skip_without
+from tests.servers import PATIENT_MS, skip_without
 
 SESSION = bytes.fromhex("0190163d8694739b8000000000000001")
 
@@ -90,7 +90,7 @@ async def test_redis_that_is_away_or_refuses_is_a_fault(tmp_path: Path) -> None:
     """And not for long: away, a replica, full."""
     skip_without("redis")
     server = RedisServer(tmp_path / "redis")
-    options = RedisOptions(url=f"redis://{server.address}/0", call_ms=1_000, retry_min_ms=10, retry_max_ms=20)
+    options = RedisOptions(url=f"redis://{server.address}/0", call_ms=PATIENT_MS, retry_min_ms=10, retry_max_ms=20)
     async with RedisServers(options) as servers, RedisHolders(servers) as holders:
         with pytest.raises(StoreError):
             await holders.take(SESSION, "a", floor=1)

@@ -175,7 +175,7 @@ async def test_without_any_broker_every_send_is_answered_in_time(fresh_name: Cal
     lots = [Lot(topic, p, [record(p)]) for p in range(2)]
     async with asyncio.timeout(WITHIN_S), producing([f"127.0.0.1:{unused_port()}"], topic, **QUICK) as producer:
         for _ in range(3):
-            await producer.send(lots, within_s=0.2)
+            await producer.send(lots, within_s=WITHIN_S)
             assert all("no broker of Kafka can be reached (127.0.0.1:" in str(lot.answer) for lot in lots)
             assert all(lot.open for lot in lots)
 

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from persistence.errors import StoreError
-from persistence.mysql import Connection, MysqlOptions, Pool
+from persistence.mysql import Connection, Pool
 from persistence.mysql.dsn import Dsn
 from persistence.mysql.migrating import Schema, applied, check_schema, locked, migrate, migrations
-from tests.persistence.mysql_shards import ask
+from tests.persistence.mysql_shards import ask, patient
 
 LONG_MS = 60_000
 SCHEMAS: tuple[Schema, ...] = ("results", "content")
@@ -15,7 +15,7 @@ SCHEMAS: tuple[Schema, ...] = ("results", "content")
 
 @pytest.fixture
 async def pool(database: Dsn) -> AsyncIterator[Pool]:
-    opened = Pool(database, MysqlOptions())
+    opened = Pool(database, patient())
     yield opened
     await opened.close()
 
@@ -85,7 +85,7 @@ async def test_a_lock_is_one_process_and_ends_with_its_connection(pool: Pool) ->
     async with pool.connection(LONG_MS) as other:
         with pytest.raises(RuntimeError, match="cut off"):
             await cut_off(other)
-        async with locked(other, "x", wait_s=10):
+        async with locked(other, "x", wait_s=60):
             pass
 
 

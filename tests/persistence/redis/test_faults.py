@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.servers.redis import RedisCluster, RedisServer
+from loadtest.servers.redis import PATIENT_MS, RedisCluster, RedisServer
 from persistence.errors import StoreError
-from persistence.redis import Call, RedisOptions, RedisServers, Script
+from persistence.redis import Answer, Call, RedisOptions, RedisServers, Script
 from tests.servers import skip_without
 
 SHORT_MS = 2_000
@@ -27,7 +27,7 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 @pytest.fixture(scope="module", name="cluster")
 def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
     skip_without("redis")
-    with RedisCluster(tmp_path_factory.mktemp("cluster") / "nodes") as cluster:
+    with RedisCluster(tmp_path_factory.mktemp("cluster") / "nodes", node_timeout_ms=PATIENT_MS) as cluster:
         yield cluster
 
 
@@ -64,6 +64,16 @@ GET = Call("k", ("GET", "k"))
 SET = Call("k", ("SET", "k", "v"))
 
 
+async def answered(servers: RedisServers, returns: Returns, call: Call) -> Answer:
+    """What a call is answered where it has little time: a busy machine may need several."""
+    async with asyncio.timeout(120):
+        while True:
+            try:
+                return await servers.ask(call)
+            except StoreError:
+                await returns.wait()
+
+
 async def failing(servers: RedisServers, call: Call, why: str) -> None:
     with pytest.raises(StoreError, match=why) as raised:
         await servers.ask(call)
@@ -89,7 +99,6 @@ async def test_while_a_server_is_away_no_call_tries_it(server: RedisServer, faul
     """Calls are answered by what is known, until the one task that tries it has found it: not within this test."""
     never = replace(at(server, call_ms=SHORT_MS), retry_min_ms=60_000, retry_max_ms=60_000)
     async with opened(never) as (servers, _):
-        await servers.ask(SET)
         server.kill() if fault == "killed" else server.pause()
         with pytest.raises(StoreError):
             await servers.ask(GET)
@@ -123,7 +132,7 @@ async def test_a_server_that_is_away_at_the_start_is_found_later(server: RedisSe
 async def test_a_server_that_hangs_costs_one_time_limit(server: RedisServer) -> None:
     """All who are on their way wait for it together."""
     async with opened(at(server, call_ms=SHORT_MS)) as (servers, returns):
-        await servers.ask(SET)
+        await answered(servers, returns, SET)
         server.pause()
         try:
             on_their_way = await asyncio.gather(*(servers.ask(GET) for _ in range(30)), return_exceptions=True)
@@ -131,8 +140,7 @@ async def test_a_server_that_hangs_costs_one_time_limit(server: RedisServer) -> 
             assert servers.facts().away
         finally:
             server.resume()
-        await returns.wait()
-        assert (await servers.ask(GET)).value == b"v"
+        assert (await answered(servers, returns, GET)).value == b"v"
 
 
 async def test_a_full_server_refuses_to_write_and_is_not_away(server: RedisServer) -> None:
@@ -197,7 +205,8 @@ async def test_a_dead_master_concerns_its_own_keys_until_its_replica_has_its_pla
             assert servers.facts().away == (dead.address,)
             # the whole Cluster stops for a moment once it has noticed; until then others are not concerned
             await servers.ask(setting(other))
-            cluster.wait_other_owner("k", dead)
+            with cluster.quick():
+                cluster.wait_other_owner("k", dead)
             await returns.wait()
             after = await servers.ask(SET)
             assert after.run != before.run
@@ -210,18 +219,18 @@ async def test_a_dead_master_concerns_its_own_keys_until_its_replica_has_its_pla
 async def test_a_hung_master_is_left_for_its_replica(cluster: RedisCluster) -> None:
     async with opened(over(cluster, call_ms=SHORT_MS)) as (servers, returns):
         hung = cluster.owner("k")
-        await servers.ask(SET)
+        await answered(servers, returns, SET)
         hung.pause()
         try:
             await failing(servers, SET, f"within {SHORT_MS} ms")
-            cluster.wait_other_owner("k", hung)
-            await returns.wait()
-            assert (await servers.ask(SET)).value == b"OK"
+            with cluster.quick():
+                cluster.wait_other_owner("k", hung)
+            assert (await answered(servers, returns, SET)).value == b"OK"
         finally:
             hung.resume()
             cluster.wait_whole()
         # it was master when it fell asleep; it must not be taken for one now
-        assert (await servers.ask(SET)).value == b"OK"
+        assert (await answered(servers, returns, SET)).value == b"OK"
 
 
 async def test_a_slot_that_wanders_is_followed(cluster: RedisCluster) -> None:

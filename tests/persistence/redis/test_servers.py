@@ -115,7 +115,8 @@ async def test_a_server_that_is_no_cluster_is_told(redis_single: RedisOptions) -
 async def test_a_cluster_of_which_nobody_answers_fails_at_once(tmp_path: Path) -> None:
     """Its nodes are tried by themselves, not for every call; when one is there, the others are found by it."""
     nodes = ("127.0.0.1:1", "127.0.0.1:2")
-    async with RedisServers(RedisOptions(nodes=nodes, retry_min_ms=60_000, retry_max_ms=60_000)) as servers:
+    options = RedisOptions(nodes=nodes, call_ms=PATIENT_MS, retry_min_ms=60_000, retry_max_ms=60_000)
+    async with RedisServers(options) as servers:
         for _ in range(2):
             answers = await servers.each([getting(servers, str(i)) for i in range(50)])
             assert all(isinstance(answer, StoreError) and answer.retriable for answer in answers)

@@ -86,12 +86,14 @@ async def test_what_brokers_refuse_is_found_within_its_lot(
 
 
 async def test_a_sink_opens_without_a_broker_and_says_why_it_brings_nothing(tmp_path: Path) -> None:
-    options = KafkaOptions(servers=(f"127.0.0.1:{unused_port()}",), answer_ms=200)
+    options = KafkaOptions(servers=(f"127.0.0.1:{unused_port()}",), answer_ms=30_000)
     async with KafkaSink(options, node="here") as sink:
-        for attempt in (lambda: sink.hand_on(spooled([sample()])), sink.ping):
-            with pytest.raises(StoreError, match="no broker of Kafka can be reached") as caught:
-                await attempt()
-            assert caught.value.retriable
+        with pytest.raises(StoreError, match="no broker of Kafka can be reached") as caught:
+            await sink.hand_on(spooled([sample()]))
+        assert caught.value.retriable
+        with pytest.raises(StoreError, match=r"no broker of Kafka can be reached|no answer from Kafka") as caught:
+            await sink.ping()  # which has a second for it
+        assert caught.value.retriable
         assert "no broker of Kafka can be reached" in (sink.facts().fault or "")
 
 

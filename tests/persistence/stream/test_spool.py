@@ -110,10 +110,13 @@ async def test_rows_are_the_same_as_they_were_put_and_as_they_are_read_again(tmp
 
 
 async def test_a_burst_is_committed_in_few_batches(tmp_path: Path) -> None:
-    """The first result at once, what comes within the rest after it together."""
-    async with Spool(tmp_path, SpoolOptions(gather_ms=200)) as spool:
+    """The first result at once, what comes within the rest after it together: here the rest ends with `sync`."""
+    async with Spool(tmp_path, SpoolOptions(gather_ms=600_000)) as spool:
         await spool.put(sample(0))
         late = [spool.put(sample(i)) for i in range(1, 6)]
+        await spool.ping()  # behind whatever the thread was given
+        assert not any(one.done() for one in late)
+        await spool.sync()
         await asyncio.gather(*late)
         assert len({row.accepted_ms for row in (await spool.take(10))[1:]}) == 1
 

@@ -29,7 +29,7 @@ from session.result import Damaged, Result
 from tests.persistence.workers.memory import MemoryFeed, MemoryLog
 
 PARTITIONS = 4
-OPTIONS = WorkerOptions(batch_rows=20, backoff_min_ms=1, backoff_max_ms=5, patience_ms=10_000)
+OPTIONS = WorkerOptions(batch_rows=20, backoff_min_ms=1, backoff_max_ms=5, patience_ms=60_000)
 
 
 def partition_of(user: int) -> int:

@@ -19,7 +19,7 @@ from tests.persistence.kafka.brokers import make_topic
 from tests.persistence.workers.memory import MemoryFeed, MemoryLog
 
 PARTITIONS = 4
-OPTIONS = {"gather_ms": 20, "session_ms": 6_000, "rebalance_ms": 10_000}
+OPTIONS = {"gather_ms": 20, "session_ms": 12_000, "rebalance_ms": 10_000}
 
 
 @dataclass

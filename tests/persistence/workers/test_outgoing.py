@@ -32,6 +32,7 @@ async def _topics(kafka_servers: list[str], fresh_name: Callable[[str], str]) ->
         results_topic=fresh_name("results"),
         analytics_topic=fresh_name("analytics"),
         dead_letter_topic=fresh_name("dead"),
+        request_ms=30_000,
     )
     await make_topic(kafka_servers, options.analytics_topic, 5)
     await make_topic(kafka_servers, options.dead_letter_topic, 3, max_message_bytes=200_000)

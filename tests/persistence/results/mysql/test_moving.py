@@ -1,6 +1,7 @@
 """Buckets on their way from shard to shard, on real servers and under traffic."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -53,10 +54,24 @@ def opened(shards: MysqlShards) -> MysqlResults:
     return MysqlResults(shards.options, texts=texts(), clock_ms=lambda: T0_MS)
 
 
+class CutOff(Exception):
+    pass
+
+
 async def move(shards: MysqlShards, target: str, **options: Any) -> tuple[str, str, int, int]:
     async with Mover(shards.options, BestRules()) as mover:
         moved = await mover.move(BUCKET, target, **options)
     return moved.source, moved.target, moved.users, moved.results
+
+
+async def cut_off(shards: MysqlShards, progress: Callable[[str, int, int], None]) -> None:
+    """A move that ends amid its work, and whose lock the server has let go by now."""
+    with pytest.raises(CutOff):
+        await move(shards, TO, progress=progress)
+    free = "SELECT IS_FREE_LOCK(CONCAT('typegate ', LEFT(SHA1(DATABASE()), 16), ' moves'))"
+    async with asyncio.timeout(120):
+        while any(shards.ask(shard, free) != [(1,)] for shard in shards.dsns):  # noqa: ASYNC110  # nobody tells
+            await asyncio.sleep(0.01)
 
 
 def of_mine(shards: MysqlShards, shard: str) -> int:
@@ -148,8 +163,7 @@ async def test_links_move_with_guests_and_with_accounts(shards: MysqlShards) -> 
     async with opened(shards) as store:
         await store.link(guests[0], OTHER)
         await store.link(elsewhere, MINE[0])
-        with pytest.raises(CutOff):
-            await move(shards, TO, progress=cut)
+        await cut_off(shards, cut)
         await store.link(guests[1], MINE[1])
         before = await told(store)
         await move(shards, TO)
@@ -183,8 +197,7 @@ async def test_what_is_public_moves_with_its_user(shards: MysqlShards) -> None:
         for result in (kept, back):
             assert await store.publish(result.session, result.user)
         await store.name_users({MINE[0]: "Ada", silent: "Without a result", OTHER: "Other"})
-        with pytest.raises(CutOff):
-            await move(shards, TO, progress=cut)
+        await cut_off(shards, cut)
         await store.name_users({MINE[0]: "Ada L.", MINE[1]: "Grace"})
         await store.unpublish(back.session)
         assert await store.publish(late.session, late.user)
@@ -237,10 +250,6 @@ async def test_traffic_goes_on_and_everybody_reads_what_they_wrote(shards: Mysql
             assert row.tests == 3 * count[user]
 
 
-class CutOff(Exception):
-    pass
-
-
 @pytest.mark.parametrize("step", ["copying", "comparing", "deleting"])
 @pytest.mark.parametrize("at", [0, 2])
 async def test_a_move_that_was_cut_off_is_taken_up(shards: MysqlShards, step: str, at: int) -> None:
@@ -252,8 +261,7 @@ async def test_a_move_that_was_cut_off_is_taken_up(shards: MysqlShards, step: st
         for user in MINE:
             await store.write(some(user))
         before = await everything(store, MINE)
-        with pytest.raises(CutOff):
-            await move(shards, TO, progress=cut)
+        await cut_off(shards, cut)
         for user in MINE:  # nothing is amiss meanwhile
             await store.write(some(user))
         assert await everything(store, MINE) == before
@@ -277,8 +285,7 @@ async def test_a_bucket_is_moved_back(shards: MysqlShards) -> None:
         await move(shards, FROM)
         assert of_mine(shards, TO) == 0
         assert await everything(store, MINE) == before
-        with pytest.raises(CutOff):
-            await move(shards, TO, progress=cut)
+        await cut_off(shards, cut)
         assert of_mine(shards, TO) > 0
         await move(shards, FROM)
         assert of_mine(shards, TO) == 0
@@ -287,23 +294,22 @@ async def test_a_bucket_is_moved_back(shards: MysqlShards) -> None:
 
 
 async def test_one_move_at_a_time(shards: MysqlShards) -> None:
-    begun, ended = asyncio.Event(), asyncio.Event()
+    begun, go_on = threading.Event(), threading.Event()
     async with opened(shards) as store:
         await store.write(some(MINE[0]))
 
     def look(step: str, done: int, total: int) -> None:
         begun.set()
-
-    async def first() -> None:
-        await move(shards, TO, progress=look)
-        ended.set()
+        assert go_on.wait(120)
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(first())
-        await begun.wait()
-        with pytest.raises(StoreError, match="another process has the lock 'moves'"):
-            await move(shards, TO)
-        assert not ended.is_set()
+        group.create_task(asyncio.to_thread(lambda: asyncio.run(move(shards, TO, progress=look))))
+        try:
+            assert await asyncio.to_thread(begun.wait, 120)
+            with pytest.raises(StoreError, match="another process has the lock 'moves'"):
+                await move(shards, TO)
+        finally:
+            go_on.set()
 
 
 @pytest.mark.parametrize(
@@ -367,8 +373,7 @@ async def test_races_move_with_their_own_bucket(shards: MysqlShards) -> None:
 
     async with opened(shards) as store:
         await store.races.write([*records[:3], records[4]])
-        with pytest.raises(CutOff):
-            await move(shards, TO, progress=cut)
+        await cut_off(shards, cut)
         await store.races.write(records[3:])
         before = await told(store)
         assert before[:-1] == records

@@ -5,13 +5,13 @@ from typing import Literal
 import pytest
 
 from persistence.errors import StoreError
-from persistence.mysql import Connection, MysqlOptions, Pool
+from persistence.mysql import Connection, Pool
 from persistence.mysql.dsn import Dsn
 from persistence.mysql.migrating import locked, migrate
 from persistence.mysql.shards import ShardMap
 from persistence.results.mysql.partitions import drop, ensure, first_day, partitions
 from persistence.results.mysql.state import claim, learn
-from tests.persistence.mysql_shards import ask
+from tests.persistence.mysql_shards import ask, patient
 
 LONG_MS = 60_000
 By = Literal["month", "day"]
@@ -28,7 +28,7 @@ def day(text: str) -> int:
 @pytest.fixture
 async def pool(database: Dsn) -> AsyncIterator[Pool]:
     """A shard without partitions but `pmax`, hot since August."""
-    opened = Pool(database, MysqlOptions())
+    opened = Pool(database, patient())
     async with opened.connection(LONG_MS) as connection:
         await migrate(connection, "results")
         await claim(connection, "a", ShardMap.of([("a", "0-4095")]), hot_since=day("2026-08-01"))

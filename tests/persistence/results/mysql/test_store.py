@@ -9,7 +9,7 @@ import pytest
 
 from loadtest.servers.addresses import Addresses
 from persistence.errors import StoreError
-from persistence.mysql import MysqlOptions, Pool
+from persistence.mysql import Pool
 from persistence.results import Board, Outcome, Period, Span
 from persistence.results.bests import DAY_MS
 from persistence.results.cursor import begin
@@ -191,7 +191,7 @@ async def test_another_map_of_buckets_is_refused(own_shards: MysqlShards) -> Non
         ((f"a 0-2047 {b}", f"b 2048-4095 {a}"), "'a' is shard 'b'"),
     ):
         with pytest.raises(MapRefused, match=why):
-            await opened(MysqlShards(MysqlOptions(shards=shards))).__aenter__()
+            await opened(MysqlShards(patient(shards=shards))).__aenter__()
 
 
 async def test_a_process_whose_map_is_another_one_by_now_writes_nothing(own_shards: MysqlShards) -> None:
@@ -209,7 +209,7 @@ async def test_a_database_that_was_never_migrated_is_refused(
 ) -> None:
     address = make_database(mariadb_servers["content"], fresh_name("bare"))
     with pytest.raises(StoreError, match="typegate migrate up"):
-        await opened(MysqlShards(MysqlOptions(shards=(f"a 0-4095 {address}",)))).__aenter__()
+        await opened(MysqlShards(patient(shards=(f"a 0-4095 {address}",)))).__aenter__()
 
 
 async def test_a_batch_is_written_shard_by_shard_and_told_in_its_order(store: MysqlResults) -> None:

@@ -96,7 +96,7 @@ async def test_the_scheduled_run_passes_where_another_is_at_it_or_a_shard_is_awa
     async with Upkeep(options, clock_ms=at(T0_MS)) as upkeep:
         await upkeep.migrate()
     (a, _) = options.servers()
-    away = MysqlOptions(shards=("a 0-2047 mysql://u@127.0.0.1:1/d", options.shards[1]), connect_ms=500)
+    away = patient(shards=("a 0-2047 mysql://u@127.0.0.1:1/d", options.shards[1]))
     async with Upkeep(away, clock_ms=at(T0_MS + 31 * DAY_MS)) as upkeep:
         await upkeep.scheduled()
     async with Upkeep(options) as upkeep:
