@@ -44,7 +44,7 @@ coverage: .venv/test  ## scoring and session: every branch, by their own tests
 	$(PY) -m pytest -q -n 2 --cov=session --cov-report=term --cov-fail-under=100 tests/session
 
 test: lint types imports coverage  ## set up what is needed and pass every check and test
-	$(PY) -m loadtest.servers run --any -- $(PY) -m pytest -n 4 --dist loadfile --ignore=tests/scoring --ignore=tests/session
+	$(PY) -m loadtest.servers run --any -- $(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder --ignore=tests/scoring --ignore=tests/session
 
 simulate: .venv/test  ## the simulated cluster (ARGS="--seeds 0:100000", ARGS="--replay 4711 --shrink")
 	$(PY) -m tests.simulation $(ARGS)

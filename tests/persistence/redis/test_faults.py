@@ -183,6 +183,28 @@ async def test_a_server_that_became_a_replica_is_told_and_found_again(server: Re
         assert (await servers.ask(SET)).value == b"OK"
 
 
+async def test_a_server_that_is_away_again_as_its_return_is_told_is_tried_again(server: RedisServer) -> None:
+    """Before anything else has its turn: nobody else would try it any more."""
+    server.kill()
+    async with opened(at(server)) as (servers, returns):
+        await failing(servers, SET, "refused")
+        (node,) = servers._nodes.values()
+        told = 0
+
+        def away_again() -> None:
+            nonlocal told
+            told += 1
+            if told == 1:
+                node.fault = "away again"
+                servers._tend(node)
+
+        servers.on_return(away_again)
+        server.start()
+        await returns.wait()
+        assert told == 2
+        assert (await servers.ask(SET)).value == b"OK"
+
+
 # -- Cluster -----------------------------------------------------------------------------------------------------
 
 
