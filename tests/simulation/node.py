@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections import OrderedDict
 from collections.abc import Callable, Generator
 from contextlib import AsyncExitStack
 from functools import cache, partial
@@ -26,6 +27,7 @@ from persistence.errors import StoreError
 from persistence.stream import Drain, StoreSink
 from persistence.stream.port import Sink, StreamOptions
 from session.options import SessionLimits
+from session.passages import Vocabulary
 from session.receipt import KeyRing
 from session.result import Result
 from tests.simulation.disk import Disk, DiskSpool
@@ -52,6 +54,20 @@ _FLUSH_MS = 5_000
 def _metrics() -> Metrics:
     """One for all worlds: nothing that is done depends on what was counted."""
     return Metrics(node="node")
+
+
+@cache
+def _vocabularies() -> OrderedDict[tuple[str, int], Vocabulary]:
+    """One for all worlds: to make one is a tenth of a run, and nothing else is done meanwhile."""
+    return OrderedDict()
+
+
+class _Texts(Texts):
+    """Texts of words that were looked through before."""
+
+    def __init__(self) -> None:
+        super().__init__(library(), limits=_LIMITS)
+        self._vocabularies = _vocabularies()
 
 
 class _Slices(Slices):
@@ -146,7 +162,7 @@ class Server:
     async def _open(self) -> None:
         machine, process = self.machine, self.process
         enter = self._opened.enter_async_context
-        texts = Texts(library(), limits=_LIMITS)
+        texts = _Texts()
         carrier: Any = machine.redis.carrier(process, self.name)
         bus = await enter(Bus(carrier, BusOptions()))
         spool = self.spool = await enter(

@@ -59,11 +59,13 @@ class Imports:
         self._old = old
         self.options = options
         self._catalogue = catalogue
+        self.lock_wait_s = 60
+        """Whoever failed with the lock lets it go when the server sees that its connection is closed."""
 
     @asynccontextmanager
     async def open(self, rules: ImportRules) -> AsyncIterator[tuple[Importing, Target]]:
         async with (
-            Target(self.options, BestRules(), rules.source, lock_wait_s=0) as target,
+            Target(self.options, BestRules(), rules.source, lock_wait_s=self.lock_wait_s) as target,
             Site(self._old.dsn, self.options, salt=str(rules)) as site,
             target.alone(),
         ):
@@ -406,6 +408,7 @@ async def test_a_row_that_is_too_long_for_the_server_itself_is_a_bad_one(
 
 
 async def test_one_import_at_a_time(imports: Imports) -> None:
+    imports.lock_wait_s = 0
     async with imports.open(ImportRules()):
         with pytest.raises(StoreError, match="another process has the lock 'import old'"):
             await imports()
