@@ -6,11 +6,10 @@ import re
 import signal
 import sqlite3
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import httpx
 
@@ -76,7 +75,9 @@ def environment() -> dict[str, str]:
 class Program:
     """A command that goes on, as a process of its own."""
 
-    def __init__(self, process: asyncio.subprocess.Process, url: str, errors: IO[bytes] | None = None) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, url: str, errors: asyncio.Task[bytes] | None = None
+    ) -> None:
         self.process = process
         self.url = url
         self._errors = errors
@@ -88,13 +89,14 @@ class Program:
     async def ended(self) -> tuple[int, str]:
         """The exit code, and what was written to standard error."""
         async with asyncio.timeout(PATIENCE_S):
-            _, errors = await self.process.communicate()
-        return self.process.returncode or 0, _all_of(self._errors) if self._errors is not None else errors.decode()
-
-
-def _all_of(file: IO[bytes]) -> str:
-    file.seek(0)
-    return file.read().decode()
+            if self._errors is None:
+                _, errors = await self.process.communicate()
+            else:
+                assert self.process.stdout is not None
+                await self.process.stdout.read()
+                errors = await self._errors
+                await self.process.wait()
+        return self.process.returncode or 0, errors.decode()
 
 
 def program(
@@ -122,32 +124,32 @@ async def _running(
     variables: Mapping[str, str],
     through: Sequence[str] = (),
 ) -> AsyncIterator[Program]:
-    # no pipe: nobody reads it meanwhile, and a program that has filled it waits for ever
-    with tempfile.TemporaryFile() as errors:
-        process = await asyncio.create_subprocess_exec(
-            *through,
-            sys.executable,
-            "-m",
-            "gateway.cli",
-            *arguments,
-            cwd=folder,
-            env=environment() | dict(variables),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=errors,
-        )
-        try:
-            assert process.stdout is not None
-            async with asyncio.timeout(PATIENCE_S):
-                line = (await process.stdout.readline()).decode()
-            found = re.search(announced, line)
-            if found is None:
-                await process.communicate()
-                raise AssertionError(f"it did not start: {line!r} {_all_of(errors)}")
-            yield Program(process, found[1], errors)
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
+    process = await asyncio.create_subprocess_exec(
+        *through,
+        sys.executable,
+        "-m",
+        "gateway.cli",
+        *arguments,
+        cwd=folder,
+        env=environment() | dict(variables),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    # read all the time: a program that has filled a pipe waits for ever
+    errors = asyncio.get_running_loop().create_task(process.stderr.read())
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            line = (await process.stdout.readline()).decode()
+            if (found := re.search(announced, line)) is None:
+                raise AssertionError(f"it did not start: {line!r} {(await errors).decode()}")
+        yield Program(process, found[1], errors)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        errors.cancel()
 
 
 async def command(*arguments: str, folder: Path, **variables: str) -> tuple[int, str, str]:
