@@ -282,7 +282,7 @@ async function settle() {
       owned: (session) => client.locks.has(session),
       result: (session, result) => {
         onResult(session, result);
-        if (session !== resultView.session) notice.note(`An earlier result has come in: ${fixed(result.wpm)} wpm, ${percent(result.acc)}.`);
+        if (session !== resultView.session) notice.later(`An earlier result has come in: ${fixed(result.wpm)} wpm, ${percent(result.acc)}.`);
       },
       stored: (session, verdict, as) => {
         if (session === resultView.session && as !== session) {

@@ -288,6 +288,7 @@ export class Client {
 
   /** @param {number} retryMs */
   onLost(retryMs) {
+    clearTimeout(this.retryTimer);
     this.attached = false;
     this.resuming = "";
     this.log?.save();
@@ -409,9 +410,9 @@ export class Client {
     }
   }
 
-  /** What the server could not do a while ago. */
+  /** What the server could not do a while ago; without a connection it is asked for anyway, as soon as there is one. */
   again() {
-    if (!this.online) return;
+    if (!this.connection.isOpen) return;
     if (this.wanted) {
       this.ask();
     } else if (this.log && !this.attached) {

@@ -243,7 +243,7 @@ function onState(state, before) {
 function begin(state) {
   if (log?.started.race !== state.race) {
     if (client.log?.finished === null) client.abort();
-    typing.stop();
+    typing.wait(); // the text of the race before is not this one's
     log = mine = null;
   }
   notice.tell("");

@@ -98,6 +98,7 @@ export class TypingView {
     this.field.lang = log.started.language ?? "en";
     this.view.show(this.scorer, log.started);
     this.area.classList.remove("waiting");
+    this.area.toggleAttribute("data-offline", Boolean(log.started.offline));
     const zen = log.started.mode === "zen";
     const { text = "", direction = "ltr" } = log.started;
     byId("live").dir = direction;
