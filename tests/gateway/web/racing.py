@@ -7,7 +7,7 @@ from typing import Any
 
 from playwright.async_api import expect
 
-from tests.gateway.web.conftest import PATIENCE_S, Server, Visit, Visitor
+from tests.gateway.web.conftest import Server, Visit, Visitor
 
 __all__ = ["choosing", "meet", "ready", "run", "table", "to_the_end", "type_as_a_person"]
 
@@ -42,7 +42,7 @@ async def ready(*racers: Visitor) -> None:
     for visitor in racers:
         await visitor.page.get_by_role("button", name="Ready", exact=True).click()
     for visitor in racers:
-        await visitor.page.wait_for_selector("#race:not([hidden]) .text .w")
+        await visitor.page.wait_for_selector("#race:not([hidden]) #typing:not(.waiting) .text .w")
 
 
 async def run(visitor: Visitor, *, part: float = 1, done: float = 0, wpm: float = 130, seed: int = 1) -> None:
@@ -65,9 +65,7 @@ async def type_as_a_person(visitor: Visitor, text: str, *, wpm: float, seed: int
 async def to_the_end(*racers: Visitor) -> None:
     """Wait until places change no more."""
     for visitor in racers:
-        await expect(visitor.page.locator("#outcome > .after .quiet")).to_have_text(
-            "Places are final.", timeout=PATIENCE_S * 1000
-        )
+        await expect(visitor.page.locator("#outcome > .after .quiet")).to_have_text("Places are final.")
 
 
 async def table(visitor: Visitor) -> list[list[str]]:

@@ -41,10 +41,6 @@ async def test_a_server_killed_in_mid_test_loses_nothing(visit: Visit, own_serve
 
 async def _history(visitor: Visitor) -> int:
     await visitor.page.click("#nav-history")
-    return await visitor.page.locator(".results tbody tr").count() or await _rows(visitor)
-
-
-async def _rows(visitor: Visitor) -> int:
     await visitor.page.wait_for_selector(".results tbody tr")
     return await visitor.page.locator(".results tbody tr").count()
 
@@ -214,7 +210,7 @@ async def test_two_new_tabs_at_once_are_one_guest(visit: Visit) -> None:
     """The one waits until the other knows who they are; both can type."""
     slow = """
     const send = WebSocket.prototype.send;
-    WebSocket.prototype.send = function (data) { setTimeout(() => send.call(this, data), 700); };
+    WebSocket.prototype.send = function (data) { setTimeout(() => send.call(this, data), 300); };
     """
     blank = await visit(script=slow, path="v1/languages", ready=False)
     tabs = await asyncio.gather(*(visit(context=blank.page.context) for _ in range(2)))
@@ -319,6 +315,7 @@ async def test_who_has_to_wait_sees_the_place_and_starts_without_doing_anything(
         await first.type(TEXT["text"][5:])
         await first.state("stored")
         await second.until(lambda: bool(second.got("started")))
+        await second.ready()
         await second.type(TEXT["text"])
         await second.state("stored")
     finally:

@@ -110,10 +110,10 @@ async def test_a_race_that_cannot_be_joined_says_why(visit: Visit, track: Server
     assert await third.page.is_hidden("#keys-help")
     await asyncio.gather(run(ada), run(zoe))
     await to_the_end(ada, zoe)
-    await third.page.wait_for_selector("#outcome:not([hidden])")
+    await to_the_end(third)
     assert await table(third) == await table(ada)
     fourth = await visit(server=track, path=path, ready=False)
-    await fourth.page.wait_for_selector("#outcome:not([hidden])")
+    await to_the_end(fourth)
     assert await table(fourth) == await table(ada)
 
 
