@@ -47,6 +47,7 @@ export async function hold(session) {
   tabs.removeEventListener("message", heard);
   if (!release) return null;
   held.add(session);
+  tabs.postMessage({ taken: session }); // to a tab that asked before anybody had it
   return () => {
     held.delete(session);
     release();

@@ -120,6 +120,31 @@ async def test_a_reload_in_mid_test_goes_on_where_it_was(visit: Visit) -> None:
     assert visitor.got("result")[-1]["chars"] == [len(TEXT["text"]), 0, 0, 0]
 
 
+LATE = """
+(name) => {
+  const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+  navigator.locks.request(name, async () => {
+    while (!(await navigator.locks.query()).pending.some((one) => one.name === name)) await pause(20);
+    await pause(1000);
+  });
+}
+"""
+
+
+async def test_a_reload_takes_the_test_up_however_late_the_page_before_lets_go_of_it(visit: Visit) -> None:
+    visitor = await visit(settings=TEXT)
+    await visitor.type(TEXT["text"][:17])
+    lock = f"typegate:{visitor.got('started')[0]['session']}"
+    other = await visit(context=visitor.page.context, path="v1/languages", ready=False)
+    await other.page.evaluate(LATE, lock)  # comes after the page that lives, and before the one that is loaded
+    await visitor.page.reload()
+    await visitor.ready()
+    assert "".join(await visitor.marks("typed")) == TEXT["text"][:17].replace(" ", "")
+    await visitor.type(TEXT["text"][17:])
+    await visitor.state("stored")
+    assert keys(visitor) == TEXT["text"]
+
+
 async def test_a_wall_clock_set_back_during_a_reload_stops_no_time(visit: Visit) -> None:
     """Keys typed after it still have their gaps: a test on the clock would never end else."""
     visitor = await visit(settings=TEXT)
