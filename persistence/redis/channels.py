@@ -16,6 +16,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import structlog
 from redis.asyncio.connection import Connection
@@ -30,8 +31,9 @@ __all__ = ["Channels"]
 log = structlog.get_logger(__name__)
 
 _PING_S = 5.0
-_SILENT_S = 12.0
-"""Time without an answer to a PING after which a connection is given up."""
+_PINGS = 2
+"""A connection on which so many PINGs one after the other brought nothing is given up when the next one is due. It is
+looked when they are due, and not after a time: while we ourselves were not let run what came is still to be read."""
 _SLICE_S = 0.002
 """Messages that are here already are read without a turn of the event loop; no longer than this."""
 
@@ -207,6 +209,8 @@ class _Ear:
         self._say = asyncio.Event()
         self._asked: deque[str] = deque()
         """Channels whose subscription the server has not answered yet; it answers in order."""
+        self._unanswered = 0
+        """PINGs since anything was heard."""
 
     def add(self, channel: str) -> None:
         self.channels.add(channel)
@@ -224,8 +228,9 @@ class _Ear:
         try:
             async with asyncio.timeout(self._home._options.call_ms / 1000):
                 await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's own gap
-            talking = asyncio.get_running_loop().create_task(self._talk(connection))
-            await self._listen(connection)
+            async with asyncio.timeout(None) as limit:
+                talking = asyncio.get_running_loop().create_task(self._talk(connection, limit))
+                await self._listen(connection)
         except TimeoutError:
             return "it says nothing any more" if self.served else "it does not answer"
         except (RedisError, OSError) as fault:
@@ -238,55 +243,66 @@ class _Ear:
         raise AssertionError("it listens until something ends it")
 
     async def _listen(self, connection: Connection) -> None:
-        loop, home = asyncio.get_running_loop(), self._home
-        async with asyncio.timeout(_SILENT_S) as limit:
-            until = time.perf_counter() + _SLICE_S
-            while True:
-                try:
-                    said = await connection.read_response()
-                except (MovedError, AskError):
-                    self._give_back(self._asked.popleft())
-                    continue
-                except ResponseError:
-                    raise  # to a subscription that is refused: password, permission, a Cluster that is down
-                match said:
-                    case [b"message" | b"smessage", channel, message]:
-                        home._heard(channel.decode(), message)
-                    case [b"subscribe" | b"ssubscribe", channel, _]:
-                        self._asked.popleft()
-                        if (name := channel.decode()) in self.channels:
-                            self.served = True
-                            home._began(name)
-                    case [b"unsubscribe" | b"sunsubscribe", channel, _]:
-                        self._give_back(channel.decode())  # unless we asked for it, its slot has moved
-                    case [b"pong", _] | b"PONG":
-                        limit.reschedule(loop.time() + _SILENT_S)
-                if time.perf_counter() > until:
-                    await asyncio.sleep(0)
-                    until = time.perf_counter() + _SLICE_S
+        home = self._home
+        until = time.perf_counter() + _SLICE_S
+        while True:
+            try:
+                said = await connection.read_response()
+            except (MovedError, AskError):
+                self._give_back(self._asked.popleft())
+                continue
+            except ResponseError:
+                raise  # to a subscription that is refused: password, permission, a Cluster that is down
+            self._unanswered = 0
+            match said:
+                case [b"message" | b"smessage", channel, message]:
+                    home._heard(channel.decode(), message)
+                case [b"subscribe" | b"ssubscribe", channel, _]:
+                    self._asked.popleft()
+                    if (name := channel.decode()) in self.channels:
+                        self.served = True
+                        home._began(name)
+                case [b"unsubscribe" | b"sunsubscribe", channel, _]:
+                    self._give_back(channel.decode())  # unless we asked for it, its slot has moved
+            if time.perf_counter() > until:
+                await asyncio.sleep(0)
+                until = time.perf_counter() + _SLICE_S
 
     def _give_back(self, channel: str) -> None:
         if channel in self.channels:
             self.channels.discard(channel)
             self._home._moved(self, channel)
 
-    async def _talk(self, connection: Connection) -> None:
-        """Say what is to be listened to, and make the server say something. Its end is noticed by who reads."""
+    async def _talk(self, connection: Connection, limit: asyncio.Timeout) -> None:
+        """Say what is to be listened to, and make the server say something: now and then, however much else is said.
+
+        Its end is noticed by who reads; where nothing comes any more, that one's time is over.
+        """
+        loop = asyncio.get_running_loop()
+        due = loop.time() + _PING_S
         while True:
-            try:
-                async with asyncio.timeout(_PING_S):
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
                     await self._say.wait()
-            except TimeoutError:
-                commands: list[tuple[str, ...]] = [("PING",)]
-            else:
-                self._say.clear()
-                commands = []
-                while self._to_say:
-                    verb, channel = self._to_say.popleft()
-                    if verb == self._verbs[0]:
-                        self._asked.append(channel)
-                    commands.append((verb, channel))
+            self._say.clear()
+            commands: list[tuple[str, ...]] = []
+            if loop.time() >= due:
+                if self._unanswered >= _PINGS:
+                    limit.reschedule(loop.time())
+                    return
+                self._unanswered += 1
+                due = loop.time() + _PING_S
+                commands.append(("PING",))
+            while self._to_say:
+                verb, channel = self._to_say.popleft()
+                if verb == self._verbs[0]:
+                    self._asked.append(channel)
+                commands.append((verb, channel))
             try:
-                await connection.send_packed_command(connection.pack_commands(commands))
+                async with asyncio.timeout(_PINGS * _PING_S):
+                    await connection.send_packed_command(connection.pack_commands(commands))
+            except TimeoutError:
+                limit.reschedule(loop.time())
+                return
             except (RedisError, OSError):
                 return

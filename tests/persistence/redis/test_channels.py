@@ -1,15 +1,19 @@
 """Channels: heard by all who listen, on one connection, from when `listening` says so."""
 
 import asyncio
+import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from loadtest.servers.redis import RedisServer
 from persistence.errors import StoreError
 from persistence.redis import Call, RedisOptions, RedisServers
 from persistence.redis.channels import Channels
+from tests.servers import skip_without
 
 
 class Heard:
@@ -77,5 +81,69 @@ async def test_channels_come_and_go_on_a_connection_that_stays(options: RedisOpt
             channels.discard(other)
             assert channels.connections == 0
             channels.ping()
+        finally:
+            await channels.close()
+
+
+@pytest.fixture(name="server")
+def _server(tmp_path: Path) -> Iterator[RedisServer]:
+    skip_without("redis")
+    with RedisServer(tmp_path) as server:
+        yield server
+
+
+async def test_who_always_has_something_to_say_makes_the_server_say_something_too(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where channels come and go without a pause, the connection is not taken for a dead one."""
+    monkeypatch.setattr("persistence.redis.channels._PING_S", 0.05)
+    monkeypatch.setattr("persistence.redis.channels._PINGS", 1_000_000)
+    heard = Heard()
+    options = RedisOptions(url=f"redis://{server.address}/0", call_ms=60_000)
+    async with RedisServers(options) as servers, asyncio.timeout(120):
+        channels = Channels(options, servers, heard=heard.hear, listening=heard.begin)
+        await channels.open()
+        try:
+            channels.add("stays")
+            await heard.until(lambda: heard.listening == ["stays"])
+            before, number = pings(server), 0
+            while pings(server) < before + 3:
+                for _ in range(20):
+                    channels.add(name := f"room {(number := number + 1)}")
+                    await heard.until(lambda: heard.listening[-1] == name)  # awaited at once
+                    channels.discard(name)
+            assert heard.listening.count("stays") == 1
+        finally:
+            await channels.close()
+
+
+def pings(server: RedisServer) -> int:
+    """How often it was asked whether it is there."""
+    found = re.search(r"cmdstat_ping:calls=(\d+)", server.ask("info", "commandstats"))
+    return int(found[1]) if found else 0
+
+
+async def test_a_server_that_hangs_is_given_up_and_heard_again(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It vanished without a word; what it says when it is back is heard from a gap on."""
+    monkeypatch.setattr("persistence.redis.channels._PING_S", 0.2)
+    heard = Heard()
+    options = RedisOptions(url=f"redis://{server.address}/0", call_ms=2_000, retry_min_ms=20, retry_max_ms=100)
+    async with RedisServers(options) as servers:
+        channels = Channels(options, servers, heard=heard.hear, listening=heard.begin)
+        await channels.open()
+        try:
+            channels.add("news")
+            await heard.until(lambda: heard.listening != [])
+            server.pause()
+            async with asyncio.timeout(60):
+                while not channels._deaf:  # noqa: ASYNC110  # facts come without an event
+                    await asyncio.sleep(0.01)
+            with pytest.raises(StoreError, match="it says nothing any more"):
+                channels.ping()
+            told = len(heard.listening)
+            server.resume()
+            await heard.until(lambda: len(heard.listening) > told)
         finally:
             await channels.close()
