@@ -45,6 +45,9 @@ READY_S = 0.75 * PING_S
 
 _ALIVE = b"\n"
 _LOOKS = 4
+_FIRST_WORD_S = 60.0
+"""Time for a process to say anything at all: before its loop goes round it reads its code, on a machine that may have
+other work."""
 
 log = structlog.get_logger(__name__)
 
@@ -269,13 +272,13 @@ class Supervisor:
             theirs.close()
         if self._stopping.is_set() or place.leaving:
             place.signal(signal.SIGTERM)
-        place.fault = None
+        place.fault, place.spoke, place.hung_s = None, False, 0.0
         ready_at: float | None = None
         reader, writer = await asyncio.open_connection(sock=ours)
         watch = self._own(self._watching(place))
         try:
             while line := await reader.readline():
-                place.heard = True
+                place.heard = place.spoke = True
                 if line == _ALIVE:
                     continue
                 said = json.loads(line)
@@ -290,25 +293,24 @@ class Supervisor:
             watch.cancel()
             writer.transport.abort()
             place.lost()
-        if place.hung:
-            return f"it hung: nothing was heard of it for {self._options.hung_s:g} s", _served(ready_at)
+        if place.hung_s:
+            return f"it hung: nothing was heard of it for {place.hung_s:g} s", _served(ready_at)
         return place.fault or _how(code), _served(ready_at)
 
     async def _watching(self, place: _Place) -> None:
-        """Kill a process of which nothing is heard for so long.
+        """Kill a process of which nothing is heard for so long; one that has not said a word yet has longer.
 
         It is looked several times, and not once after the whole time: after the machine itself has slept, or we were
         not let run, what the process said meanwhile is still to be read.
         """
-        place.hung = False
-        silent = 0
-        while self._options.hung_s:
+        silent_s = 0.0
+        while hung_s := self._options.hung_s:
             place.heard = False
-            await asyncio.sleep(self._options.hung_s / _LOOKS)
-            silent = 0 if place.heard else silent + 1
-            if silent == _LOOKS:
-                place.hung = True
-                log.error("a process hangs and is killed", number=place.number, silent_s=self._options.hung_s)
+            await asyncio.sleep(hung_s / _LOOKS)
+            silent_s = 0.0 if place.heard else silent_s + hung_s / _LOOKS
+            if silent_s >= (hung_s if place.spoke else max(hung_s, _FIRST_WORD_S)):
+                place.hung_s = silent_s
+                log.error("a process hangs and is killed", number=place.number, silent_s=silent_s)
                 place.signal(signal.SIGKILL)
                 return
 
@@ -464,8 +466,10 @@ class _Place:
         self.deaths = 0
         self.heard = False
         """Whether it has said anything since this was last looked at."""
-        self.hung = False
-        """Whether it was killed since it said nothing."""
+        self.spoke = False
+        """Whether it has said anything at all."""
+        self.hung_s = 0.0
+        """For how long it had said nothing, where it was killed for that; else 0."""
         self.fault: str | None = None
         self.url = ""
         self.admin_url = ""
