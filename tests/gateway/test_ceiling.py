@@ -18,7 +18,7 @@ from persistence.redis import RedisOptions, RedisServers
 from tests.gateway.running import PATIENCE_S, serving
 from tests.gateway.two_servers import two_servers, until
 from tests.gateway.typing_client import TypingClient, client
-from tests.servers import skip_without
+from tests.servers import PATIENT_MS, skip_without
 
 TWO = ConnectionOptions(tests=2, starts_per_s=1000, starts_burst=1000)
 
@@ -97,7 +97,7 @@ async def test_a_start_beyond_the_ceiling_waits_for_its_turn(tmp_path: Path) -> 
 
 async def test_who_goes_gives_up_test_and_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The place after a while: a page may be loaded anew."""
-    monkeypatch.setattr("gateway.ceiling._GONE_MS", 300)
+    monkeypatch.setattr("gateway.ceiling._GONE_MS", 600_000)
     options = ConnectionOptions(tests=1)
     async with serving(tmp_path / "data", connection=options) as (gateway, _), client(gateway.url) as a:
         assert await asks(a) == 0
@@ -107,6 +107,7 @@ async def test_who_goes_gives_up_test_and_place(tmp_path: Path, monkeypatch: pyt
                 assert [await asks(b), await asks(c)] == [1, 2]
             async with client(gateway.url, token=token) as b:
                 assert await asks(b) == 1
+                monkeypatch.setattr("gateway.ceiling._GONE_MS", 0)
             await a.send("abort")
             await asks_until(c, 0)
         await until(lambda: not gateway.hub.live)
@@ -147,8 +148,9 @@ async def _two(tmp_path: Path, redis: RedisOptions) -> AsyncIterator[list[Gatewa
         yield gateways
 
 
-async def test_two_servers_have_one_ceiling_and_one_queue(two: list[Gateway]) -> None:
+async def test_two_servers_have_one_ceiling_and_one_queue(two: list[Gateway], monkeypatch: pytest.MonkeyPatch) -> None:
     """In the order in which they came, wherever they are; no more are ever under way."""
+    monkeypatch.setattr("gateway.ceiling._PATIENCE_MS", 600_000)
     async with AsyncExitStack() as stack:
         a, b, *others = await crowd(stack, two, 8)
         for one in (a, b):
@@ -233,7 +235,7 @@ def _server(tmp_path: Path) -> Iterator[RedisServer]:
 
 async def test_while_redis_is_away_each_server_has_its_part(tmp_path: Path, server: RedisServer) -> None:
     """And a queue of its own; afterwards there is one again."""
-    redis = RedisOptions(url=f"redis://{server.address}/0", call_ms=1_000, retry_min_ms=50, retry_max_ms=200)
+    redis = RedisOptions(url=f"redis://{server.address}/0", call_ms=PATIENT_MS, retry_min_ms=50, retry_max_ms=200)
     sections: dict[str, Any] = {"connection": TWO}
     async with two_servers(tmp_path, redis, **sections) as two, AsyncExitStack() as stack:
         server.kill()

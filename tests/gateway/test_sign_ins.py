@@ -14,7 +14,7 @@ from persistence.redis import RedisOptions
 from tests.gateway.running import serving
 from tests.gateway.two_servers import two_servers, until
 from tests.gateway.typing_client import TypingClient, client
-from tests.servers import skip_without
+from tests.servers import PATIENT_MS, skip_without
 
 NEWEST = ConnectionOptions(sign_ins="newest")
 
@@ -115,7 +115,7 @@ def _server(tmp_path: Path) -> Iterator[RedisServer]:
 
 async def test_when_redis_is_back_the_newest_stays(tmp_path: Path, server: RedisServer) -> None:
     """While it is away both may type; then each says who is here."""
-    redis = RedisOptions(url=f"redis://{server.address}/0", call_ms=1_000, retry_min_ms=50, retry_max_ms=200)
+    redis = RedisOptions(url=f"redis://{server.address}/0", call_ms=PATIENT_MS, retry_min_ms=50, retry_max_ms=200)
     async with two_servers(tmp_path, redis, connection=NEWEST) as two, client(two[0].url) as older:
         server.kill()
         async with client(two[1].url, token=older.ready["token"]) as newer:

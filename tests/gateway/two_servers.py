@@ -8,16 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from config.bus import BusOptions
 from config.gateway import NodeOptions
 from gateway.app import Gateway
 from persistence.redis import RedisOptions
 from tests.gateway.running import PATIENCE_S, serving
+
+PATIENT = BusOptions(lease_ms=15_000)
+"""Who is there is not given up, however long the machine lets it wait."""
 
 
 @asynccontextmanager
 async def two_servers(folder: Path, redis: RedisOptions, **sections: Any) -> AsyncIterator[list[Gateway]]:
     """They run, hear each other, and know each other."""
     redis = replace(redis, prefix=f"{uuid.uuid4().hex}:")
+    sections = {"bus": PATIENT, **sections}
     async with AsyncExitStack() as stack:
         gateways = []
         for name in ("a", "b"):

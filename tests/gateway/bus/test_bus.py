@@ -9,7 +9,7 @@ import pytest
 from config.bus import BusOptions
 from gateway.bus import Bus
 from persistence.errors import StoreError
-from tests.gateway.bus.nodes import BUSES, Ear, MakeBus
+from tests.gateway.bus.nodes import BUSES, PATIENCE_S, Ear, MakeBus
 
 
 @pytest.fixture(name="make", params=BUSES)
@@ -188,7 +188,7 @@ async def test_beyond_what_may_wait_to_be_sent_messages_are_given_up_and_subscri
         with pytest.raises(StoreError, match="3 messages wait") as raised:
             await here.publish("news", "too much")
         assert raised.value.retriable
-        await ear.until(lambda: ear.resyncs == 2)
+        await ear.until(lambda: ear.resyncs == 2 and len(ear.messages) == 3)
         assert sorted(ear.messages) == [0, 1, 2]
         assert here.facts().unsent == 3
 
@@ -201,7 +201,8 @@ async def test_what_has_no_form_is_refused_where_it_is_said(message: object) -> 
         assert bus.facts().unsent == 0
 
 
-async def test_what_waits_is_sent_before_it_closes(make: MakeBus) -> None:
+async def test_what_waits_is_sent_before_it_closes(make: MakeBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.bus.bus._CLOSE_S", PATIENCE_S)
     async with make() as there:
         ear = await Ear(there, "news").listening()
         async with make(BusOptions(gather_ms=100)) as here:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import msgpack
@@ -49,12 +50,22 @@ async def fault_of(ping: Callable[[], Awaitable[None]], words: str) -> None:
 
 
 async def said(bus: Bus, ear: Ear, message: str) -> None:
-    """Say something until it is heard."""
+    """Say something until it is heard, with a number each time: it may be heard late, and then more than once is."""
     async with asyncio.timeout(PATIENCE_S):
-        while message not in ear.messages:
+        for number in count():
+            if message in words(ear):
+                break
             with suppress(StoreError):
-                await bus.publish("news", message)
+                await bus.publish("news", [message, number])
             await asyncio.sleep(0.02)
+
+
+def words(ear: Ear) -> list[str]:
+    """What was `said` and heard, in order, each once; fails where something was heard twice, or not in order."""
+    found = list(dict.fromkeys(word for word, _ in ear.messages))
+    assert ear.messages == sorted(ear.messages, key=lambda one: (found.index(one[0]), one[1]))
+    assert len({tuple(one) for one in ear.messages}) == len(ear.messages)
+    return found
 
 
 async def test_redis_that_is_killed_and_comes_back_is_a_gap_for_all_who_listen(server: RedisServer) -> None:
@@ -72,7 +83,7 @@ async def test_redis_that_is_killed_and_comes_back_is_a_gap_for_all_who_listen(s
         for ear in ears:
             await ear.until(lambda ear=ear: ear.resyncs >= 2)  # type: ignore[misc]  # bound early
         await said(here, ears[0], "after")
-        assert ears[0].messages == ["before", "after"]
+        assert words(ears[0]) == ["before", "after"]
         await fault_of(there.ping, "")
         await fault_of(here.ping, "")
 
@@ -86,11 +97,11 @@ async def test_who_said_something_in_vain_has_it_told_when_redis_is_back(server:
         server.pause()
         try:
             with pytest.raises(StoreError):
-                await here.publish("news", "in vain, or late")
+                await here.publish("news", ["in vain, or late", 0])
         finally:
             server.resume()
         await ear.until(lambda: ear.resyncs >= 2)
-        assert set(ear.messages) <= {"before", "in vain, or late"}
+        assert set(words(ear)) <= {"before", "in vain, or late"}
 
 
 async def test_opened_before_there_is_a_redis_it_hears_from_when_there_is(server: RedisServer) -> None:
@@ -103,7 +114,7 @@ async def test_opened_before_there_is_a_redis_it_hears_from_when_there_is(server
         server.start()
         await ear.listening()
         await said(here, ear, "hello")
-        assert ear.messages == ["hello"]
+        assert words(ear) == ["hello"]
 
 
 async def test_a_connection_that_only_listens_is_mended(server: RedisServer) -> None:
@@ -112,7 +123,7 @@ async def test_a_connection_that_only_listens_is_mended(server: RedisServer) -> 
     async with make() as here, make() as there:
         ear = await Ear(there, "news").listening()
         server.ask("client", "kill", "type", "pubsub")
-        await ear.until(lambda: ear.resyncs == 2)
+        await ear.until(lambda: ear.resyncs >= 2)
         await here.publish("news", "hello")
         await ear.until(lambda: ear.messages == ["hello"])
 
@@ -171,7 +182,7 @@ async def member(options: RedisOptions, name: str, lease_ms: int = 500) -> Async
 async def test_a_full_redis_refuses_newcomers_and_carries_on(server: RedisServer) -> None:
     """Who is there stays there; messages go on; the newcomer's readiness says why it is not known."""
     options = at(server)
-    async with member(options, "old", lease_ms=5_000) as (here, directory):
+    async with member(options, "old", lease_ms=10_000) as (here, directory):
         ear = await Ear(here, "news").listening()
         await fault_of(directory.ping, "")
         server.ask("config", "set", "maxmemory", "1")
@@ -261,7 +272,7 @@ async def test_a_dead_master_s_channels_are_heard_at_its_replica(cluster: RedisC
             await asyncio.to_thread(cluster.wait_other_owner, f"{options.prefix}0:bus:news", dead)
             await ear.until(lambda: ear.resyncs >= 2)
             await said(here, ear, "after")
-            assert ear.messages == ["before", "after"]
+            assert words(ear) == ["before", "after"]
         finally:
             await asyncio.to_thread(dead.start)
             await asyncio.to_thread(cluster.wait_whole)
@@ -283,7 +294,7 @@ async def test_a_slot_that_moves_is_followed(cluster: RedisCluster) -> None:
             one.ask("cluster", "setslot", slot, "node", target.ask("cluster", "myid"))
         await ear.until(lambda: ear.resyncs >= 2)
         await said(here, ear, "after")
-        assert ear.messages == ["before", "after"]
+        assert words(ear) == ["before", "after"]
         await here.publish("other", "hello")
         await other.until(lambda: other.messages == ["hello"])
     await asyncio.to_thread(cluster.wait_whole)

@@ -16,6 +16,8 @@ from persistence.redis import Call, RedisOptions, RedisServers
 from tests.gateway.bus.nodes import PATIENCE_S, own_prefix
 
 SHORT = BusOptions(lease_ms=1_000)
+STEADY = BusOptions(lease_ms=10_000)
+"""For tests that wait for a renewal, and in which nobody is to be missed."""
 LONG = BusOptions(lease_ms=600_000)
 """No test waits for it: what is seen of others is seen because they said so."""
 
@@ -125,9 +127,9 @@ async def test_who_starts_anew_goes_and_comes(options: RedisOptions) -> None:
 
 
 async def test_of_two_with_one_name_the_former_says_so(options: RedisOptions) -> None:
-    async with member(options, node("a"), SHORT) as former:
+    async with member(options, node("a"), STEADY) as former:
         await former.is_known()
-        async with member(options, node("a"), SHORT) as latter:
+        async with member(options, node("a"), STEADY) as latter:
             await latter.is_known()
             await until(lambda: former.fault("another process calls itself a"))
             await latter.is_known()
