@@ -208,7 +208,9 @@ class Watched(ToClient):
     punctuation: Annotated[bool, Wire(BOOLEAN, "as the typist chose")]
     numbers: Annotated[bool, Wire(BOOLEAN, "as the typist chose")]
     own: Annotated[bool, Wire(BOOLEAN, "whether it is your own test")]
-    name: Annotated[str | None, Wire(STRING, "what the typist is called: Guest or Typist, and a number")] = None
+    name: Annotated[
+        str | None, Wire(STRING, "what the typist is called: an account's name, or Guest or Typist and a number")
+    ] = None
     title: Annotated[str | None, Wire(STRING, "the passage's title")] = None
     count: Annotated[int | None, Wire(INTEGER, "words to type, in mode words")] = None
     seconds: Annotated[int | None, Wire(INTEGER, "length in mode time")] = None

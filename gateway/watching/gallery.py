@@ -91,6 +91,8 @@ class Gallery:
         self._test = 0
         """Number of the test that is shown; 0 before the first."""
         self._test_open = False
+        self._name: str | None = None
+        """What the typist's account is called, as far as it is known and has a name."""
         self._facts: dict[str, Any] | None = None
         """`watched` as a map without `own`; None while the text is being made."""
         self._watched: dict[bool, Said] = {}
@@ -181,11 +183,11 @@ class Gallery:
             case str(), [*_] if word == FULL:
                 self._full()
                 return
-            case str(), [bytes(sealed), bool(others), *_] if word == TEST:
+            case str(), [bytes(sealed), bool(others), *more] if word == TEST:
                 ticket = Ticket.open(self._watching.hub.ring, sealed)
                 if not self._follow(node, epoch, ticket.session):
                     return
-                self._begin(ticket, others)
+                self._begin(ticket, others, more[0] if more else None)
             case str(), [bytes(session), int(n), list(keys), int() as ms, *figures] if word == KEYS:
                 if not self._follow(node, epoch, session) or session != self.session:
                     return
@@ -230,11 +232,18 @@ class Gallery:
             if not onlooker.told:
                 self._send_away(connection, self._watching.full())
 
-    def _begin(self, ticket: Ticket, others: bool) -> None:
+    def _begin(self, ticket: Ticket, others: bool, name: Any) -> None:
         """A test is shown from its first key on. One that is shown already goes on; its keys are compared."""
         self._others |= others
         self._test_open = others
+        known = self._name
+        if type(name) is str:  # a node of a former version does not say it
+            self._name = name
         if ticket.session == self.session:
+            if self._name != known and self._facts is not None:
+                self._facts["name"] = self._name
+                self._watched.clear()
+                self._show_anew()
             return
         self.session = ticket.session
         self._test += 1
@@ -247,13 +256,11 @@ class Gallery:
         self._end = self._end_wire = None
         self._know(ticket.user)
         hub = self._watching.hub
-        hub.slices.run(
-            hub.texts.again(ticket, text=None, ref=None), partial(self._made, ticket, self._test), self._broken
-        )
+        hub.slices.run(hub.texts.again(ticket, text=None, ref=None), partial(self._made, ticket), self._broken)
 
-    def _made(self, ticket: Ticket, test: int, material: Material | Error) -> None:
+    def _made(self, ticket: Ticket, material: Material | Error) -> None:
         """The text of a test is there."""
-        if test != self._test or self.closed:
+        if ticket.session != self.session or self.closed:
             return
         if isinstance(material, Error):
             _log.warning("a test that is watched cannot be shown here", why=material.message)
@@ -269,7 +276,7 @@ class Gallery:
             punctuation=options.punctuation,
             numbers=options.numbers,
             own=False,
-            name=default_name(ticket.user),
+            name=self._name or default_name(ticket.user),
             title=material.title,
             count=options.count,
             seconds=options.seconds,
@@ -299,6 +306,10 @@ class Gallery:
             return
         # What was shown is not what is typed by what the test's new node knows: it is shown anew.
         self._log = log[:n] + keys
+        self._show_anew()
+
+    def _show_anew(self) -> None:
+        """Bring all of the present test to everybody again."""
         self._former = None
         self._test += 1
         self._told_n = 0

@@ -37,6 +37,7 @@ class Sight:
     __slots__ = (
         "_anew",
         "_begun_ms",
+        "_called",
         "_epoch",
         "_mark",
         "_n",
@@ -75,6 +76,8 @@ class Sight:
         self._verdict: str | None = None
         self._state = ""
         self._said_ms = self._begun_ms = -inf
+        self._called: str | None = None
+        """What was told of the typist's name."""
         self._anew = True
         self._user = user
         self._open = others
@@ -111,6 +114,8 @@ class Sight:
         if shown is not None and shown.shows(own=own):
             if self._anew and now_ms >= self._begun_ms + ANEW_MS:
                 self._begin(shown, now_ms)
+            elif self._name() != self._called:  # who was away when this began has come back
+                self._say_test(shown)
             self._show_keys(shown, now_ms)
             self._show_verdict(shown)
         elif self._anew:
@@ -150,7 +155,16 @@ class Sight:
         self._told = None
         self._anew = False
         self._begun_ms, self._said_ms = now_ms, -inf
-        self._say(TEST, session.ticket, session.watch)
+        self._say_test(session)
+
+    def _say_test(self, session: TypingSession) -> None:
+        self._called = self._name()
+        self._say(TEST, session.ticket, session.watch, self._called)
+
+    def _name(self) -> str | None:
+        """What the typist's account is called, by its connection; as it was told where it has none just now."""
+        typist = None if self._typist is None else self._typist()
+        return self._called if typist is None or typist.user != self._user else typist.name or None
 
     def _show_keys(self, session: TypingSession, now_ms: float) -> None:
         """What was typed since, and the end once there is no more of it."""

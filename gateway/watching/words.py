@@ -22,7 +22,9 @@ ANYBODY, OTHERS, OWN = 0, 1, 2
 WHO = "who"
 """`user`: there is such a test, but it is for its own user alone."""
 TEST = "test"
-"""`ticket, open`: this test is shown from now on, from its first key; `open`: not only to its own user."""
+"""`ticket, open, name`: this test is shown from now on, from its first key; `open`: not only to its own user; `name`:
+what its typist's account is called, None where it has no name, or where that is not known here. It is said again where
+that comes to be known."""
 KEYS = "keys"
 """`session, n, keys, ms, wpm, raw, acc, err`: keys from number n on, and the figures after them."""
 STATE = "state"

@@ -29,6 +29,8 @@ const view = new WatchView();
 /** The test that is shown, by which it is found again after a loss of the connection. */
 let session = "";
 let name = "";
+/** Whether it is one's own test: a name may be any, "You" too. */
+let own = false;
 /** Whether there is nothing more to come. */
 let over = false;
 let lostTimer = 0;
@@ -84,7 +86,8 @@ function onMessage(message) {
 /** @param {Record<string, any>} watched */
 function onWatched(watched) {
   session = watched.session;
-  name = watched.own ? "You" : (watched.name ?? "Somebody");
+  own = watched.own;
+  name = own ? "You" : (watched.name ?? "Somebody");
   say(byId("who"), name);
   document.title = `${name} – Watch – Typegate`;
   view.show(watched);
@@ -97,14 +100,14 @@ function onState(state) {
   const they = name || "The typist";
   if (state !== "typing") view.stop();
   if (state === "typing") {
-    tell(name === "You" ? "Your test, as it is typed elsewhere." : "Types now; every key shows here.");
+    tell(own ? "Your test, as it is typed elsewhere." : "Types now; every key shows here.");
   } else if (state === "away") {
-    tell(`${they === "You" ? "Your" : `${they}’s`} connection is lost. It goes on here as soon as it is back.`);
+    tell(`${own ? "Your" : `${they}’s`} connection is lost. It goes on here as soon as it is back.`);
   } else if (state === "waiting") {
     tell(byId("end").hidden ? "No test just now. The next one shows here by itself." : `${lastWord} The next test shows here by itself.`);
     if (!session) view.hide();
   } else if (state === "gone") {
-    leave(`${byId("end").hidden ? "" : `${lastWord} `}${they === "You" ? "You have" : `${they} has`} left; nothing more comes.`);
+    leave(`${byId("end").hidden ? "" : `${lastWord} `}${own ? "You have" : `${they} has`} left; nothing more comes.`);
   }
 }
 

@@ -1,11 +1,16 @@
 """Looking on in a browser: a second visitor sees what the first one types, by a link that the first one hands out."""
 
+import json
 from typing import Any
 
 import pytest
 
 from tests.gateway.web.conftest import Server, Visit, Visitor, whole
 from tests.gateway.web.test_page_access import CONTRASTS
+from tests.gateway.web.test_page_past import _accounts as accounts
+from tests.gateway.web.test_page_past import signed
+
+__all__ = ["accounts"]
 
 FEW = {"mode": "words", "count": 10}
 
@@ -151,3 +156,16 @@ async def test_it_can_be_read_and_says_little(visit: Visit, scheme: str) -> None
     spoken = [line for line in await onlooker.page.evaluate("window.spoken") if line]
     assert len(spoken) <= 4, spoken
     assert "by itself" in spoken[-1]
+
+
+@pytest.mark.parametrize("name", ["You", "W" * 20], ids=["a word of ours", "the widest"])
+async def test_an_account_is_called_by_its_name_whatever_that_is(visit: Visit, accounts: Server, name: str) -> None:
+    """In the page's room; and who is called "You" is not oneself."""
+    script = f"localStorage.setItem('typegate.token', {json.dumps(signed(1, nickname=name))});"
+    _, link = await shared(visit, server=accounts, script=script)
+    onlooker = await visit(path=link, ready=False, server=accounts, viewport={"width": 320, "height": 640})
+    await state(onlooker, "typing")
+    assert await onlooker.page.inner_text("#who") == name
+    assert await onlooker.page.title() == f"{name} – Watch – Typegate"
+    assert await onlooker.page.inner_text("#state") == "Types now; every key shows here."
+    assert await onlooker.page.evaluate("document.documentElement.scrollWidth") <= 320
