@@ -27,6 +27,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 `restart`: SIGTERM, and back; `cut`: nobody can connect; `silence`: connections stay and nothing gets through; `reset`:
 connections end as soon as anything is said; `slow` and `narrow` as they say."""
 
+_EACH = {"kafka": ("kill", "pause")}  # what each part of a sort suffers at least once, where there are several
 _SHORTEST_S = 0.5
 _AMOUNTS = {"slow": (50, 1_500), "narrow": (4, 64)}
 _REST_S = 1.0  # of a part between two faults, at least
@@ -76,26 +77,38 @@ class ScheduleOptions:
 def draw(seed: int, parts: Mapping[str, str], options: ScheduleOptions) -> list[Fault]:
     """The faults of a seed for these parts (name to sort), by their beginning.
 
-    Every kind of fault and every sort of part comes at least once, however short the time; those come first.
+    Every kind of fault and every sort of part comes at least once, however short the time, and of several brokers each
+    is killed and paused; those come first.
     """
     chance = Random(f"chaos {seed}")
     by_sort: dict[str, list[str]] = {}
     for name, sort in parts.items():
         by_sort.setdefault(sort, []).append(name)
     pairs = [(sort, kind) for sort in by_sort for kind in KINDS[sort]]
-    wanted = _each_once(pairs, chance)
+    wanted: list[tuple[str, str, str | None]] = [(sort, kind, None) for sort, kind in _each_once(pairs, chance)]
+    each: list[tuple[str, str, str | None]] = [
+        (sort, kind, part)
+        for sort, kinds in _EACH.items()
+        for kind in kinds
+        for part in by_sort.get(sort, [])
+        if len(by_sort[sort]) > 1
+    ]
+    if each:
+        wanted = chance.sample(wanted + each, len(wanted) + len(each))
     free_s = dict.fromkeys(parts, 0.0)
     faults: list[Fault] = []
     at_s = 0.0
     while True:
         at_s += chance.expovariate(1 / options.every_s)
+        part: str | None = None
         if wanted:
-            sort, kind = wanted.pop()
+            sort, kind, part = wanted.pop()
         elif at_s < options.seconds:
             sort, kind = chance.choice(pairs)
         else:
             return sorted(faults, key=lambda fault: fault.at_s)
-        part = chance.choice([name for name in by_sort[sort] if free_s[name] <= at_s] or by_sort[sort])
+        if part is None:
+            part = chance.choice([name for name in by_sort[sort] if free_s[name] <= at_s] or by_sort[sort])
         begins_s = round(max(at_s, free_s[part]), 1)
         lasts_s = round(_between(chance, _SHORTEST_S, options.longest_s), 1)
         free_s[part] = begins_s + lasts_s + _REST_S

@@ -28,6 +28,13 @@ def test_every_kind_of_fault_and_every_sort_of_part_comes(seed: int, options: Sc
 
 
 @given(st.integers(0, 2**32))
+def test_of_several_brokers_each_is_killed_and_paused(seed: int) -> None:
+    faults = draw(seed, PARTS, BRIEF)
+    done = {(fault.part, fault.kind) for fault in faults if fault.sort == "kafka"}
+    assert {(f"kafka-{number}", kind) for number in range(3) for kind in ("kill", "pause")} <= done
+
+
+@given(st.integers(0, 2**32))
 def test_a_part_suffers_one_thing_at_a_time(seed: int) -> None:
     faults = draw(seed, PARTS, LONG)
     assert faults == sorted(faults, key=lambda fault: fault.at_s)
