@@ -127,13 +127,14 @@ class Engine:
                     member.writable()
         self.now_ms = now_ms = monotonic() * 1000
         last = int(now_ms) // SLOT_MS
+        if last - self._slot > _SLOTS:  # the machine slept: everything on the ring is due
+            self._slot = last - _SLOTS
         heap = self._heap
-        while heap and heap[0][0] < now_ms + (_SLOTS - 2) * SLOT_MS / 2:
+        # what is near where the ring is, not to now: while the ring is behind the rest would come back to the heap
+        while heap and heap[0][0] < (self._slot + _SLOTS // 2) * SLOT_MS:
             member = heappop(heap)[2]
             if member.due_ms < inf:  # else it has asked for no instant since
                 self.at(member)
-        if last - self._slot >= _SLOTS:  # the machine slept: everything is due
-            self._slot = last - _SLOTS + 1
         if self._slot < last:
             self.lateness.add(now_ms - next_ms)
         while self._slot < last:
