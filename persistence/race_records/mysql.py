@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from persistence.mysql.literals import blob, day, instant, text
 from persistence.mysql.pool import Connection
-from persistence.race_records.port import Place, RacePage, begin, packed, page_of, unpacked
+from persistence.race_records.port import Place, RacePage, begin, listed, packed, page_of, unpacked
 from session.identity import bucket_of_race, is_race
 from session.race_record import RaceRecord
 
@@ -113,7 +113,9 @@ async def write(connection: Connection, records: Sequence[RaceRecord]) -> None:
     )
 
 
-async def _page(connection: Connection, *, users: Sequence[int], before: Place, limit: int) -> list[RaceRecord]:
+async def _page(
+    connection: Connection, *, users: Sequence[int], before: Place, limit: int
+) -> list[tuple[Place, RaceRecord | None]]:
     started_ms, race = before
     at = instant(min(started_ms, _LAST_MS))
     earlier = f"(racer.started_at < {at} OR (racer.started_at = {at} AND racer.race_id < {text(race)}))"
@@ -121,15 +123,16 @@ async def _page(connection: Connection, *, users: Sequence[int], before: Place, 
         earlier = f"racer.started_at <= {at}"
     answers = await connection.run_all(
         *(
-            "SELECT packed FROM race_racers AS racer FORCE INDEX (of_user) JOIN races ON races.id = racer.race_id "
+            "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', racer.started_at) DIV 1000, racer.race_id, packed "
+            "FROM race_racers AS racer FORCE INDEX (of_user) JOIN races ON races.id = racer.race_id "
             f"WHERE racer.user_id = {int(user)} AND racer.started_at <= {at} AND {earlier} "
             f"ORDER BY racer.started_at DESC, racer.race_id DESC LIMIT {int(limit)}"
             for user in users
         )
     )
-    found: list[RaceRecord] = []
-    for (row,) in chain.from_iterable(answers):
-        found.append(unpacked(row))
+    found: list[tuple[Place, RaceRecord | None]] = []
+    for row in chain.from_iterable(answers):
+        found.append(listed(*row))
         if len(found) % _UNPACKED_AT_ONCE == 0:
             await asyncio.sleep(0)
     return found

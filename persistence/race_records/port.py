@@ -7,12 +7,16 @@ import binascii
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
+import structlog
+
 from persistence.errors import CursorError, StoreError
 from session.identity import is_race
 from session.race import DamagedRace
 from session.race_record import RaceRecord
 
-__all__ = ["BEGINNING", "Place", "RacePage", "RaceRecords", "begin", "packed", "page_of", "unpacked"]
+__all__ = ["BEGINNING", "Place", "RacePage", "RaceRecords", "begin", "listed", "packed", "page_of", "unpacked"]
+
+log = structlog.get_logger(__name__)
 
 MAX_PAGE: Final = 100
 """Most races of one page."""
@@ -57,7 +61,10 @@ class RaceRecords(Protocol):
     async def by_user(
         self, user: int, *, guests: Sequence[int] = (), limit: int = 10, cursor: str | None = None
     ) -> RacePage:
-        """The races that a user was in, and those of `guests`, newest first, `limit` 1 to 100. Raises `CursorError`."""
+        """The races that a user was in, and those of `guests`, newest first, `limit` 1 to 100. Raises `CursorError`.
+
+        One that cannot be read is left out, and told in the log; so a page may have fewer than there are.
+        """
         ...
 
 
@@ -78,15 +85,25 @@ def begin(cursor: str | None, limit: int) -> Place:
     raise CursorError("this cursor was not given by this list; begin again without one")
 
 
-def page_of(lists: Iterable[Iterable[RaceRecord]], limit: int) -> RacePage:
-    """The page of several lists, each of one more race than `limit` if there are as many."""
-    found = {(record.started_ms, record.id): record for records in lists for record in records}
+def page_of(lists: Iterable[Iterable[tuple[Place, RaceRecord | None]]], limit: int) -> RacePage:
+    """The page of several lists as of `listed`, each of one more race than `limit` if there are as many."""
+    found = {place: record for rows in lists for place, record in rows}
     places = sorted(found, reverse=True)
     cursor = None
     if len(places) > limit:
         started_ms, race = places[limit - 1]
         cursor = base64.urlsafe_b64encode(started_ms.to_bytes(8, "big") + race.encode()).decode()
-    return RacePage(tuple(found[place] for place in places[:limit]), cursor)
+    records = (found[place] for place in places[:limit])
+    return RacePage(tuple(record for record in records if record is not None), cursor)
+
+
+def listed(started_ms: int, race: str, packed: bytes) -> tuple[Place, RaceRecord | None]:
+    """A row of a list: its place, and its record, None where that cannot be read."""
+    try:
+        return (started_ms, race), RaceRecord.unpack(packed)
+    except DamagedRace as error:
+        log.error("a stored race cannot be read; lists leave it out", race=race, why=str(error))
+        return (started_ms, race), None
 
 
 def packed(record: RaceRecord) -> bytes:

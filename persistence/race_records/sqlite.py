@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from persistence.errors import StoreError
-from persistence.race_records.port import RacePage, begin, packed, page_of, unpacked
+from persistence.race_records.port import RacePage, begin, listed, packed, page_of, unpacked
 from persistence.sqlite import SqliteThreads, transaction
 from session.identity import is_race
 from session.race_record import RaceRecord
@@ -35,7 +35,7 @@ TABLES: Final = (
 
 _AT_ONCE: Final = 100
 _PAGE: Final = """
-    SELECT packed FROM race_racers AS racer JOIN races ON races.id = racer.race_id
+    SELECT racer.started_ms, racer.race_id, packed FROM race_racers AS racer JOIN races ON races.id = racer.race_id
     WHERE racer.user_id = ? AND (racer.started_ms, racer.race_id) < (?, ?)
     ORDER BY racer.started_ms DESC, racer.race_id DESC LIMIT ?
 """
@@ -70,7 +70,7 @@ class SqliteRaceRecords:
         before = begin(cursor, limit)
         lists = await self._readers.run(
             lambda connection: [
-                [unpacked(row) for (row,) in connection.execute(_PAGE, (one, *before, limit + 1)).fetchall()]
+                [listed(*row) for row in connection.execute(_PAGE, (one, *before, limit + 1)).fetchall()]
                 for one in (user, *guests)
             ]
         )

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from persistence.errors import CursorError, StoreError
 from persistence.race_records import RacePage, RaceRecords
@@ -164,8 +165,26 @@ async def test_a_row_that_cannot_be_read_is_told(store: ResultStore, monkeypatch
     with pytest.raises(StoreError, match="cannot be read") as raised:
         await store.races.of(record().id)
     assert not raised.value.retriable
-    with pytest.raises(StoreError, match="cannot be read"):
-        await store.races.by_user(1)
+
+
+async def test_a_list_leaves_out_what_cannot_be_read_and_goes_on_after_it(
+    races: RaceRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Be it the last of a page, or all of one; the log says which."""
+    sent = [record(i) for i in range(6)]
+    await races.write([sent[0], sent[3]])
+    with monkeypatch.context() as patch:
+        patch.setattr(RaceRecord, "pack", lambda self: b"\x93\xa4race\x02\xc4\x00")
+        await races.write([one for one in sent if one not in (sent[0], sent[3])])
+    found: list[RaceRecord] = []
+    pages, cursor = 0, None
+    with capture_logs() as logs:
+        while not pages or cursor is not None:
+            page = await races.by_user(1, limit=2, cursor=cursor)
+            found += page.races
+            pages, cursor = pages + 1, page.cursor
+    assert (found, pages) == ([sent[3], sent[0]], 3)
+    assert {line["race"] for line in logs} == {one.id for one in sent} - {sent[0].id, sent[3].id}
 
 
 async def test_all_races_of_a_file_are_given_those_that_cannot_be_read_by_name(tmp_path: Path) -> None:
