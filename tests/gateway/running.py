@@ -66,6 +66,10 @@ def store_locked(folder: Path) -> Iterator[None]:
             operator.execute("ROLLBACK")
 
 
+UNHURRIED = {"TYPEGATE_SERVER_HEAD_LIMIT_S": "120", "TYPEGATE_CONNECTION_AUTH_DEADLINE_S": "60"}
+"""Time that a program gives its clients, who are in another process: that may not be let run for a while."""
+
+
 def environment() -> dict[str, str]:
     """The environment of a command, without settings of whoever runs the tests."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TYPEGATE_")}
@@ -131,7 +135,7 @@ async def _running(
         "gateway.cli",
         *arguments,
         cwd=folder,
-        env=environment() | dict(variables),
+        env=environment() | UNHURRIED | dict(variables),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

@@ -11,7 +11,10 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
+from config.edge import EdgeOptions
+from config.gateway import ConnectionOptions
 from persistence.redis import RedisOptions
 from persistence.stream.spool import Told
 from session.race_record import RaceRecord
@@ -20,7 +23,12 @@ from tests.gateway.races.racers import node
 
 
 async def main(folder: Path, url: str, prefix: str) -> None:
-    async with node(folder, "b", redis=RedisOptions(url=url, prefix=prefix)) as gateway:
+    redis = RedisOptions(url=url, prefix=prefix, call_ms=30_000)
+    patient: dict[str, Any] = {  # its clients are in another process
+        "server": EdgeOptions(port=0, head_limit_s=120),
+        "connection": ConnectionOptions(starts_burst=1_000, auth_deadline_s=60),
+    }
+    async with node(folder, "b", redis=redis, **patient) as gateway:
         submit = gateway.hub.spool.submit
 
         def doomed(result: Finished | RaceRecord, told: Told) -> None:

@@ -95,7 +95,7 @@ async def test_what_is_no_ghost(gateway: Gateway) -> None:
 async def made(gateway: Gateway, session: str, by: Racer, *, public: bool) -> None:
     """Say over HTTP whether a result is public."""
     bearer = {"authorization": f"Bearer {by.typist.ready['token']}"}
-    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False, headers=bearer) as http:
+    async with httpx.AsyncClient(timeout=60, base_url=gateway.url, trust_env=False, headers=bearer) as http:
         answer = await (http.put if public else http.delete)(f"/v1/results/{session}/public")
         assert answer.is_success, answer.text
 

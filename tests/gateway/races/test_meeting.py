@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from gateway.app import Gateway
+from session.state import Phase
 from tests.gateway.races.racers import RULES, Racer, node, nodes, race_of, racer, racers
+from tests.gateway.running import PATIENCE_S
 
 
 @pytest.fixture(name="two", params=["one node", "redis"])
@@ -77,7 +79,10 @@ async def test_the_speed_decides(tmp_path: Path) -> None:
 
 async def test_the_list_of_open_races(two: list[Gateway]) -> None:
     """Over HTTP: who has room for strangers, and any race by its id; nobody's user id."""
-    async with racers(*two) as (host, private), httpx.AsyncClient(base_url=two[1].url, trust_env=False) as http:
+    async with (
+        racers(*two) as (host, private),
+        httpx.AsyncClient(timeout=60, base_url=two[1].url, trust_env=False) as http,
+    ):
         await host.create("quote", public=True, language="en", name="Ada")
         await private.create()
         (listed,) = (await http.get("/v1/races", params={"language": "en"})).json()["races"]
@@ -133,6 +138,7 @@ async def test_another_race_that_is_over_is_followed_by_yet_another(two: list[Ga
         first = one.race
         dead = await again(one, first)
         await one.say("race.leave")
+        await over(two[0], dead)
         begun = await again(other, first)
         assert begun != dead
         assert await again(third, first) == begun
@@ -141,6 +147,17 @@ async def test_another_race_that_is_over_is_followed_by_yet_another(two: list[Ga
         await other.started()
         assert await again(fourth, first) not in (dead, begun)
         assert fourth.state["phase"] == "lobby"
+
+
+async def over(gateway: Gateway, race: str) -> None:
+    """Wait until it is written that a race is over."""
+    assert gateway.hub.racing is not None
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            known = await gateway.hub.racing.rooms.races.read(race)
+            if known is not None and known.phase is Phase.SETTLED:
+                return
+            await asyncio.sleep(0.01)
 
 
 async def test_no_other_race_before_the_end(two: list[Gateway]) -> None:

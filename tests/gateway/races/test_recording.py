@@ -102,7 +102,7 @@ async def test_a_race_is_read_from_its_record_when_it_is_forgotten(tmp_path: Pat
         users = {int(each.typist.ready["user"]) for each in (host, other)}
         assert {racer.user for racer in record.race.people} == users
     # races under way lie in a process's memory, and are forgotten with it
-    async with node(tmp_path) as gateway, httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http:
+    async with node(tmp_path) as gateway, httpx.AsyncClient(timeout=60, base_url=gateway.url, trust_env=False) as http:
         answer = await http.get(f"/v1/races/{race}")
         assert answer.status_code == 200
         body = answer.json()
@@ -124,7 +124,7 @@ async def test_one_s_own_races_are_listed(tmp_path: Path) -> None:
         second = await raced(other, host, count=1)
         for race in (first, second):
             await recorded(gateway, race)
-        async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http:
+        async with httpx.AsyncClient(timeout=60, base_url=gateway.url, trust_env=False) as http:
 
             def bearing(who: Racer) -> dict[str, str]:
                 return {"authorization": f"Bearer {who.typist.ready['token']}"}
@@ -278,7 +278,7 @@ async def test_the_way_of_a_record_through_kafka(
         async with racers(gateway, gateway) as racing:
             race = await raced(*racing)
         record = await recorded(gateway, race)
-        async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http:
+        async with httpx.AsyncClient(timeout=60, base_url=gateway.url, trust_env=False) as http:
             assert shown((await http.get(f"/v1/races/{race}")).json()) == shown(racing[0].state)
         again = [RaceRecord.of(over(1, 2)), record, record]
         sent = [encode(one, node="n", timestamp_ms=5, accepted_ms=4) for one in again]
@@ -404,7 +404,7 @@ class Fickle(MemoryRaces):
 
 async def test_all_who_ask_are_told_at_once_that_the_store_is_away(tmp_path: Path) -> None:
     """By one try, however many they are: each may take as long as the store has time to answer."""
-    async with node(tmp_path) as gateway:
+    async with node(tmp_path, rooms=replace(QUICK, retry_ms=60_000)) as gateway:
         assert gateway.hub.racing is not None
         rooms = gateway.hub.racing.rooms
         rooms.races = store = Fickle()

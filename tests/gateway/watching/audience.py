@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from config.gateway import NodeOptions
+from config.watch import WatchOptions
 from gateway.app import Gateway
 from persistence.redis import RedisOptions
 from tests.gateway.running import PATIENCE_S, serving
@@ -20,6 +21,10 @@ from tests.gateway.typing_client import TypingClient
 
 BUSES = ("embedded", "redis", "redis-cluster")
 """One server alone; two with one Redis; two with a Redis Cluster."""
+
+
+PATIENT = WatchOptions(answer_ms=60_000, silent_ms=60_000)
+"""Who is there is seen, however long the machine lets one wait."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Places:
 @asynccontextmanager
 async def places(kind: str, folder: Path, fixture: Callable[[str], Any], **sections: Any) -> AsyncIterator[Places]:
     """Servers of one cluster."""
+    sections = {"watch": PATIENT, **sections}
     if kind == "embedded":
         async with serving(folder, **sections) as (gateway, _):
             yield Places(gateway, gateway)
@@ -46,6 +52,7 @@ async def places(kind: str, folder: Path, fixture: Callable[[str], Any], **secti
 async def together(folder: Path, redis: RedisOptions, *names: str, **sections: Any) -> AsyncIterator[list[Gateway]]:
     """Servers with one Redis and one ring of keys, two if nothing else is said, that hear each other."""
     redis = replace(redis, prefix=f"{uuid.uuid4().hex}:")
+    sections = {"watch": PATIENT, **sections}
     async with AsyncExitStack() as stack:
         gateways = []
         for name in names or ("a", "b"):

@@ -13,8 +13,8 @@ from loadtest.servers.redis import RedisServer
 from persistence.redis import RedisOptions
 from tests.gateway.running import program, serving
 from tests.gateway.typing_client import TypingClient, client
-from tests.gateway.watching.audience import Onlooker, hears, together
-from tests.servers import skip_without
+from tests.gateway.watching.audience import PATIENT, Onlooker, hears, together
+from tests.servers import PATIENT_MS, skip_without
 
 
 async def resumed(stack: AsyncExitStack, url: str, before: TypingClient) -> TypingClient:
@@ -60,13 +60,14 @@ async def test_a_server_that_is_killed_takes_nothing_from_who_looks_on(
     """Its typist goes on at another one; who looked on there does so too, and who did elsewhere just waits."""
     redis = replace(redis_single, prefix=f"{uuid.uuid4().hex}:")
     keys = tmp_path / "keys.json"
-    quick = WatchOptions(silent_ms=2_500)
+    quick = WatchOptions(answer_ms=60_000, silent_ms=2_500)
     node = NodeOptions(name="b", data=tmp_path / "b", keys_file=keys)
     async with AsyncExitStack() as stack:
         here, _ = await stack.enter_async_context(serving(tmp_path / "b", redis=redis, node=node, watch=quick))
         variables = {
             "TYPEGATE_REDIS_URL": redis.url,
             "TYPEGATE_REDIS_PREFIX": redis.prefix,
+            "TYPEGATE_REDIS_CALL_MS": str(redis.call_ms),
             "TYPEGATE_NODE_NAME": "a",
             "TYPEGATE_NODE_KEYS_FILE": str(keys),
         }
@@ -101,10 +102,9 @@ async def test_while_redis_is_away_one_is_told_so_and_what_was_seen_goes_on_afte
     tmp_path: Path, shared: RedisServer
 ) -> None:
     """Typing is not touched; who asks is told when to try again; what was typed meanwhile comes when it is back."""
-    redis = RedisOptions(url=f"redis://{shared.address}/0", call_ms=1_000, retry_min_ms=50, retry_max_ms=200)
-    options = WatchOptions(answer_ms=500)
+    redis = RedisOptions(url=f"redis://{shared.address}/0", call_ms=PATIENT_MS, retry_min_ms=50, retry_max_ms=200)
     async with (
-        serving(tmp_path / "data", redis=redis, watch=options) as (gateway, _),
+        serving(tmp_path / "data", redis=redis, watch=replace(PATIENT, answer_ms=500)) as (gateway, _),
         client(gateway.url) as typist,
         client(gateway.url) as other,
     ):
@@ -113,6 +113,8 @@ async def test_while_redis_is_away_one_is_told_so_and_what_was_seen_goes_on_afte
         onlooker = Onlooker(other)
         refused = await onlooker.watch(started["session"])
         assert (refused["code"], refused["retry"]) == ("away", 2_000)
+        assert gateway.hub.watching is not None
+        gateway.hub.watching.options = PATIENT
         shared.start()
         try:
             await hears(gateway)
