@@ -35,6 +35,11 @@ class Breach:
     close_code: CloseCode
     reason: str
 
+    @classmethod
+    def of_protocol(cls, reason: str) -> "Breach":
+        """It broke the protocol."""
+        return cls(CloseCode.PROTOCOL, reason)
+
 
 @dataclass(frozen=True, slots=True)
 class Differs:
