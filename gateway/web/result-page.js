@@ -5,7 +5,7 @@
  */
 
 import { ApiError, replayOf } from "./api.js";
-import { byId, h, say } from "./dom.js";
+import { asSentence, byId, h, say } from "./dom.js";
 import { fixed } from "./figures.js";
 import { ResultView } from "./result-view.js";
 import { show as showSettings } from "./settings.js";
@@ -17,7 +17,7 @@ import { scorerOf } from "./typing-view.js";
 const RACED = ["time", "words", "quote"];
 const SESSION = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-const id = location.pathname.split("/")[2] ?? "";
+const id = (location.pathname.split("/")[2] ?? "").toLowerCase();
 const root = byId("result");
 
 async function open() {
@@ -30,6 +30,7 @@ async function open() {
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     if ([401, 404, 422].includes(error.status)) fail("its owner shows it to nobody, or not any more.");
+    else if (error.status === 403) root.replaceChildren(message(asSentence(error.message))); // a ban: to try again is of no use
     else fail(error.message, h("button", { type: "button", onclick: () => location.reload() }, "Try again"));
   }
 }
@@ -72,9 +73,12 @@ function show(replay) {
 
 /** @param {string} why @param {HTMLElement | null} [button] */
 function fail(why, button = null) {
-  root.replaceChildren(
-    h("p", { class: "message", role: "status" }, `There is no result to be seen here: ${why} `, button, " ", h("a", { href: "/#/" }, "Type a test yourself"), "."),
-  );
+  root.replaceChildren(message(`There is no result to be seen here: ${why} `, button, " ", h("a", { href: "/#/" }, "Type a test yourself"), "."));
+}
+
+/** @param {...(string | HTMLElement | null)} words */
+function message(...words) {
+  return h("p", { class: "message", role: "status" }, ...words);
 }
 
 showSettings();

@@ -324,6 +324,10 @@ async def test_who_is_banned_is_told_until_when_and_why(visit: Visit, own_server
     )
     assert code == 0, errors
     await visitor.notice("The server refuses this connection. banned: for good: a bot")
+    await visitor.page.goto(own_server.url + "r/01900000-0000-7000-8000-000000000001")
+    await visitor.page.wait_for_selector("#result .message:text-is('You are banned for good: a bot.')")
+    assert await visitor.page.locator("#result button").count() == 0, "to try again is of no use"
+    visitor.complaints[:] = [text for text in visitor.complaints if "status of 403" not in text]
 
 
 async def test_who_has_to_wait_sees_the_place_and_starts_without_doing_anything(visit: Visit, tmp_path: Path) -> None:
