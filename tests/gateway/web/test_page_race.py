@@ -242,6 +242,8 @@ async def test_a_race_against_the_ghost_of_an_own_result(visit: Visit, track: Se
     ghost = ada.page.locator("#lanes [data-state=ghost]")
     await expect(ghost.locator(".speed")).not_to_be_empty()
     assert await ghost.locator(".done").get_attribute("style") not in (None, "transform: translateX(-100%);")
+    await ada.page.set_viewport_size({"width": 360, "height": 640})
+    assert await ghost.locator(".name").evaluate("name => name.scrollWidth <= name.clientWidth"), "all of it on a phone"
     await run(ada, done=0.5)
     await to_the_end(ada)
     rows = await table(ada)
