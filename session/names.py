@@ -81,7 +81,12 @@ def clean_name(text: str) -> str:
 
 
 def default_name(user: int) -> str:
-    """What somebody without a name is called: of equal form for all, by the user's id, which it does not show."""
+    """What somebody without a name is called: of equal form for all, by the user's id, which it does not show.
+
+    Who guesses an id can tell whether it fits the name: one in nine thousand does. No secret keeps that off, since an
+    id is none: it opens nothing, and leaderboards show it beside the name. And so all nodes, and records read in years,
+    say the same without having to share anything.
+    """
     digest = blake2b(str(user).encode(), digest_size=8, person=b"typegate name").digest()
     return f"{'Guest' if user < 0 else 'Typist'} {1000 + int.from_bytes(digest, 'big') % 9000}"
 
