@@ -23,7 +23,7 @@ from tests.gateway.running import PATIENCE_S, program, serving, settings
 from tests.gateway.test_connection import RawClient
 from tests.gateway.two_servers import two_servers, until
 from tests.gateway.typing_client import JSON, Closed, TypingClient, client
-from tests.servers import skip_without
+from tests.servers import PATIENT_MS, skip_without
 
 BEHIND = EdgeOptions(port=0, trusted_proxies=("127.0.0.1",))
 TWO_EACH = ConnectionOptions(per_user=2)
@@ -266,7 +266,7 @@ async def test_what_a_killed_server_had_goes_with_its_lease(tmp_path: Path, redi
         "TYPEGATE_REDIS_CALL_MS": str(options.call_ms),
         "TYPEGATE_CONNECTION_PER_USER": "1",
         "TYPEGATE_NODE_KEYS_FILE": str(tmp_path / "keys.json"),
-        "TYPEGATE_BUS_LEASE_MS": "1000",
+        "TYPEGATE_BUS_LEASE_MS": "600000",
     }
     mine = ConnectionOptions(per_user=1)
     base = settings(tmp_path / "here", redis=options, connection=mine)
@@ -283,6 +283,8 @@ async def test_what_a_killed_server_had_goes_with_its_lease(tmp_path: Path, redi
                 async with client(here.url, token=token) as second:
                     assert (await second.closed()).code == 4004
                 there.process.kill()
+                await there.process.wait()
+                await servers.ask(Call(lease := f"{options.prefix}node:there", ("DEL", lease)))  # its time is over
         await until(lambda: len(here._runs() or ()) == 1)
         async with client(here.url, token=token) as second:
             await asyncio.sleep(1)
@@ -410,8 +412,11 @@ async def test_who_hung_writes_its_counts_anew(
         await written(servers, "7", 1)
 
 
-async def test_who_goes_in_good_order_leaves_no_counts(tmp_path: Path, redis_single: RedisOptions) -> None:
+async def test_who_goes_in_good_order_leaves_no_counts(
+    tmp_path: Path, redis_single: RedisOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not even those of its last connections, which it has just closed."""
+    monkeypatch.setattr("gateway.places._LAST_S", PATIENCE_S)
     options = replace(redis_single, prefix=f"{tmp_path.name}:")
     async with serving(tmp_path / "data") as (gateway, _), RedisServers(options) as servers:
         async with Places(gateway.hub, TWO_EACH, servers, this="a/1", alive=lambda: ("a/1",)):
@@ -434,7 +439,7 @@ def _server(tmp_path: Path) -> Iterator[RedisServer]:
 
 async def test_while_redis_is_away_each_server_holds_to_its_own(tmp_path: Path, server: RedisServer) -> None:
     """And when it is back, empty, to all again."""
-    redis = RedisOptions(url=f"redis://{server.address}/0", call_ms=1_000, retry_min_ms=50, retry_max_ms=200)
+    redis = RedisOptions(url=f"redis://{server.address}/0", call_ms=PATIENT_MS, retry_min_ms=50, retry_max_ms=200)
     async with two_servers(tmp_path, redis, connection=TWO_EACH) as two, AsyncExitStack() as stack:
         first = await stack.enter_async_context(client(two[0].url))
         token = first.ready["token"]

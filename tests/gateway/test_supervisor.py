@@ -24,7 +24,7 @@ from gateway.bus import Node
 from gateway.bus.lease import read_nodes
 from gateway.supervisor import share_of
 from persistence.redis import RedisOptions, RedisServers
-from tests.gateway.running import environment, program, store_locked
+from tests.gateway.running import UNHURRIED, environment, program, store_locked
 from tests.gateway.typing_client import Closed, TypingClient, client
 
 PATIENCE_S = 120.0
@@ -47,7 +47,7 @@ class Several:
         self.process = process
         self.url = url
         self._redis = redis
-        self.admin = httpx.AsyncClient(base_url=admin_url, trust_env=False, timeout=30)
+        self.admin = httpx.AsyncClient(base_url=admin_url, trust_env=False, timeout=PATIENCE_S)
 
     def pids(self) -> dict[int, int]:
         """The processes that run, by their numbers."""
@@ -63,12 +63,19 @@ class Several:
         return found
 
     async def metric(self, name: str) -> dict[int, float]:
-        """A figure of each process."""
+        """A figure of each process that answered in time."""
         lines = (await self.admin.get("/metrics")).text
         return {
             int(found[1]): float(found[2])
             for found in re.finditer(rf'^{name}{{[^}}]*process="(\d+)"[^}}]*}} (\S+)$', lines, re.MULTILINE)
         }
+
+    async def metric_of_all(self, name: str) -> dict[int, float]:
+        """A figure of each process, once all have answered in time."""
+        async with asyncio.timeout(PATIENCE_S):
+            while (found := await self.metric(name)).keys() != self.pids().keys():
+                pass
+        return found
 
     async def all_serve(self, *, apart_from: dict[int, int] | None = None) -> None:
         """Wait until all processes serve, none of them one of those."""
@@ -76,8 +83,12 @@ class Several:
         await until(lambda: self._all_serve(former))
 
     async def _all_serve(self, former: set[int]) -> bool:
+        now = self.pids()  # before it is asked whether they serve: it may not know yet that one of them is dead
         parts = (await self.admin.get("/readyz")).json()["parts"]
-        return all(state == "ok" for state in parts.values()) and not former & set(self.pids().values())
+        wanted = {int(found[1]) for part in parts if (found := re.fullmatch(r"process (\d+)", part))}
+        return (
+            all(state == "ok" for state in parts.values()) and now.keys() == wanted and not former & set(now.values())
+        )
 
     async def drains(self) -> bool:
         """Whether it is known to be stopping."""
@@ -112,6 +123,7 @@ async def started(
         *("--log-format", "json", "--node", "here", *flags),
         cwd=folder.parent,
         env=environment()
+        | UNHURRIED
         | {
             "TYPEGATE_REDIS_URL": redis.url,
             "TYPEGATE_REDIS_PREFIX": redis.prefix,
@@ -144,6 +156,7 @@ async def several(folder: Path, redis: RedisOptions, *flags: str, **variables: s
             assert found, (line, await process.stderr.read() if not line else b"")
             while True:
                 said = (await process.stderr.readline()).decode()
+                assert said, "it has ended"
                 if '"event": "serving"' in said:
                     break
         admin = re.search(r'"admin": "([^"]+)"', said)
@@ -206,7 +219,7 @@ async def finish(url: str, typist: TypingClient, stack: AsyncExitStack) -> dict[
 
 
 async def stored(url: str, typist: TypingClient) -> list[str]:
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE_S) as http:
         answer = await http.get("/v1/users/me/results", headers={"authorization": f"Bearer {typist.ready['token']}"})
         assert answer.status_code == 200, answer.text
         return [row["session"] for row in answer.json()["results"]]
@@ -216,7 +229,7 @@ async def test_one_of_three_is_killed_and_its_typists_go_on_at_another(tmp_path:
     """No key lost; the others' connections stay; the dead one comes back; the death is counted."""
     async with several(tmp_path / "data", redis, "--workers", "3") as server, AsyncExitStack() as stack:
         typists = [await half(server.url, stack) for _ in range(9)]
-        crowd = await server.metric("typegate_ws_connections")
+        crowd = await server.metric_of_all("typegate_ws_connections")
         assert sum(crowd.values()) == 9, "the processes' figures come in one scrape"
         most = max(crowd, key=lambda number: crowd[number])
         before = server.pids()
@@ -268,8 +281,8 @@ async def said(server: Several, words: str) -> None:
     """Wait for a line of the log."""
     assert server.process.stderr is not None
     async with asyncio.timeout(PATIENCE_S):
-        while words not in (await server.process.stderr.readline()).decode():
-            pass
+        while words not in (line := (await server.process.stderr.readline()).decode()):
+            assert line, "it has ended"
 
 
 async def test_on_ports_of_their_own_a_test_is_taken_from_one_to_another(tmp_path: Path, redis: RedisOptions) -> None:
@@ -421,6 +434,7 @@ async def test_what_many_had_spooled_fewer_store(tmp_path: Path, redis: RedisOpt
             for typist in typists:
                 await typist.keys(*typist.started["text"][len(typist.log) // 2 :])
                 await typist.finish()
+            server.process.send_signal(signal.SIGSTOP)  # it starts nobody anew
             for pid in [*server.pids().values(), server.process.pid]:
                 os.kill(pid, signal.SIGKILL)
             await server.ended()
