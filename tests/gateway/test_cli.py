@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from gateway.cli import main
 from persistence.redis import RedisOptions
 from tests.gateway.running import command, program
+from tests.servers import PATIENT_MS
 
 COMMANDS = [
     ["serve"],
@@ -295,7 +296,7 @@ async def test_an_empty_listing_says_what_there_is(tmp_path: Path) -> None:
 
 
 async def test_check_asks_redis(tmp_path: Path, redis_single: RedisOptions) -> None:
-    flags = {"TYPEGATE_SERVER_PORT": "0", "TYPEGATE_ADMIN_PORT": "0"}
+    flags = {"TYPEGATE_SERVER_PORT": "0", "TYPEGATE_ADMIN_PORT": "0", "TYPEGATE_REDIS_CALL_MS": str(PATIENT_MS)}
     _, output, _ = await command("check", folder=tmp_path, TYPEGATE_REDIS_URL=redis_single.url, **flags)
     assert f"{redis_single.url} answers in" in output
     code, output, _ = await command("check", folder=tmp_path, TYPEGATE_REDIS_URL="redis://127.0.0.1:1", **flags)

@@ -95,6 +95,7 @@ async def asking_gateway(tmp_path: Path, issuer: Issuer) -> AsyncIterator[Gatewa
         audience="typegate",
         jwks_url=issuer.url,
         jwks_retry_s=0,
+        jwks_timeout_s=60,
     )
     async with serving(tmp_path / "data", auth=auth) as (gateway, _):
         async with client(gateway.url, token=signed(gateway, OLD, "old")) as typist:
@@ -138,19 +139,19 @@ async def test_who_is_gone_when_the_issuer_answers_is_no_fault(gateway: Gateway,
 
     def slowly() -> tuple[int, bytes]:
         asked.set()
-        answer.wait(10)
+        answer.wait(60)
         return 200, json.dumps({"keys": [jwk(NEW, "new")]}).encode()
 
     issuer.answer = slowly
     with capture_logs() as logs:
         async with client(gateway.url, auth=False) as typist:
             await typist.send("auth", token=signed(gateway, NEW, "new"))
-            assert await asyncio.to_thread(asked.wait, 10)
+            assert await asyncio.to_thread(asked.wait, 60)
             (waiting,) = gateway.hub.connections
             waiting.send_away(after_ms=0)
             await typist.receive("reconnect")
             assert (await typist.closed()).code == 1012
-        assert await gateway._edge.emptied(10)
+        assert await gateway._edge.emptied(60)
         answer.set()
         async with client(gateway.url, token=signed(gateway, NEW, "new")) as typist:
             assert typist.ready["user"] == "7"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from config.edge import EdgeOptions, WireOptions
 from config.gateway import ConnectionOptions
 from gateway import hub as module
 from gateway.app import Gateway
@@ -101,11 +102,11 @@ async def test_a_session_is_held_for_its_time_only(tmp_path: Path) -> None:
     """After 120 s it is forgotten without a result; ticket and log still resume it, from event 0."""
     async with Gateway(settings(tmp_path)) as gateway:
         hub = gateway.hub
+        before_ms = hub.clock() * 1000
         started, token = await lose_a_test(gateway.url)
-        now_ms = hub.clock() * 1000
-        hub.beat(now_ms + SessionLimits().detached_ms - 1000)
+        hub.beat(before_ms + SessionLimits().detached_ms - 1000)
         assert hub.sessions()["held"] == 1
-        hub.beat(now_ms + SessionLimits().detached_ms + 1000)
+        hub.beat(hub.clock() * 1000 + SessionLimits().detached_ms + 1000)
         assert hub.sessions()["held"] == 0
         assert await hub.store.by_id(session_from_text(started["session"])) is None
         async with client(gateway.url, token=token) as typist:
@@ -163,7 +164,8 @@ async def test_a_drain_goes_in_waves(tmp_path: Path, monkeypatch: pytest.MonkeyP
 async def test_who_does_not_answer_holds_up_no_drain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients that never complete the close are told once; the waves behind them come all the same."""
     monkeypatch.setattr(module, "WAVE", 2)
-    async with Gateway(settings(tmp_path)) as gateway, AsyncExitStack() as opened:
+    patient = EdgeOptions(port=0, wire=WireOptions(close_limit_s=300))
+    async with Gateway(settings(tmp_path, server=patient)) as gateway, AsyncExitStack() as opened:
         for _ in range(6):
             await opened.enter_async_context(silent(gateway.url))
         clients = [await opened.enter_async_context(client(gateway.url)) for _ in range(2)]

@@ -47,14 +47,14 @@ async def test_who_does_not_answer_or_says_something_else_is_told_from_who_does(
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     whole = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 7\r\n\r\nnot now"
     said = whole
-    assert await fetch(url, "/readyz") == (503, b"not now")
+    assert await fetch(url, "/readyz", limit_s=60) == (503, b"not now")
     for length in (40, len(whole) - 1):  # its process was killed amid the answer
         said = whole[:length]
         with pytest.raises(ValueError, match="breaks off"):
-            await fetch(url, "/readyz")
+            await fetch(url, "/readyz", limit_s=60)
     said = b"220 mail.example ESMTP\r\n"
     with pytest.raises(ValueError, match="no HTTP"):
-        await fetch(url, "/readyz")
+        await fetch(url, "/readyz", limit_s=60)
     server.close()
     with pytest.raises(OSError, match=r"onnect"):
-        await fetch(url, "/readyz")
+        await fetch(url, "/readyz", limit_s=60)

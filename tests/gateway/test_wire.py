@@ -417,7 +417,7 @@ async def test_a_reader_that_never_reads_is_slow_and_then_gone() -> None:
         assert peer.flow == ["paused"]
         assert isinstance(peer, Flood)
         assert 100_000 < peer.most_pending < 120_000
-        assert await edge.emptied(5)
+        assert await edge.emptied(60)
 
 
 @on_both_loops
@@ -436,7 +436,7 @@ async def test_a_reader_that_stays_stalled_is_slow() -> None:
         client.send(upgrade_request())
         peer = await peers.get()
         assert await peer.until_closed() == (4002, "slow")
-        assert await edge.emptied(5)
+        assert await edge.emptied(60)
 
 
 @on_both_loops
@@ -494,7 +494,7 @@ async def test_a_closed_connection_leaves_no_cycle() -> None:
                     client.writer.write_eof()
                     await client.end()
                     await peer.until_closed()
-                    assert await edge.emptied(5)
+                    assert await edge.emptied(60)
                 wire = peer.wire
                 del peer.wire  # the peer's reference to the wire stays until it goes; the wire's must be gone now
                 gone = weakref.ref(peer)
