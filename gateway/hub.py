@@ -16,13 +16,16 @@ import structlog
 
 from config.gateway import ConnectionOptions
 from gateway.accounts import Accounts
+from gateway.admitting import Admitting
 from gateway.auth import Authenticator
 from gateway.codec import CODECS
 from gateway.connection import Connection
 from gateway.limits import Credits
 from gateway.metrics import Metrics
+from gateway.resuming import Resuming
 from gateway.slices import Slices
 from gateway.stalls import Stalls
+from gateway.starting import Starting
 from gateway.submissions import Submissions
 from gateway.takeovers import Alone, Takeovers
 from gateway.wheel import Wheel
@@ -96,6 +99,9 @@ class Hub:
         self.starts = Credits(rate_per_s=options.starts_per_s, burst=options.starts_burst)
         self.takeovers: Alone | Takeovers = Alone(Accounts(clock=self.clock, kept_s=limits.detached_ms / 1000))
         """Asked for a session that is not here."""
+        self.admitting = Admitting(self)
+        self.starting = Starting(self)
+        self.resuming = Resuming(self)
         self.ban_of: Callable[[int], Ban | None] = _nobody_is_banned
         """Asked whether a user who has shown who it is may not come in."""
         self.named: Callable[[int, str], None] = _nobody_listens

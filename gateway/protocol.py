@@ -14,7 +14,7 @@ from config.edge import EdgeOptions
 from config.gateway import ConnectionOptions
 from config.watch import WatchOptions
 from gateway.codec import JSON, MSGPACK
-from gateway.connection import FRAME_COST, RARE_COST, RESUME_COST, WATCH_COST
+from gateway.costs import FRAME_COST, RARE_COST, RESUME_COST, WATCH_COST
 from session import receipt
 from session.identity import session_to_text
 from session.machine import TypingSession
