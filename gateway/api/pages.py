@@ -8,13 +8,15 @@ Another version than this server's is not found; while a cluster changes over, t
 The service worker (`/worker.js`) is told version and files in its first line: it keeps one release whole, for visits
 without a network, and browsers notice a new release by its bytes.
 
-What several pages share stands once, in `parts/`: a page says `<!-- part: NAME -->` where it goes.
+What several pages share stands once, in `parts/`: a page says `<!-- part: NAME -->` where it goes. For its modules it
+says `<!-- modules: NAME.js -->`: that one is loaded, and all that it imports is announced, so that a browser need not
+have read one to ask for the next.
 """
 
 import gzip
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -45,6 +47,9 @@ WORTH_BYTES = 512
 PAGE, RACE, RESULT, WATCH, WORKER = "index.html", "race.html", "result.html", "watch.html", "worker.js"
 PARTS = "parts/"
 PART = re.compile(rb"<!-- part: ([a-z]+) -->\n?")
+MODULES = re.compile(rb"<!-- modules: ([a-z-]+\.js) -->")
+IMPORTED = re.compile(rb'^(?:import|export)\s[^;"]*?\bfrom "\./([a-z-]+\.js)";', re.MULTILINE)
+"""As all modules here name each other."""
 FOR_EVER = "public, max-age=31536000, immutable"
 """For a file below its version (RFC 8246)."""
 
@@ -94,6 +99,7 @@ class Pages:
         pages = [name for name in files if name.endswith(".html")]
         for name in pages:
             whole = PART.sub(lambda found: parts[f"{PARTS}{found[1].decode()}.html"], files[name])
+            whole = MODULES.sub(lambda found: _loading(found[1].decode(), files), whole)
             files[name] = whole.replace(b"/assets/", below.encode())
         if WORKER in files:
             shell = {"version": self.version, "files": [below + name for name in files if name not in (*pages, WORKER)]}
@@ -185,6 +191,19 @@ def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not any(part.startswith((".", "__")) for part in path.relative_to(folder).parts):
             yield path
+
+
+def _loading(first: str, files: Mapping[str, bytes]) -> bytes:
+    """What loads a module, and announces those that it imports, directly or not."""
+    imported: set[str] = set()
+    unread = [first]
+    while unread:
+        news = {name.decode() for name in IMPORTED.findall(files[unread.pop()])} - imported
+        imported |= news
+        unread += news
+    lines = [f'<script type="module" src="/assets/{first}"></script>']
+    lines += [f'<link rel="modulepreload" href="/assets/{name}">' for name in sorted(imported - {first})]
+    return "\n    ".join(lines).encode()
 
 
 def _takes_gzip(header: str) -> bool:
