@@ -11,49 +11,25 @@ from typing import Any
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from config.gateway import AuthOptions, HttpOptions
+from config.gateway import AuthOptions
 from gateway.api.claims import ClaimRow
-from gateway.app import Gateway
 from gateway.auth import Authenticator
 from loadtest.servers.addresses import Addresses
 from persistence.results import MOST_GUESTS, SqliteResults
 from session.receipt import KeyRing
 from tests.gateway import plant as plants
-from tests.gateway.issuer import public_pem, token
-from tests.gateway.running import ROOT, serving
+from tests.gateway.accounts import ADMIN, Served, account, bearing, serving_accounts
+from tests.gateway.running import ROOT
 from tests.gateway.typing_client import TypingClient, client
 
-KEY = Ed25519PrivateKey.generate()
-ADMIN = "an admin's token of forty characters, ok"
-IN_THE_FUTURE = 4_000_000_000
 DAY_MS = 86_400_000
-
-Served = tuple[Gateway, httpx.AsyncClient]
 
 
 @pytest.fixture(name="served")
 async def _served(tmp_path: Path) -> AsyncIterator[Served]:
-    (tmp_path / "key.pem").write_bytes(public_pem(KEY))
-    (tmp_path / "admin").write_text(ADMIN)
-    auth = AuthOptions(
-        algorithm="EdDSA",
-        issuer="https://site.example",
-        audience="typegate",
-        key_file=tmp_path / "key.pem",
-        admin_token_file=tmp_path / "admin",
-    )
-    async with serving(tmp_path / "data", auth=auth, http=HttpOptions(user_burst=1000)) as both:
+    async with serving_accounts(tmp_path) as both:
         yield both
-
-
-def account(user: int = 42) -> str:
-    return token(KEY, "EdDSA", exp=IN_THE_FUTURE, uid=user)
-
-
-def bearing(text: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {text}"}
 
 
 async def typed(typist: TypingClient, **options: Any) -> str:

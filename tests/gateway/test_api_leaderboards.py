@@ -8,35 +8,23 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from config.gateway import AuthOptions, HttpOptions
 from gateway.api.leaderboards import BoardList, BoardPage, Percentile, Standing
 from gateway.api.progress import ProgressList
-from gateway.app import Gateway
 from persistence.folder import DataFolder
 from persistence.results import Period, Span, SqliteResults
 from persistence.results.bests import DAY_MS
 from session.result import Result
 from tests.clock import today
-from tests.gateway.issuer import public_pem, token
-from tests.gateway.running import serving
+from tests.gateway.accounts import ADMIN, Served, account, bearing, serving_accounts
 from tests.gateway.typing_client import client
 from tests.persistence.samples import copy_of, ranked, sample, settled_sample
-
-KEY = Ed25519PrivateKey.generate()
-ADMIN = "an admin's token of forty characters, ok"
-IN_THE_FUTURE = 4_000_000_000
 
 pytestmark = pytest.mark.usefixtures("same_day")
 
 
 def typed_by(user: int, wpm: float, *, ago: int = 0, **changes: object) -> Result:
     return ranked(user, wpm=wpm, user=user, created_ms=(today() - ago) * DAY_MS + user, **changes)
-
-
-def bearing(user: int) -> dict[str, str]:
-    return {"authorization": f"Bearer {token(KEY, 'EdDSA', uid=user, exp=IN_THE_FUTURE)}"}
 
 
 @pytest.fixture(name="folder")
@@ -55,27 +43,18 @@ async def _folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(name="served")
-async def _served(folder: Path, tmp_path: Path) -> AsyncIterator[tuple[Gateway, httpx.AsyncClient]]:
-    (tmp_path / "key.pem").write_bytes(public_pem(KEY))
-    (tmp_path / "admin").write_text(ADMIN)
-    auth = AuthOptions(
-        algorithm="EdDSA",
-        issuer="https://site.example",
-        audience="typegate",
-        key_file=tmp_path / "key.pem",
-        admin_token_file=tmp_path / "admin",
-    )
-    async with serving(folder, auth=auth, http=HttpOptions(user_burst=1000)) as both:
+async def _served(folder: Path) -> AsyncIterator[Served]:
+    async with serving_accounts(folder.parent) as both:
         yield both
 
 
 @pytest.fixture(name="http")
-def _http(served: tuple[Gateway, httpx.AsyncClient]) -> httpx.AsyncClient:
+def _http(served: Served) -> httpx.AsyncClient:
     return served[1]
 
 
 async def get(http: httpx.AsyncClient, path: str, user: int | None = None, **query: Any) -> Any:
-    response = await http.get(path, params=query, headers={} if user is None else bearing(user))
+    response = await http.get(path, params=query, headers={} if user is None else bearing(account(user)))
     assert response.status_code == 200, response.text
     return response.json()
 
@@ -132,7 +111,7 @@ async def test_day_week_and_all_time_and_the_one_before(http: httpx.AsyncClient)
 
 
 async def test_one_s_own_place_and_who_is_around(http: httpx.AsyncClient) -> None:
-    response = await http.get("/v1/leaderboards/time-15-en/me?span=day&limit=3", headers=bearing(10))
+    response = await http.get("/v1/leaderboards/time-15-en/me?span=day&limit=3", headers=bearing(account(10)))
     assert response.headers["cache-control"] == "private, no-store"
     standing = Standing.model_validate_json(response.content)
     assert set(orjson.loads(response.content)) == set(Standing.model_fields)
@@ -142,7 +121,7 @@ async def test_one_s_own_place_and_who_is_around(http: httpx.AsyncClient) -> Non
     assert standing.best.wpm == 60
 
 
-async def test_who_has_no_best_stands_nowhere(served: tuple[Gateway, httpx.AsyncClient]) -> None:
+async def test_who_has_no_best_stands_nowhere(served: Served) -> None:
     """An account without one, and a guest."""
     http = served[1]
     nowhere: dict[str, Any] = {"rank": None, "best": None, "slower_percent": None, "entries": []}
@@ -188,11 +167,11 @@ async def test_what_cannot_be_answered_is_a_problem(http: httpx.AsyncClient, pat
 
 
 async def test_the_admin_token_stands_nowhere(http: httpx.AsyncClient) -> None:
-    response = await http.get("/v1/leaderboards/time-15-en/me", headers={"authorization": f"Bearer {ADMIN}"})
+    response = await http.get("/v1/leaderboards/time-15-en/me", headers=bearing(ADMIN))
     assert response.status_code == 422
 
 
-async def test_a_result_is_on_the_boards_when_it_is_stored(served: tuple[Gateway, httpx.AsyncClient]) -> None:
+async def test_a_result_is_on_the_boards_when_it_is_stored(served: Served) -> None:
     """The board was read before: it is told, not read again."""
     gateway, http = served
     assert (await users(http, span="day"))[0] == 20
@@ -211,7 +190,7 @@ async def test_a_result_is_on_the_boards_when_it_is_stored(served: tuple[Gateway
 
 
 async def test_progress_by_day_and_mode(http: httpx.AsyncClient) -> None:
-    response = await http.get("/v1/users/me/progress", headers=bearing(5))
+    response = await http.get("/v1/users/me/progress", headers=bearing(account(5)))
     assert response.headers["cache-control"] == "private, no-store"
     rows = ProgressList.model_validate_json(response.content).progress
     assert [((row.day.toordinal() - 719_163) - today(), row.mode, row.tests, row.best_wpm) for row in rows] == [
@@ -225,9 +204,9 @@ async def test_progress_by_day_and_mode(http: httpx.AsyncClient) -> None:
 
 
 async def test_progress_is_its_owner_s_alone(http: httpx.AsyncClient) -> None:
-    response = await http.get("/v1/users/5/progress", headers=bearing(6))
+    response = await http.get("/v1/users/5/progress", headers=bearing(account(6)))
     assert response.status_code == 403
-    admin = await http.get("/v1/users/5/progress", headers={"authorization": f"Bearer {ADMIN}"})
+    admin = await http.get("/v1/users/5/progress", headers=bearing(ADMIN))
     assert len(admin.json()["progress"]) == 2
 
 
@@ -242,6 +221,6 @@ async def test_progress_is_its_owner_s_alone(http: httpx.AsyncClient) -> None:
     ],
 )
 async def test_a_range_that_makes_no_sense_is_a_problem(http: httpx.AsyncClient, query: str, why: str) -> None:
-    response = await http.get(f"/v1/users/me/progress?{query}", headers=bearing(5))
+    response = await http.get(f"/v1/users/me/progress?{query}", headers=bearing(account(5)))
     assert response.status_code == 422
     assert why in response.json()["detail"]

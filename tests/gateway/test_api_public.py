@@ -9,39 +9,22 @@ from typing import Any
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from config.gateway import AuthOptions, HttpOptions, NodeOptions
+from config.gateway import HttpOptions, NodeOptions
 from gateway.api.public import PublicRow
 from gateway.api.results import SharedRow
-from gateway.app import Gateway
 from persistence.redis import RedisOptions
 from persistence.results import MOST_PUBLIC, SqliteResults, Visibility
 from session.identity import mint_session, session_from_text, session_to_text
-from tests.gateway.issuer import public_pem, token
+from tests.gateway.accounts import ADMIN, Served, account, bearer, bearing, knowing, serving_accounts
 from tests.gateway.running import serving
 from tests.gateway.typing_client import TypingClient, client
 from tests.persistence.mysql_shards import MysqlShards
 
-KEY = Ed25519PrivateKey.generate()
-ADMIN = "an admin's token of forty characters, ok"
-IN_THE_FUTURE = 4_000_000_000
-
-Served = tuple[Gateway, httpx.AsyncClient]
-
 
 @pytest.fixture(name="served")
 async def _served(tmp_path: Path) -> AsyncIterator[Served]:
-    (tmp_path / "key.pem").write_bytes(public_pem(KEY))
-    (tmp_path / "admin").write_text(ADMIN)
-    auth = AuthOptions(
-        algorithm="EdDSA",
-        issuer="https://site.example",
-        audience="typegate",
-        key_file=tmp_path / "key.pem",
-        admin_token_file=tmp_path / "admin",
-    )
-    async with serving(tmp_path / "data", auth=auth, http=HttpOptions(user_burst=1000)) as both:
+    async with serving_accounts(tmp_path) as both:
         yield both
 
 
@@ -54,18 +37,6 @@ def _http(served: Served) -> httpx.AsyncClient:
 async def _typist(served: Served) -> AsyncIterator[TypingClient]:
     async with client(served[0].url) as typist:
         yield typist
-
-
-def account(user: int = 42) -> str:
-    return token(KEY, "EdDSA", exp=IN_THE_FUTURE, uid=user)
-
-
-def bearing(text: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {text}"}
-
-
-def bearer(typist: TypingClient) -> dict[str, str]:
-    return bearing(typist.ready["token"])
 
 
 async def typed(typist: TypingClient, **options: Any) -> str:
@@ -212,13 +183,10 @@ async def test_servers_that_share_their_stores_agree(
 ) -> None:
     """Said at one of them it holds at the other, in lists that it has just shown too; and what accounts are called."""
     mysql_shards.clear()
-    (tmp_path / "key.pem").write_bytes(public_pem(KEY))
     sections: dict[str, Any] = {
         "mysql": mysql_shards.options,
         "redis": replace(redis_single, prefix=f"{fresh_name('public')}:"),
-        "auth": AuthOptions(
-            algorithm="EdDSA", issuer="https://site.example", audience="typegate", key_file=tmp_path / "key.pem"
-        ),
+        "auth": knowing(tmp_path),
     }
     async with AsyncExitStack() as stack:
         nodes = []
@@ -226,7 +194,7 @@ async def test_servers_that_share_their_stores_agree(
             node = NodeOptions(name=name, data=tmp_path / name, keys_file=tmp_path / "keys.json")
             nodes.append(await stack.enter_async_context(serving(tmp_path / name, **sections | {"node": node})))
         (gateway, one), (_, two) = nodes
-        jwt = token(KEY, "EdDSA", exp=IN_THE_FUTURE, uid=42, nickname="Ada")
+        jwt = account(nickname="Ada")
         typist = await stack.enter_async_context(client(gateway.url, token=jwt))
         session = await typed(typist)
         path = f"/v1/results/{session}"

@@ -7,55 +7,33 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from config.gateway import AuthOptions, HttpOptions
+from config.gateway import HttpOptions
 from gateway.api.results import Keys, Replay, ResultList, ResultRow
-from gateway.app import Gateway
 from session.identity import mint_session, session_to_text
-from tests.gateway.issuer import public_pem, token
+from tests.gateway.accounts import ADMIN, Served, account, bearer, bearing, serving_accounts
 from tests.gateway.running import serving
 from tests.gateway.typing_client import TypingClient, client
 
-KEY = Ed25519PrivateKey.generate()
-ADMIN = "an admin's token of forty characters, ok"
-IN_THE_FUTURE = 4_000_000_000
 GAPS = (90, 140, 110, 170, 95, 125)
 """Not all alike, so that nobody takes them for a machine's."""
 
 
 @pytest.fixture(name="served")
-async def _served(tmp_path: Path) -> AsyncIterator[tuple[Gateway, httpx.AsyncClient]]:
-    (tmp_path / "key.pem").write_bytes(public_pem(KEY))
-    (tmp_path / "admin").write_text(ADMIN)
-    auth = AuthOptions(
-        algorithm="EdDSA",
-        issuer="https://site.example",
-        audience="typegate",
-        key_file=tmp_path / "key.pem",
-        admin_token_file=tmp_path / "admin",
-    )
-    async with serving(tmp_path / "data", auth=auth, http=HttpOptions(user_burst=1000)) as both:
+async def _served(tmp_path: Path) -> AsyncIterator[Served]:
+    async with serving_accounts(tmp_path) as both:
         yield both
 
 
 @pytest.fixture(name="http")
-def _http(served: tuple[Gateway, httpx.AsyncClient]) -> httpx.AsyncClient:
+def _http(served: Served) -> httpx.AsyncClient:
     return served[1]
 
 
 @pytest.fixture(name="typist")
-async def _typist(served: tuple[Gateway, httpx.AsyncClient]) -> AsyncIterator[TypingClient]:
+async def _typist(served: Served) -> AsyncIterator[TypingClient]:
     async with client(served[0].url) as typist:
         yield typist
-
-
-def bearing(text: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {text}"}
-
-
-def bearer(typist: TypingClient) -> dict[str, str]:
-    return bearing(typist.ready["token"])
 
 
 async def typed(typist: TypingClient, **options: Any) -> dict[str, Any]:
@@ -173,9 +151,7 @@ async def test_figures_by_key(http: httpx.AsyncClient, typist: TypingClient) -> 
 
 
 @pytest.mark.parametrize("path", ["", "/replay", "/keys"])
-async def test_somebody_else_s_result_is_as_good_as_none(
-    served: tuple[Gateway, httpx.AsyncClient], typist: TypingClient, path: str
-) -> None:
+async def test_somebody_else_s_result_is_as_good_as_none(served: Served, typist: TypingClient, path: str) -> None:
     gateway, http = served
     result = await typed(typist)
     address = f"/v1/results/{result['session']}{path}"
@@ -185,8 +161,7 @@ async def test_somebody_else_s_result_is_as_good_as_none(
             f"/v1/results/{session_to_text(mint_session(-5, epoch_ms=1, random_bits=1))}{path}", headers=bearer(other)
         )
     assert theirs.status_code == none.status_code == 404
-    account = token(KEY, "EdDSA", exp=IN_THE_FUTURE)
-    assert (await http.get(address, headers=bearing(account))).status_code == 404
+    assert (await http.get(address, headers=bearing(account(7)))).status_code == 404
     assert (await http.get(address, headers=bearing(ADMIN))).status_code == 200
     assert (await http.get(address, headers=bearer(typist))).status_code == 200
 
@@ -204,14 +179,12 @@ async def test_without_a_good_token_nothing_is_read(
     assert response.json()["detail"]
 
 
-async def test_an_account_s_results_are_under_its_id(
-    served: tuple[Gateway, httpx.AsyncClient], typist: TypingClient
-) -> None:
+async def test_an_account_s_results_are_under_its_id(served: Served, typist: TypingClient) -> None:
     gateway, http = served
-    jwt = token(KEY, "EdDSA", exp=IN_THE_FUTURE, uid=42)
-    async with client(gateway.url, token=jwt) as account:
-        assert account.ready["user"] == "42"
-        result = await typed(account)
+    jwt = account()
+    async with client(gateway.url, token=jwt) as owner:
+        assert owner.ready["user"] == "42"
+        result = await typed(owner)
     for name in ("me", "42"):
         page = ResultList.model_validate_json(
             (await http.get(f"/v1/users/{name}/results", headers=bearing(jwt))).content
