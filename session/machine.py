@@ -61,6 +61,7 @@ __all__ = [
 ]
 
 _RUNNING: Final = State.RUNNING  # a look at an Enum's member takes a tenth of a microsecond
+
 T = TypeVar("T")
 
 
