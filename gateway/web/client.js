@@ -155,7 +155,8 @@ export class Client {
     const session = current.read();
     const log = session ? readLog(session) : null;
     if (!log || log.finished !== null || !mine(log)) return null;
-    const release = await hold(log.session);
+    const [visit] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType("navigation"));
+    const release = await hold(log.session, { ours: visit?.type === "reload" }); // the page before lets go of it
     if (!release) return null; // a copy of the tab has it
     this.locks.set(log.session, release);
     this.log = log;
@@ -218,7 +219,7 @@ export class Client {
   remember(log) {
     current.write(log.session);
     if (this.guest && this.user) keepForLog(this.user);
-    hold(log.session).then((release) => {
+    hold(log.session, { ours: true }).then((release) => {
       if (release) this.locks.set(log.session, release);
     });
   }

@@ -5,51 +5,23 @@
  * @module
  */
 
-/** How long a tab that reloads may take to let go of its lock; a tab that lives says at once that it has it. */
-const PATIENCE_MS = 10_000;
-
-/** The sessions that this tab holds. @type {Set<string>} */
-const held = new Set();
-/** Where tabs ask each other. @type {BroadcastChannel | null} */
-let tabs = null;
-
-function listen() {
-  const channel = new BroadcastChannel("typegate.locks");
-  channel.addEventListener("message", ({ data }) => held.has(data.asked) && channel.postMessage({ taken: data.asked }));
-  return channel;
-}
-
-/** @param {string} name @param {LockOptions} options @returns {Promise<(() => void) | null>} lets go; null where there is no lock to be had */
-export function lock(name, options) {
-  return new Promise((resolve) => {
-    navigator.locks
-      .request(name, options, (got) => got && new Promise((release) => resolve(() => release(undefined))))
-      .then(() => resolve(null), () => resolve(null));
-  });
-}
+/** How long a lock is waited for that another tab may have. */
+const PATIENCE_MS = 400;
+/** The same where none should: it comes soon, however busy the machine is. */
+const OURS_MS = 10_000;
 
 /**
- * @param {string} session
+ * @param {string} session @param {{ours?: boolean}} [how] `ours`: no other tab should have it
  * @returns {Promise<(() => void) | null>} lets go; null where another tab has it
  */
-export async function hold(session) {
+export function hold(session, { ours = false } = {}) {
   // Locks need a secure context. On plain http from another machine tabs are told apart by nothing: the server answers
   // the tab that came first with `superseded`, and nothing is lost.
-  if (!navigator.locks) return () => {};
-  tabs ??= listen();
-  const waiting = new AbortController();
-  const timer = setTimeout(() => waiting.abort(), PATIENCE_MS);
-  const heard = (/** @type {MessageEvent} */ { data }) => data.taken === session && waiting.abort();
-  tabs.addEventListener("message", heard);
-  tabs.postMessage({ asked: session });
-  const release = await lock(`typegate:${session}`, { signal: waiting.signal });
-  clearTimeout(timer);
-  tabs.removeEventListener("message", heard);
-  if (!release) return null;
-  held.add(session);
-  tabs.postMessage({ taken: session }); // to a tab that asked before anybody had it
-  return () => {
-    held.delete(session);
-    release();
-  };
+  if (!navigator.locks) return Promise.resolve(() => {});
+  return new Promise((resolve) => {
+    const signal = AbortSignal.timeout(ours ? OURS_MS : PATIENCE_MS);
+    navigator.locks
+      .request(`typegate:${session}`, { signal }, () => new Promise((release) => resolve(() => release(undefined))))
+      .catch(() => resolve(null));
+  });
 }

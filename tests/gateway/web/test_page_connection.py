@@ -120,6 +120,13 @@ async def test_a_reload_in_mid_test_goes_on_where_it_was(visit: Visit) -> None:
     assert visitor.got("result")[-1]["chars"] == [len(TEXT["text"]), 0, 0, 0]
 
 
+HELD = """
+async (name) => {
+  while (!(await navigator.locks.query()).held.some((one) => one.name === name)) {
+    await new Promise((again) => setTimeout(again, 20));
+  }
+}
+"""
 LATE = """
 (name) => {
   const pause = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -135,6 +142,7 @@ async def test_a_reload_takes_the_test_up_however_late_the_page_before_lets_go_o
     visitor = await visit(settings=TEXT)
     await visitor.type(TEXT["text"][:17])
     lock = f"typegate:{visitor.got('started')[0]['session']}"
+    await visitor.page.evaluate(HELD, lock)
     other = await visit(context=visitor.page.context, path="v1/languages", ready=False)
     await other.page.evaluate(LATE, lock)  # comes after the page that lives, and before the one that is loaded
     await visitor.page.reload()
@@ -251,6 +259,7 @@ async def test_a_copied_tab_does_not_take_up_the_same_test(visit: Visit) -> None
     await first.type(TEXT["text"][:10])
     await first.until(lambda: bool(first.got("tick")))
     session = first.got("started")[0]["session"]
+    await first.page.evaluate(HELD, f"typegate:{session}")
     await first.page.context.add_init_script(f"sessionStorage.setItem('typegate.current', '{session}')")
     second = await visit(context=first.page.context)
     assert second.sent("resume") == []
