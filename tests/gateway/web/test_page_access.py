@@ -283,6 +283,6 @@ async def test_text_is_never_parsed_as_html(visit: Visit) -> None:
         "() => { try { document.body.innerHTML = '<p>'; return false; } catch (error) { return error.name; } }"
     )
     assert refused == "TypeError"
-    await visitor.page.wait_for_function("window.violations.length")
+    await visitor.page.wait_for_function("() => window.violations.length")
     await visitor.page.evaluate("window.violations.length = 0")
     visitor.complaints.clear()  # what the lines above were for

@@ -92,7 +92,7 @@ async def test_it_is_done_by_the_keyboard_alone_and_never_by_a_slip(visit: Visit
     await page.keyboard.press("Enter")
     await page.wait_for_selector(f"{VISIBILITY}[data-state=public]")
     assert "/r/" in await page.evaluate("document.activeElement.textContent")
-    await page.wait_for_function('window.said.announcer.includes("This result is public now.")')
+    await visitor.announced("This result is public now.")
     await page.focus("text=Make private again")
     await page.keyboard.press("Enter")
     await page.wait_for_selector(f"{VISIBILITY}[data-state=private]")
