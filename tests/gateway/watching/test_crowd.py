@@ -17,12 +17,12 @@ from tests.gateway.running import PATIENCE_S, serving
 from tests.gateway.typing_client import JSON, MSGPACK, client
 from tests.gateway.watching.audience import PATIENT, Onlooker, Places, together
 
-CROWD = 200
+CROWD = 1_000
 FRAME_BYTES = 200
 """A tenth of a second of somebody fast, with its figures."""
 
 
-async def test_a_crowd_costs_one_subscription_and_one_encoding_a_frame(
+async def test_a_thousand_cost_one_subscription_and_one_encoding_a_frame(
     tmp_path: Path, redis_single: RedisOptions
 ) -> None:
     """For each of the two encodings; and what they are sent is bounded by what is typed."""
