@@ -330,6 +330,18 @@ async def test_one_that_hangs_is_killed_and_its_typists_go_on_at_another(tmp_pat
         assert await server.metric("typegate_process_deaths_total") == {0: 1.0, 1: 0.0}
 
 
+async def test_one_that_reads_its_code_slowly_does_not_hang(tmp_path: Path, redis: RedisOptions) -> None:
+    """It says nothing yet, and is not killed for that: on a busy machine none would ever come up."""
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "sitecustomize.py").write_text(
+        "import sys, time\nif '--process' in sys.orig_argv:\n    time.sleep(7)\n", encoding="utf-8"
+    )
+    variables = {"TYPEGATE_PROCESSES_HUNG_S": "5", "PYTHONPATH": f"{code}:{environment()['PYTHONPATH']}"}
+    async with several(tmp_path / "data", redis, "--workers", "2", **variables) as server:
+        assert await server.metric("typegate_process_deaths_total") == {0: 0.0, 1: 0.0}
+
+
 @pytest.mark.parametrize("why", ["the whole group is told to stop", "one has died too often"])
 async def test_told_twice_to_stop_they_let_who_types_finish(tmp_path: Path, redis: RedisOptions, why: str) -> None:
     """Whoever supervises us may tell all processes, and the parent tells its own; neither is in a hurry."""
