@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 import config
+from loadtest.servers.asking import ask
 from loadtest.servers.certificate import write_certificate
 from loadtest.servers.haproxy import HAProxy
 from loadtest.servers.process import HOST, unused_port
@@ -74,12 +73,12 @@ class Balancer(HAProxy):
         """Each node's state in HAProxy's words (`UP`, `DOWN`, `MAINT` ...); none where it does not answer."""
         try:
             return {node: fact["status"] for node, fact in self.facts(within_s=within_s).items()}
-        except httpx.TransportError:
+        except OSError:
             return {}
 
     def facts(self, *, within_s: float = _ASK_S) -> dict[str, dict[str, str]]:
-        """What HAProxy tells of each node, by its own names. Raises httpx.TransportError where it does not answer."""
-        text = httpx.get(f"http://{HOST}:{self._figures_port}/;csv", trust_env=False, timeout=within_s).text
+        """What HAProxy tells of each node, by its own names. Raises OSError where it does not answer."""
+        text = ask(self._figures_port, "/;csv", within_s=within_s).body.decode()
         head, *rows = (line.split(",") for line in text.removeprefix("# ").splitlines() if line)
         facts = (dict(zip(head, row, strict=False)) for row in rows)
         return {fact["svname"]: fact for fact in facts if fact["pxname"] == "nodes" and fact["svname"] != "BACKEND"}

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import orjson
 
 from loadtest.cluster.scraping import figures
+from loadtest.servers.asking import ask
 from loadtest.servers.process import HOST, ServerProcess, unused_port
 
 __all__ = ["Health", "Node", "Program", "Worker"]
@@ -60,18 +61,18 @@ class Program(ServerProcess):
         answer = self._asked("readyz", within_s)
         if answer is None:
             return None
-        told = answer.json()
+        told = orjson.loads(answer)
         return Health(told["status"], told["parts"])
 
     def figures(self, *, within_s: float = _ASK_S) -> dict[str, float] | None:
         """What it shows to Prometheus, by series; None where it does not answer."""
         answer = self._asked("metrics", within_s)
-        return None if answer is None else figures(answer.text)
+        return None if answer is None else figures(answer.decode())
 
-    def _asked(self, path: str, within_s: float) -> httpx.Response | None:
+    def _asked(self, path: str, within_s: float) -> bytes | None:
         try:
-            return httpx.get(f"http://{HOST}:{self.admin_port}/{path}", timeout=within_s, trust_env=False)
-        except httpx.TransportError:
+            return ask(self.admin_port, f"/{path}", within_s=within_s).body
+        except OSError:
             return None
 
 

@@ -13,8 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import httpx
+import orjson
 
+from loadtest.servers.asking import ask
 from loadtest.servers.process import HOST, ServerProcess, cache_folder, unused_port
 
 __all__ = ["Toxiproxy", "Way"]
@@ -64,7 +65,7 @@ class Way:
     What is done to it holds until `heal`, for new connections too.
     """
 
-    def __init__(self, api: str, name: str, port: int) -> None:
+    def __init__(self, api: int, name: str, port: int) -> None:
         self.name = name
         self.port = port
         self._api = api
@@ -134,9 +135,9 @@ class Toxiproxy(ServerProcess):
 
     def way(self, name: str, to: int, *, port: int | None = None) -> Way:
         """A new way to the server at a port of this machine, itself at `port` where one is given."""
-        way = Way(f"http://{self.address}", name, port or unused_port())
+        way = Way(self.port, name, port or unused_port())
         _ask(
-            f"http://{self.address}",
+            self.port,
             "POST",
             "/proxies",
             {"name": name, "listen": way.address, "upstream": f"{HOST}:{to}", "enabled": True},
@@ -144,9 +145,9 @@ class Toxiproxy(ServerProcess):
         return way
 
 
-def _ask(api: str, method: str, path: str, body: Any) -> Any:
-    """What the server answers. Raises RuntimeError where it refuses."""
-    answer = httpx.request(method, api + path, json=body, timeout=_PATIENCE_S, trust_env=False)
-    if answer.is_error:
-        raise RuntimeError(f"Toxiproxy refuses {method} {path}: {answer.text.strip()}")
-    return answer.json() if answer.content else None
+def _ask(api: int, method: str, path: str, body: Any) -> Any:
+    """What the server at this port answers. Raises RuntimeError where it refuses."""
+    answer = ask(api, path, within_s=_PATIENCE_S, method=method, body=body)
+    if answer.status >= 400:
+        raise RuntimeError(f"Toxiproxy refuses {method} {path}: {answer.body.decode(errors='replace').strip()}")
+    return orjson.loads(answer.body) if answer.body else None
