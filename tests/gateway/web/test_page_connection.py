@@ -2,14 +2,18 @@
 
 import asyncio
 import json
-from pathlib import Path
+from collections.abc import Iterator
 
+import pytest
 from playwright.async_api import WebSocketRoute
 
 from tests.gateway.running import command
 from tests.gateway.web.conftest import Server, Visit, Visitor
+from tests.gateway.web.holding import Held
 
 TEXT = {"mode": "text", "text": "what you typed is never lost, and that is a promise"}
+TEN = {"mode": "words", "count": 10}
+"""Such a test is never begun without a server."""
 
 
 def keys(visitor: Visitor) -> str:
@@ -174,6 +178,7 @@ async def test_a_wall_clock_set_back_during_a_reload_stops_no_time(visit: Visit)
 
 
 async def test_a_result_that_never_came_is_fetched_on_the_next_visit(visit: Visit, own_server: Server) -> None:
+    """It is told beside the test that the visit begins with, not in the moment before there is one."""
     visitor = await visit(settings=TEXT, server=own_server, may_lose_server=True)
     await visitor.type(TEXT["text"][:9])
     own_server.kill()
@@ -182,12 +187,17 @@ async def test_a_result_that_never_came_is_fetched_on_the_next_visit(visit: Visi
     context = visitor.page.context
     await visitor.page.close()
     await asyncio.to_thread(own_server.start)
-    again = await visit(context=context, server=own_server)
-    await again.until(lambda: bool(again.got("stored")))
+    await context.add_init_script(f"localStorage.setItem('typegate.settings', {json.dumps(json.dumps(TEN))});")
+    held = await Held.back(context, "started")
+    again = await visit(context=context, server=own_server, ready=False)
+    await again.page.wait_for_function("() => !Object.keys(localStorage).some((key) => key.includes('.log.'))")
+    assert not await again.page.evaluate("window.said.notice.some((line) => line.includes('earlier result'))")
+    await again.until(lambda: bool(again.got("started")))
+    held.let_go()
+    await again.ready()
     await again.notice("earlier result")
     assert await again.logs() == []
     assert keys(again) == TEXT["text"]
-    assert again.got("started"), "a new test stands ready at the same time"
 
 
 async def test_a_finished_test_survives_a_reload_without_the_server(visit: Visit, own_server: Server) -> None:
@@ -339,25 +349,46 @@ async def test_who_is_banned_is_told_until_when_and_why(visit: Visit, own_server
     visitor.complaints[:] = [text for text in visitor.complaints if "status of 403" not in text]
 
 
-async def test_who_has_to_wait_sees_the_place_and_starts_without_doing_anything(visit: Visit, tmp_path: Path) -> None:
-    """As soon as another test is over."""
-    config = tmp_path / "typegate.toml"
+@pytest.fixture(name="narrow", scope="module")
+def _narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with room for one test at a time."""
+    folder = tmp_path_factory.mktemp("narrow")
+    config = folder / "typegate.toml"
     config.write_text("[connection]\ntests = 1\n")
-    server = Server(tmp_path / "data", "--config", str(config))
+    server = Server(folder / "data", "--config", str(config))
     server.start()
-    try:
-        first = await visit(settings=TEXT, server=server, may_lose_server=True)
-        await first.type(TEXT["text"][:5])
-        second = await visit(settings=TEXT, server=server, may_lose_server=True, ready=False)
-        await second.notice("You are number 1 in the queue")
-        await first.type(TEXT["text"][5:])
-        await first.state("stored")
-        await second.until(lambda: bool(second.got("started")))
-        await second.ready()
-        await second.type(TEXT["text"])
-        await second.state("stored")
-    finally:
-        server.kill()
+    yield server
+    server.stop()
+
+
+async def test_who_has_to_wait_sees_the_place_and_starts_without_doing_anything(visit: Visit, narrow: Server) -> None:
+    """As soon as another test is over."""
+    first = await visit(settings=TEXT, server=narrow)
+    await first.type(TEXT["text"][:5])
+    second = await visit(settings=TEXT, server=narrow, ready=False)
+    await second.notice("You are number 1 in the queue")
+    await first.type(TEXT["text"][5:])
+    await first.state("stored")
+    await second.until(lambda: bool(second.got("started")))
+    await second.ready()
+    await second.type(TEXT["text"])
+    await second.state("stored")
+
+
+async def test_who_has_to_wait_asks_again_also_before_it_is_known_who_that_is(visit: Visit, narrow: Server) -> None:
+    """A test is asked for without waiting for `ready`, and so it is once more when its time has come."""
+    first = await visit(settings=TEXT, server=narrow)
+    await first.type(TEXT["text"][:5])
+    second = await visit(settings=TEN, server=narrow, path="v1/languages", ready=False)
+    held = await Held.back(second.page.context, "ready")
+    await second.page.goto(narrow.url)
+    await second.until(lambda: any(sent["start"] > 1 for sent in held.sent))
+    held.let_go()
+    await first.type(TEXT["text"][5:])
+    await first.state("stored")
+    await second.ready()
+    await second.type(await second.typed_text())
+    await second.state("stored")
 
 
 async def test_back_off_has_full_jitter_up_to_twenty_seconds(visit: Visit) -> None:

@@ -12,6 +12,8 @@ from playwright.async_api import expect
 from tests.gateway.web.conftest import QUICK_RACES, Server, Visit
 from tests.gateway.web.racing import choosing, meet, ready, run, table, to_the_end, type_as_a_person
 
+VISIBILITY = "getComputedStyle(document.getElementById('text')).visibility"
+
 
 async def test_two_pages_race(visit: Visit, track: Server) -> None:
     """One text, one start; both see each other, the same table, everybody's course and their own result; then again."""
@@ -35,14 +37,17 @@ async def test_two_pages_race(visit: Visit, track: Server) -> None:
     names = await ada.page.locator("#outcome > .graph .key").all_text_contents()
     assert sorted(names) == ["<b>Zoë</b>", "Ada"]
     first = ada.page.url
+    assert await ada.page.evaluate(VISIBILITY) == "visible"
     await ada.page.get_by_role("button", name="Race again").click()
     await ada.page.wait_for_selector("#lobby:not([hidden])")
+    assert await ada.page.evaluate(VISIBILITY) == "hidden", "the last race's text does not show in the next one"
     await expect(zoe.page.locator("#outcome > .after .quiet")).to_contain_text("Another race")
     await zoe.page.get_by_role("button", name="Race again").click()
     await zoe.page.wait_for_selector("#lobby:not([hidden])")
     assert ada.page.url == zoe.page.url != first
     await ready(ada, zoe)
     assert await ada.typed_text() == await zoe.typed_text()
+    assert await ada.page.evaluate(VISIBILITY) == "visible"
 
 
 @pytest.fixture(name="patient", scope="module")
