@@ -1,15 +1,15 @@
 """Notices on their way to browsers: on the bus, from whoever stores results to every gateway.
 
-There is one channel for all: a notice is rare (one result in some dozens), and which node a user is at, or how many of
-them, nobody need know. A browser that is not connected misses it, and so does everybody while the bus does; the
-leaderboards and bests themselves are in the API.
+There is one channel for all: a notice is rare (one result in some dozens, and of two copies in doubt), and which node
+a user is at, or how many of them, nobody need know. A browser that is not connected misses it, and so does everybody
+while the bus does; the leaderboards, bests and verdicts themselves are in the API.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway.bus import Bus
-from persistence.notices import Notice
+from persistence.notices import Doubt, Notice
 
 __all__ = ["CHANNEL", "BusNotices", "hearing"]
 
@@ -18,7 +18,7 @@ AT_ONCE = 100
 """Notices in a message: some 20 KB."""
 
 Deliver = Callable[[int, dict[str, Any]], None]
-"""Brings the `event` message, as a map, to all browsers of a user that are connected here."""
+"""Brings the `event` or `stored` message, as a map, to all browsers of a user that are connected here."""
 
 
 class BusNotices:
@@ -27,7 +27,7 @@ class BusNotices:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
-    async def tell(self, notices: Sequence[Notice]) -> None:
+    async def tell(self, notices: Sequence[Notice | Doubt]) -> None:
         """Say these."""
         told = [(notice.user, notice.to_wire()) for notice in notices]
         for start in range(0, len(told), AT_ONCE):

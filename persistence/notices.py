@@ -1,4 +1,4 @@
-"""Good news for users: what a result that was just stored means to whoever typed it.
+"""News for users: what a result that was just stored means to whoever typed it.
 
 The port is here because whoever stores results has the news; how it gets to a browser or to another site is the affair
 of whoever opened us.
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from persistence.results.bests import Board, Span
-from persistence.results.port import Written
-from session.messages import Event
+from persistence.results.port import Outcome, Stored, Written
+from session import messages
 
-__all__ = ["Notice", "Notices", "notice_of"]
+__all__ = ["Doubt", "Notice", "Notices", "doubt_of", "notice_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Notice:
 
     def to_wire(self) -> dict[str, Any]:
         """The `event` message as a map."""
-        return Event(
+        return messages.Event(
             kind="best",
             session=self.session,
             board=str(self.board),
@@ -41,6 +41,20 @@ class Notice:
             spans=[span.value for span in self.spans],
             ranks={span.value: rank for span, rank in self.ranks.items()},
         ).to_wire()
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A result that does not count, or not yet, of which its user may have been told otherwise."""
+
+    user: int
+    session: bytes
+    verdict: str
+    """The one that holds: review or void."""
+
+    def to_wire(self) -> dict[str, Any]:
+        """The `stored` message as a map."""
+        return messages.Stored(session=self.session, verdict=self.verdict).to_wire()
 
 
 class Notices(Protocol):
@@ -51,7 +65,7 @@ class Notices(Protocol):
     hangs holds up nobody.
     """
 
-    async def tell(self, notices: Sequence[Notice]) -> None:
+    async def tell(self, notices: Sequence[Notice | Doubt]) -> None:
         """Bring these. Raises a retriable `StoreError` where they cannot be brought now: tell them again."""
         ...
 
@@ -80,3 +94,15 @@ def notice_of(user: int, written: Written, ranks: Mapping[Span, int]) -> Notice 
         spans=spans,
         ranks={span: rank for span, rank in ranks.items() if span in spans},
     )
+
+
+def doubt_of(stored: Stored) -> Doubt | None:
+    """What is to be told of a result whose verdict is not the one that `stored` has told; None where there is nothing.
+
+    Whoever typed it is where one copy of it was confirmed, with that copy's verdict. Whether it was this copy is not
+    known here, so of a test with several it is told anew; the same verdict once more says nothing new.
+    """
+    result, written, doubted = stored
+    if written.verdict == "ok" or (written.outcome is Outcome.INSERTED and not doubted):
+        return None
+    return Doubt(result.user, result.session, written.verdict)

@@ -319,7 +319,10 @@ class ResultMessage(ToClient):
 
 @dataclass(frozen=True, slots=True)
 class Stored(ToClient):
-    """The result is where it belongs; only now may the client drop its log. It may come more than once."""
+    """The result is where it belongs; only now may the client drop its log.
+
+    It may come more than once, on any connection of the user; of several the strictest verdict holds.
+    """
 
     T: ClassVar[str] = "stored"
     session: Annotated[bytes, Wire(SESSION, "the test's session")]

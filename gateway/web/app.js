@@ -10,7 +10,7 @@ import { ApiError, replayOf, resultOf } from "./api.js";
 import { Bests } from "./bests.js";
 import { Client } from "./client.js";
 import { byId, h } from "./dom.js";
-import { fixed, percent } from "./figures.js";
+import { doubt, fixed, percent } from "./figures.js";
 import { HistoryView } from "./history.js";
 import { keepPage } from "./keep.js";
 import { LeaderboardsView } from "./leaderboards.js";
@@ -171,12 +171,17 @@ function onResult(session, result) {
   if (resultView.state.dataset.state !== "stored") resultView.setState("accepted");
 }
 
-/** @param {string} session @param {string} verdict */
-function onStored(session, verdict) {
+/** @param {string} session @param {string} verdict @param {string | undefined} before the one that was told already */
+function onStored(session, verdict, before) {
   forgetIfSpent();
   news.stored(session, verdict);
+  if (before !== undefined && before !== verdict) {
+    const again = `was looked at again: ${doubt({ verdict })}.`;
+    if (session === resultView.session && !byId("result").hidden) announce(`This result ${again}`);
+    else notice.later(`An earlier result ${again}`);
+  }
   if (session !== resultView.session) return;
-  resultView.setState("stored");
+  if (resultView.state.dataset.state !== "stored") resultView.setState("stored");
   resultView.setVerdict({ verdict });
   if (verdict !== "ok") explain(session);
 }

@@ -10,6 +10,7 @@ import { readLog, TestLog } from "./log.js";
 import { hold } from "./locks.js";
 import { startedHere } from "./offline.js";
 import { keepForLog, keepToken, refuse, token } from "./token.js";
+import { Verdicts } from "./verdicts.js";
 
 /** A frame goes out at least this often while keys come (the server wants 250 ms at most). */
 const FLUSH_MS = 230;
@@ -38,7 +39,8 @@ const CURRENT = "typegate.current";
  * @property {(log: TestLog) => void} started a new test is there to be typed
  * @property {(tick: Record<string, any>) => void} tick the running test's figures
  * @property {(session: string, result: Record<string, any>) => void} result of any test of this tab
- * @property {(session: string, verdict: string) => void} stored
+ * @property {(session: string, verdict: string, before: string | undefined) => void} stored of any test of the user's;
+ *   `before`: the verdict that was told already
  * @property {(event: Record<string, any>) => void} best a result of the user's, of any tab, is a best
  * @property {(sentence: string) => void} warned the test goes on, or comes later; but something is wrong
  * @property {(error: {code: string, message: string, retry: number | null}, log: TestLog | null) => void} failed the test
@@ -69,6 +71,7 @@ export class Client {
     this.finishSent = false;
     /** Finished tests whose `stored` has not come. @type {Map<string, TestLog>} */
     this.unsaved = new Map();
+    this.verdicts = new Verdicts();
     /** The test that was last asked back over this connection: another one would take it away from this one. */
     this.resuming = "";
     /** @type {Map<string, () => void>} */
@@ -378,14 +381,15 @@ export class Client {
     this.listener.tick(tick);
   }
 
-  /** @param {string} session @param {string} verdict the final one @param {string} [as] the server's name of it, where it is another */
-  onStored(session, verdict, as = session) {
+  /** @param {string} session @param {string} told its verdict @param {string} [as] the server's name of it, where it is another */
+  onStored(session, told, as = session) {
     const log = this.unsaved.get(session);
     this.unsaved.delete(session);
     log?.drop();
     this.unlock(session);
     if (current.read() === session) current.write(null);
-    this.listener.stored(as, verdict);
+    const { verdict, before } = this.verdicts.hear(as, told);
+    this.listener.stored(as, verdict, before);
   }
 
   /** @param {Record<string, any>} error */

@@ -463,7 +463,7 @@ function onResult(session, result) {
 
 /** @param {string} session @param {string} verdict */
 function onStored(session, verdict) {
-  room.catchUp();
+  if (!client.log || client.isSettled(client.log)) room.catchUp();
   if (session !== resultView.session) return;
   resultView.showState("stored");
   resultView.setVerdict({ verdict });

@@ -60,6 +60,8 @@ class Stored(NamedTuple):
 
     result: Result
     written: Written
+    doubted: bool = False
+    """Whether its verdict became stricter on the way here, after its node had told it."""
 
 
 @dataclass(frozen=True, slots=True)

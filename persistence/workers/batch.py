@@ -76,7 +76,7 @@ class DeadLetters(Protocol):
 class Batch:
     """Records taken together, and what they are."""
 
-    __slots__ = ("dead", "ends", "items", "prepared", "races", "records", "starts", "stored", "tries")
+    __slots__ = ("dead", "doubted", "ends", "items", "prepared", "races", "records", "starts", "stored", "tries")
 
     def __init__(self, records: Sequence[Record]) -> None:
         self.records = records
@@ -86,6 +86,8 @@ class Batch:
         """Whether `items`, `races` and `dead` are made."""
         self.items: list[Item] = []
         self.races: list[tuple[Record, RaceRecord]] = []
+        self.doubted: set[bytes] = set()
+        """Sessions of results whose verdict became stricter when they were played again."""
         self.dead: list[DeadLetter] = []
         """Those not yet buried."""
         self.stored: list[Stored] = []
@@ -104,6 +106,7 @@ class Batch:
         part.tries = self.tries
         part.prepared = self.prepared
         part.items = [(record, result) for record, result in self.items if record.partition in wanted]
+        part.doubted = self.doubted
         part.races = [(record, race) for record, race in self.races if record.partition in wanted]
         part.dead = [letter for letter in self.dead if letter.record.partition in wanted]
         return part
@@ -136,6 +139,7 @@ class Pipeline:
         began = time.perf_counter()
         batch.items.clear()
         batch.races.clear()
+        batch.doubted.clear()
         batch.dead.clear()
         for i, record in enumerate(batch.records, 1):
             try:
@@ -152,7 +156,10 @@ class Pipeline:
         began = self._done("decode", began)
         for i, (record, result) in enumerate(batch.items):
             if self._rescorer.chooses(result):
-                batch.items[i] = (record, await self._rescorer.check(result))
+                checked = await self._rescorer.check(result)
+                batch.items[i] = (record, checked)
+                if checked.verdict != result.verdict:
+                    batch.doubted.add(result.session)
         self._done("rescore", began)
         batch.prepared = True
 
@@ -160,7 +167,8 @@ class Pipeline:
         """Store results and races and bury the dead letters. What could not be done just now, by partition."""
         troubled: dict[int, Exception] = {}
         began = time.perf_counter()
-        batch.stored = await self._write(batch.items, self._put, batch, troubled) if batch.items else []
+        stored = await self._write(batch.items, self._put, batch, troubled) if batch.items else []
+        batch.stored = [one._replace(doubted=True) if one.result.session in batch.doubted else one for one in stored]
         if batch.races:
             await self._write(batch.races, self._put_races, batch, troubled)
         began = self._done("store", began)

@@ -15,7 +15,7 @@ import structlog
 
 from persistence.cache.recent import RecentResults
 from persistence.errors import StoreError
-from persistence.notices import Notices, notice_of
+from persistence.notices import Doubt, Notice, Notices, doubt_of, notice_of
 from persistence.results.bests import Span
 from persistence.results.port import Stored, Written
 from persistence.workers.analytics import event_of
@@ -77,16 +77,15 @@ class Effects:
             await self._step("recent", self._recent.stored([one.result for one in stored]), None)
         if self._boards is not None:
             ranks = await self._step("boards", self._boards.submit([one.written for one in stored]), ranks)
-        notices = [
-            notice_of(result.user, written, places) for (result, written), places in zip(stored, ranks, strict=True)
-        ]
-        news = [notice for notice in notices if notice is not None]
+        notices = [notice_of(one.result.user, one.written, places) for one, places in zip(stored, ranks, strict=True)]
+        doubts = [doubt for one in stored if (doubt := doubt_of(one)) is not None]
+        news: list[Notice | Doubt] = [*doubts, *(notice for notice in notices if notice is not None)]
         if self._notices is not None and news:
             await self._step("notices", self._notices.tell(news), None)
         if self._analytics is not None:
             events = [
-                (result.user, event_of(result, written, notice))
-                for (result, written), notice in zip(stored, notices, strict=True)
+                (one.result.user, event_of(one.result, one.written, notice))
+                for one, notice in zip(stored, notices, strict=True)
             ]
             await self._step("analytics", self._analytics.publish(events), None)
 

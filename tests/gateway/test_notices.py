@@ -82,6 +82,25 @@ async def test_a_best_is_told_to_all_tabs_of_its_user(tmp_path: Path, auth: Auth
         assert not [message for message in other.seen if message["t"] == "event"]
 
 
+async def test_a_verdict_that_a_better_copy_makes_stricter_is_told_in_all_tabs(
+    tmp_path: Path, auth: AuthOptions
+) -> None:
+    """As after a takeover: both nodes had the test, and the one that saw more of it, and doubts it, comes second."""
+    copy = typed(1, wpm=80.5, user=5)
+    doubted = replace(copy, verdict="review", seen_live=copy.seen_live + 1)
+    async with (
+        serving(tmp_path / "data", auth=auth) as (gateway, _),
+        client(gateway.url, token=account(5)) as first,
+        client(gateway.url, MSGPACK, token=account(5)) as second,
+    ):
+        await store(gateway, copy)
+        await first.receive("event")
+        await store(gateway, doubted)
+        told = {"t": "stored", "session": session_to_text(copy.session), "verdict": "review"}
+        assert await first.receive("stored") == told
+        assert await second.receive("stored") == told
+
+
 def node(folder: Path, name: str) -> NodeOptions:
     """One of a cluster: with its keys."""
     return NodeOptions(name=name, data=folder / name, keys_file=folder / "keys.json")

@@ -1,6 +1,8 @@
 """What a finished test shows, and the history."""
 
-from playwright.async_api import expect
+import json
+
+from playwright.async_api import WebSocketRoute, expect
 
 from tests.gateway.web.conftest import Visit, Visitor, whole
 
@@ -103,6 +105,34 @@ async def test_missed_words_can_be_practised(visit: Visit) -> None:
     await visitor.until(lambda: len(visitor.got("started")) == 2)
     await visitor.ready()
     assert sorted(set((await visitor.typed_text()).split())) == ["three", "two"]
+
+
+async def test_a_verdict_that_becomes_stricter_is_said(visit: Visit) -> None:
+    """Wherever the visitor is by then; one that comes late and is milder is not."""
+    lines: list[WebSocketRoute] = []
+
+    def connected(line: WebSocketRoute) -> None:
+        line.connect_to_server()
+        lines.append(line)
+
+    visitor = await visit(settings=TEXT, path="v1/languages", ready=False)
+    await visitor.page.route_web_socket("**/ws", connected)
+    await visitor.page.goto(visitor.url)
+    await visitor.ready()
+    await visitor.type(TEXT["text"], delay_ms=45)
+    await visitor.state("stored")
+    session = visitor.got("stored")[0]["session"]
+
+    def told(verdict: str) -> None:
+        lines[-1].send(json.dumps({"t": "stored", "session": session, "verdict": verdict}))
+
+    told("review")
+    assert await visitor.announced("looked at again") == "This result was looked at again: under review."
+    await visitor.page.keyboard.press("Tab")
+    await visitor.ready()
+    told("ok")
+    told("void")
+    assert await visitor.notice("looked at again") == "An earlier result was looked at again: does not count."
 
 
 async def test_the_same_text_again(visit: Visit) -> None:

@@ -13,6 +13,7 @@ from random import Random
 from persistence.catalogue import EmbeddedCatalogue
 from persistence.catalogue.texts import Texts
 from persistence.errors import StoreError
+from persistence.notices import Doubt, Notice
 from persistence.race_records.sqlite import SqliteRaceRecords
 from persistence.results import SqliteResults, Written
 from persistence.results.bests import Span
@@ -127,6 +128,19 @@ class Places:
             raise StoreError("Redis is away", retriable=True)
 
 
+class Told:
+    """Notices, remembered."""
+
+    def __init__(self) -> None:
+        self.doubts: list[Doubt] = []
+
+    async def tell(self, notices: Sequence[Notice | Doubt]) -> None:
+        self.doubts += [one for one in notices if isinstance(one, Doubt)]
+
+    async def ping(self) -> None:
+        """It is there."""
+
+
 class Counting(Meter):
     """A meter that counts."""
 
@@ -180,6 +194,7 @@ class Rig:
     texts: Texts
     graves: Graves = field(default_factory=Graves)
     places: Places = field(default_factory=Places)
+    told: Told = field(default_factory=Told)
     meter: Counting = field(default_factory=Counting)
     refreshed: int = 0
     catalogue_away: bool = False
@@ -207,7 +222,7 @@ class Rig:
             rescorer=rescorer,
             store=self.store,
             dead_letters=self.graves,
-            effects=Effects(self.meter, boards=self.places),
+            effects=Effects(self.meter, boards=self.places, notices=self.told),
             meter=self.meter,
         )
         worker = Worker(feed, pipeline, options, meter=self.meter, chance=Random(1))

@@ -11,7 +11,7 @@ import pytest
 
 from persistence.cache import MemoryCache, RecentResults
 from persistence.errors import StoreError
-from persistence.notices import Notice
+from persistence.notices import Doubt, Notice
 from persistence.results import SqliteResults, Stored, Written
 from persistence.results.bests import Span
 from persistence.workers.effects import Effects
@@ -37,8 +37,8 @@ class Part:
         await self._tell([one.session for one in written])
         return [{Span.DAY: place, Span.ALL: 10 + place} for place in range(1, 1 + len(written))]
 
-    async def tell(self, notices: Sequence[Notice]) -> None:
-        await self._tell([(notice.user, dict(notice.ranks)) for notice in notices])
+    async def tell(self, notices: Sequence[Notice | Doubt]) -> None:
+        await self._tell([(one.user, one.verdict if isinstance(one, Doubt) else dict(one.ranks)) for one in notices])
 
     async def publish(self, events: Sequence[tuple[int, bytes]]) -> None:
         await self._tell([(user, json.loads(event)["id"], json.loads(event)["notice"]) for user, event in events])
@@ -100,6 +100,15 @@ async def test_everything_follows_in_order(parts: Parts) -> None:
     assert [(user, event_id) for user, event_id, _ in events] == list(zip((7, -3, 8), ids, strict=True))
     assert [notice and notice["ranks"] for _, _, notice in events] == [{"day": 1, "all": 11}, None, None]
     assert parts.meter.steps == ["recent", "boards", "notices", "analytics"]
+
+
+async def test_a_verdict_that_has_become_stricter_is_told(parts: Parts) -> None:
+    """Before any good news: of who typed a test that was played again, or of which there is another log."""
+    first, second, _ = await parts.stored()
+    other = replace(second.result, core_hash=bytes(16))
+    (conflict,) = await parts.store.write([other])
+    await parts.effects.follow([first, Stored(other, conflict), second._replace(doubted=True)])
+    assert parts.told[1] == ("notices", [(-3, "review"), (7, {Span.DAY: 1, Span.ALL: 11})])
 
 
 async def test_a_recent_list_that_is_kept_gets_them(parts: Parts) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from persistence.errors import StoreError
+from persistence.notices import Doubt
+from persistence.workers.rescore import RescoreOptions
 from persistence.workers.worker import WorkerOptions
 from session.identity import mint_race
 from session.race_record import RaceRecord
@@ -171,6 +173,15 @@ async def test_a_result_that_cannot_be_played_again_yet_waits_and_the_other_part
     assert stored is not None
     assert "rescore_unreplayable" in {reason.name for reason in stored.reasons}
     assert not rig.graves.letters
+
+
+async def test_who_was_told_a_milder_verdict_is_told_the_one_that_holds(rig: Rig) -> None:
+    """Of a result that is doubted when it is played again; nobody else hears anything."""
+    good, unknown = sample(1, user=1), replace(sample(2, user=2), list_version=999, epoch=1)
+    async with rig.working(rescore=RescoreOptions(one_in=1_000_000)):
+        await rig.send([unknown, good])
+        await rig.done()
+    assert rig.told.doubts == [Doubt(2, unknown.session, "review")]
 
 
 async def test_rows_do_not_wait_for_a_cache_that_is_away(rig: Rig) -> None:
