@@ -15,6 +15,7 @@ from config.gateway import ConnectionOptions
 from config.watch import WatchOptions
 from gateway.codec import JSON, MSGPACK
 from gateway.costs import FRAME_COST, RARE_COST, RESUME_COST, WATCH_COST
+from scoring.slices import at_once
 from session import receipt
 from session.identity import session_to_text
 from session.machine import TypingSession
@@ -218,13 +219,7 @@ def _conversation() -> list[tuple[bool, dict[str, object]]]:
     said.append((True, {"t": Start.T, "ref": 1, "mode": "text", "text": "to be"}))
     options = start.choose(limits)
     assert not hasattr(options, "code")
-    job = practising("to be", timed=False, language="en", direction="ltr", limits=limits)
-    while True:
-        try:
-            next(job)
-        except StopIteration as end:
-            material = end.value
-            break
+    material = at_once(practising("to be", timed=False, language="en", direction="ltr", limits=limits))
     session = TypingSession.begin(
         options,
         material,

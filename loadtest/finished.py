@@ -7,12 +7,13 @@ and packed by the session itself, so it can be played again to the same digits.
 from __future__ import annotations
 
 import random
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from loadtest.crowd import Crowd
 from loadtest.mixes import MixPlan
 from persistence.catalogue.texts import Texts
+from scoring.slices import at_once
 from session.identity import MAX_USER, mint_session
 from session.machine import TypingSession
 from session.messages import Error
@@ -75,7 +76,7 @@ class Typists:
         seed = self._chance.getrandbits(64)
         user = self._users[number] if user is None else user
         test = TestOptions(**chosen)
-        material = _run(self._texts.choosing(test, seed=seed, ref=None))
+        material = at_once(self._texts.choosing(test, seed=seed, ref=None))
         if isinstance(material, Error):
             raise ValueError(material.message)
         session = TypingSession.begin(
@@ -99,12 +100,3 @@ class Typists:
             session.keys(start, typed.events(start, stop), typed.held(start, stop), now_ms=at_ms)
         session.finish(len(typed), now_ms=at_ms)
         return session.settle(node=self._node)
-
-
-def _run(steps: Generator[None, None, T]) -> T:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            value: T = done.value
-            return value

@@ -19,7 +19,7 @@ from session.passages import Material
 from session.receipt import Ticket, hash_of
 from session.result import Result
 
-__all__ = ["Rescored", "TextUnknown", "Unreplayable", "at_once", "differences", "keyed", "rescoring", "ticket_of"]
+__all__ = ["Rescored", "TextUnknown", "Unreplayable", "differences", "keyed", "rescoring", "ticket_of"]
 
 T = TypeVar("T")
 
@@ -160,12 +160,3 @@ def differences(stored: Summary, now: Summary) -> dict[str, tuple[Any, Any]]:
         for field in fields(Summary)
         if getattr(stored, field.name) != getattr(now, field.name)
     }
-
-
-def at_once(job: Generator[None, None, T]) -> T:
-    """Run a sliced job to its end, where nobody else waits."""
-    while True:
-        try:
-            next(job)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]  # a generator's StopIteration bears what it returns

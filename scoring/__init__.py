@@ -2,8 +2,8 @@
 
 Text preparation (`text`), the incremental scorer (`scorer`), the formulas (`formulas`), what a finished test says
 (`summary`), figures from a whole log (`analysis`), plausibility and clock drift (`plausibility`, `drift`) and the codec
-of a log (`replay`). Never any I/O, clock, chance or event loop: what it needs comes in as arguments, and equal
-arguments give equal figures for ever, within one `SCORING_VERSION`.
+of a log (`replay`). What may take long is work in slices (`slices`). Never any I/O, clock, chance or event loop: what
+it needs comes in as arguments, and equal arguments give equal figures for ever, within one `SCORING_VERSION`.
 """
 
 from scoring.scorer import LONGEST_MS, RULES_VERSION, Scorer

@@ -20,6 +20,8 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from scoring.slices import at_once
+
 __all__ = [
     "DROP_HOLDS_OVER_BYTES",
     "MAX_EVENTS",
@@ -93,7 +95,7 @@ def encode(
 
     Raises `ReplayError` for a log that is over the limits, or is none.
     """
-    return _run(encoding(events, holds, drop_holds_over=drop_holds_over, max_events=max_events))
+    return at_once(encoding(events, holds, drop_holds_over=drop_holds_over, max_events=max_events))
 
 
 def encoding(
@@ -161,7 +163,7 @@ def decode(blob: bytes, *, max_events: int = MAX_EVENTS) -> Log:
 
     Raises `ReplayError` for anything else. What it allocates is bounded by `max_events`, whatever the bytes claim.
     """
-    return _run(decoding(blob, max_events=max_events))
+    return at_once(decoding(blob, max_events=max_events))
 
 
 def decoding(blob: bytes, *, max_events: int = MAX_EVENTS, with_holds: bool = True) -> Generator[None, None, Log]:
@@ -200,16 +202,6 @@ def decoding(blob: bytes, *, max_events: int = MAX_EVENTS, with_holds: bool = Tr
     events[::2] = gaps
     events[1::2] = keys
     return Log(events, holds)
-
-
-def _run(steps: Generator[None, None, _T]) -> _T:
-    """Drive a generator to its end without a break and return what it returns."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            value: _T = done.value
-            return value
 
 
 # Encoding

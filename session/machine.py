@@ -35,6 +35,7 @@ from math import ceil, inf
 from typing import Any, Final, TypeVar
 
 from scoring.drift import Drift
+from scoring.slices import at_once
 from session import beginning
 from session.history import CODES, SHORT_GAPS, encode, events_of, offset_after
 from session.holder import Question, outdated
@@ -236,11 +237,11 @@ class TypingSession(Typed):
         checked here. `feeding` checks both.
         """
         if not self._live or n != self.n or type(n) is not int or type(e) is not list:
-            return _run(self.feeding(n, e, h, now_ms=now_ms))
+            return at_once(self.feeding(n, e, h, now_ms=now_ms))
         size = len(e)
         after = n + (size >> 1)
         if not size or size & 1 or after >= self._check_at:  # without events: holds alone, which say nothing of clocks
-            return _run(self.feeding(n, e, h, now_ms=now_ms))
+            return at_once(self.feeding(n, e, h, now_ms=now_ms))
         history = self._history
         mark = len(history)
         try:
@@ -249,7 +250,7 @@ class TypingSession(Typed):
                 history += SHORT_GAPS[dt] + CODES[next(events)]
         except (KeyError, TypeError):  # a key not met before, a long pause, or nothing of the kind: the long way tells
             del history[mark:]
-            return _run(self.feeding(n, e, h, now_ms=now_ms))
+            return at_once(self.feeding(n, e, h, now_ms=now_ms))
         scorer = self._scorer
         scorer.feed(e)
         self.n = scorer.n
@@ -400,7 +401,7 @@ class TypingSession(Typed):
         if self._summary.duration_ms < self._limits.untimed_ms:
             return self._over_by(Input.COMPLETE)
         self._scorer = self._new_scorer()  # as if it had never seen the event beyond the limit
-        self._scorer.feed(_run(events_of(self._history)))
+        self._scorer.feed(at_once(events_of(self._history)))
         return self._at_limit()
 
     def _at_limit(self) -> Outcome:
@@ -553,18 +554,8 @@ class TypingSession(Typed):
 
     def settle(self, *, node: str, ping_ms: float = 0.0, stall_ms: float = 0.0) -> Result:
         """Settle and judge at once."""
-        return _run(self.settled(node=node, ping_ms=ping_ms, stall_ms=stall_ms).judging())
+        return at_once(self.settled(node=node, ping_ms=ping_ms, stall_ms=stall_ms).judging())
 
 
 def _early(wait_ms: float, ref: int | None) -> Error:
     return Error("early", "the race has not begun; nothing of this was taken", ceil(wait_ms), 0, ref)
-
-
-def _run(steps: Generator[None, None, T]) -> T:
-    """Drive a generator to its end without a break and return what it returns."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            value: T = done.value
-            return value

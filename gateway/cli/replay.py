@@ -94,7 +94,8 @@ async def _again(stored: "Result | bytes", settings: "Settings") -> "tuple[Resul
     """A result, or the one with this id, and what scoring it again gives; None where the store does not have it."""
     from gateway.stores import catalogue_of, store_of
     from persistence.catalogue.texts import Texts
-    from persistence.rescoring import at_once, rescoring
+    from persistence.rescoring import rescoring
+    from scoring.slices import at_once
 
     async with catalogue_of(settings) as tests:
         texts = Texts(tests, limits=settings.session)

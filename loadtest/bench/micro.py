@@ -19,6 +19,7 @@ from loadtest.crowd import Crowd
 from loadtest.line import BINARY, client_frame
 from persistence.catalogue.builtin import built_in_word_lists
 from scoring.scorer import Scorer
+from scoring.slices import at_once
 from session.machine import TypingSession
 from session.options import SessionLimits, TestOptions
 from session.passages import Material, Vocabulary, generating
@@ -34,13 +35,7 @@ _OPTIONS = TestOptions(mode="time", seconds=SECONDS, language="en")
 
 
 def _material(vocabulary: Vocabulary, seed: int) -> Material:
-    making = generating(vocabulary, _OPTIONS, seed=seed)
-    while True:
-        try:
-            next(making)
-        except StopIteration as done:
-            material: Material = done.value
-            return material
+    return at_once(generating(vocabulary, _OPTIONS, seed=seed))
 
 
 def _session(material: Material, number: int) -> TypingSession:

@@ -14,6 +14,7 @@ from websockets.asyncio.server import ServerConnection, broadcast
 from gateway.codec import MSGPACK
 from persistence.catalogue import EmbeddedCatalogue
 from persistence.catalogue.texts import Texts
+from scoring.slices import at_once
 from session.identity import RANDOM_BITS, mint_session
 from session.machine import TypingSession
 from session.messages import Error, Ready, Start, parse
@@ -67,13 +68,8 @@ async def scorer() -> Callable[[Any], Coroutine[Any, Any, None]]:
                         assert isinstance(start, Start)
                         options = start.choose(limits)
                         assert not isinstance(options, Error)
-                        making = texts.choosing(options, seed=secrets.randbits(53), ref=start.ref)
-                        while True:
-                            try:
-                                next(making)
-                            except StopIteration as done:
-                                material = done.value
-                                break
+                        material = at_once(texts.choosing(options, seed=secrets.randbits(53), ref=start.ref))
+                        assert not isinstance(material, Error)
                         epoch_ms = time.time_ns() // 1_000_000
                         session = TypingSession.begin(
                             options,

@@ -34,7 +34,7 @@ from persistence.kafka.topics import TopicOptions
 from persistence.mysql import MysqlOptions
 from persistence.mysql.dsn import Dsn
 from persistence.redis import RedisOptions
-from persistence.rescoring import at_once, rescoring
+from persistence.rescoring import rescoring
 from persistence.results import BestRules
 from persistence.results.bests import DAY_MS, board_of, periods_of
 from persistence.results.mysql import MysqlResults, Upkeep
@@ -44,6 +44,7 @@ from persistence.stream.record import decode
 from persistence.stream.spool import Spooled
 from persistence.workers.feed import FeedOptions
 from persistence.workers.worker import WorkerOptions
+from scoring.slices import at_once
 from session.identity import session_from_text, session_to_text
 from session.options import SessionLimits
 from session.result import Result

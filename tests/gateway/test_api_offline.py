@@ -13,11 +13,11 @@ from config.gateway import AuthOptions, ConnectionOptions, HttpOptions
 from gateway.api.results import ResultRow
 from gateway.app import Gateway
 from persistence.stream import SpoolOptions
+from scoring.slices import at_once
 from session.options import TestOptions
 from session.passages import Vocabulary, generating
 from tests.gateway.running import serving, store_away, store_locked
 from tests.gateway.typing_client import client
-from tests.session.play import run
 
 ADMIN = "an admin's token of forty characters, ok"
 SEED = 77
@@ -49,7 +49,7 @@ async def told(http: httpx.AsyncClient, **changes: Any) -> dict[str, Any]:
 
     words = next(words for words in built_in_word_lists() if (words.language, words.version) == ("en", version))
     vocabulary = Vocabulary(words.words, language="en", version=version, direction="ltr")
-    text = run(generating(vocabulary, TestOptions("words", count=5, language="en"), seed=SEED)).text
+    text = at_once(generating(vocabulary, TestOptions("words", count=5, language="en"), seed=SEED)).text
     events = [value for at, key in enumerate(text) for value in ((90, 140, 110, 170, 95, 125)[at % 6], key)]
     body = {
         "mode": "words",

@@ -11,9 +11,10 @@ from random import Random
 from loadtest.finished import Typists
 from persistence.catalogue import EmbeddedCatalogue
 from persistence.catalogue.texts import Texts
-from persistence.rescoring import at_once, rescoring
+from persistence.rescoring import rescoring
 from persistence.results import Outcome, Written
 from scoring.drift import DriftReading
+from scoring.slices import at_once
 from session.history import encode
 from session.identity import mint_session
 from session.options import SessionLimits
@@ -146,10 +147,4 @@ def settled_sample(i: int = 0, *, user: int = 7, events: int = 160) -> Settled:
 
 def judged(settled: Settled) -> Result:
     """What it comes to."""
-    steps = settled.judging()
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            result: Result = done.value
-            return result
+    return at_once(settled.judging())

@@ -1,6 +1,6 @@
 """The text of a test: chosen for a start, and the very same again for a resume."""
 
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import TypeVar
 
@@ -9,21 +9,13 @@ import pytest
 from persistence.catalogue import EmbeddedCatalogue, Test
 from persistence.catalogue import texts as module
 from persistence.catalogue.texts import Texts
+from scoring.slices import at_once
 from session.messages import Error
 from session.options import SessionLimits, TestOptions
 from session.passages import Material
 from session.receipt import Ticket, hash_of
 
 T = TypeVar("T")
-
-
-def run(job: Generator[None, None, T]) -> T:
-    while True:
-        try:
-            next(job)
-        except StopIteration as end:
-            value: T = end.value
-            return value
 
 
 @pytest.fixture(name="texts")
@@ -33,7 +25,7 @@ async def _texts() -> AsyncIterator[Texts]:
 
 
 def made(texts: Texts, options: TestOptions, seed: int = 7) -> Material:
-    material = run(texts.choosing(options, seed=seed, ref=None))
+    material = at_once(texts.choosing(options, seed=seed, ref=None))
     assert isinstance(material, Material), material
     return material
 
@@ -70,7 +62,7 @@ OPTIONS = [
 def test_again_is_the_same(texts: Texts, options: TestOptions) -> None:
     """What a ticket names is made anew to the same words, whoever holds them."""
     first = made(texts, options)
-    again = run(texts.again(ticket(options, first), text=first.text or None, ref=1))
+    again = at_once(texts.again(ticket(options, first), text=first.text or None, ref=1))
     assert isinstance(again, Material), again
     assert (again.text, list(again.words), again.cyclic) == (first.text, list(first.words), first.cyclic)
 
@@ -101,7 +93,7 @@ def test_a_quote_by_number(texts: Texts) -> None:
 )
 def test_what_there_is_not(texts: Texts, options: TestOptions, code: str, names: str) -> None:
     """An error with its code, the test's `ref`, and a sentence that names what is missing or what there is."""
-    error = run(texts.choosing(options, seed=1, ref=5))
+    error = at_once(texts.choosing(options, seed=1, ref=5))
     assert isinstance(error, Error)
     assert (error.code, error.ref) == (code, 5)
     assert names in error.message
@@ -115,7 +107,7 @@ def test_what_there_is_no_more(texts: Texts) -> None:
         replace(ticket(words, made(texts, words)), generator=999),
         replace(ticket(quote, made(texts, quote)), test_version=999),
     ):
-        error = run(texts.again(stale, text=None, ref=None))
+        error = at_once(texts.again(stale, text=None, ref=None))
         assert isinstance(error, Error)
         assert (error.code, error.retry) == ("stale", None)
 
@@ -137,7 +129,7 @@ async def test_what_another_node_may_have_added_is_asked_for_again_until_the_nex
         no_generator = replace(ticket(words, made(texts, words)), generator=999)
 
         def asked(stale: Ticket) -> int | None:
-            error = run(texts.again(stale, text=None, ref=None))
+            error = at_once(texts.again(stale, text=None, ref=None))
             assert isinstance(error, Error)
             assert error.code == "stale"
             return error.retry
@@ -156,7 +148,7 @@ async def test_what_was_missed_is_forgotten_in_time(monkeypatch: pytest.MonkeyPa
         some = ticket(OPTIONS[3], made(texts, OPTIONS[3]))
 
         def retry(version: int) -> int | None:
-            error = run(texts.again(replace(some, test_version=version), text=None, ref=None))
+            error = at_once(texts.again(replace(some, test_version=version), text=None, ref=None))
             assert isinstance(error, Error)
             return error.retry
 
@@ -170,7 +162,7 @@ async def test_what_was_missed_is_forgotten_in_time(monkeypatch: pytest.MonkeyPa
 def test_an_own_text_must_come_along(texts: Texts) -> None:
     """Own texts are kept by nobody but their client."""
     own = OPTIONS[5]
-    error = run(texts.again(ticket(own, made(texts, own)), text=None, ref=None))
+    error = at_once(texts.again(ticket(own, made(texts, own)), text=None, ref=None))
     assert isinstance(error, Error)
     assert error.code == "text"
 

@@ -1,9 +1,9 @@
 """A small client to play tests with: it keeps its log, ticket and last receipt, as a page does."""
 
-from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from scoring.slices import at_once
 from session.holder import Grounds, Question, weigh
 from session.machine import Outcome, TypingSession
 from session.messages import Resume, Resumed
@@ -24,23 +24,14 @@ QUOTE = "A short passage, typed with care."
 USER = 41
 
 
-def run(steps: Generator[None, None, T]) -> T:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            value: T = done.value
-            return value
-
-
 def material_for(options: TestOptions, *, seed: int = 1, text: str | None = None) -> Material:
     match options.mode:
         case "words" | "time":
-            return run(generating(VOCABULARY, options, seed=seed))
+            return at_once(generating(VOCABULARY, options, seed=seed))
         case "quote":
-            return run(quoting(QUOTE, test=9, version=2, title="Care", language="en", direction="ltr"))
+            return at_once(quoting(QUOTE, test=9, version=2, title="Care", language="en", direction="ltr"))
         case "text":
-            return run(
+            return at_once(
                 practising(
                     options.text or text or "",
                     timed=options.seconds is not None,
@@ -168,7 +159,7 @@ class Player:
         """Send the log from where the session has it."""
         said: Outcome = None
         for at in range(self.session.resumed().n, self.n, batch):
-            outcome = run(self.session.feeding(at, self.log[2 * at : 2 * (at + batch)], None, now_ms=now_ms))
+            outcome = at_once(self.session.feeding(at, self.log[2 * at : 2 * (at + batch)], None, now_ms=now_ms))
             said = said or outcome
         return said
 

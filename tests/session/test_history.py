@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scoring.slices import at_once
 from session import history as module
 from session.history import (
     CODES,
@@ -20,7 +21,6 @@ from session.history import (
     too_fast,
     varint,
 )
-from tests.session.play import run
 
 KEYS = st.sampled_from(["a", " ", "Z", "\b", "\x17", "é", "e\u0301", "한", "👩‍👩‍👧‍👦", "\u0301"])
 LOGS = st.lists(st.tuples(st.integers(0, 300) | st.integers(0, MAX_DT_MS), KEYS), max_size=60)
@@ -44,7 +44,7 @@ def test_golden() -> None:
 
 @given(LOGS)
 def test_there_and_back(log: list[tuple[int, str]]) -> None:
-    assert run(events_of(encoded(flat(log)))) == flat(log)
+    assert at_once(events_of(encoded(flat(log)))) == flat(log)
 
 
 @given(LOGS, st.data())
@@ -55,7 +55,7 @@ def test_batching_does_not_matter(log: list[tuple[int, str]], data: st.DataObjec
     assert first + encoded(flat(log[cut:])) == whole
     assert offset_after(whole, cut) == len(first)
     assert offset_after(whole, len(log) - cut, len(first)) == len(whole)
-    assert run(events_of(whole, len(first))) == flat(log[:cut])
+    assert at_once(events_of(whole, len(first))) == flat(log[:cut])
 
 
 def test_long_logs_are_read_in_slices() -> None:
@@ -80,7 +80,7 @@ def test_keys_alone_are_read_from_anywhere_in_pieces(log: list[tuple[int, str]],
 
 @given(LOGS)
 def test_columns_are_those_of_the_events(log: list[tuple[int, str]]) -> None:
-    gaps, keys = run(columns_of(encoded(flat(log)), len(log)))
+    gaps, keys = at_once(columns_of(encoded(flat(log)), len(log)))
     assert (gaps, list(keys)) == ([dt for dt, _ in log], [key for _, key in log])
     assert isinstance(keys, str) is all(len(key) == 1 for _, key in log)
 

@@ -12,6 +12,7 @@ import pytest
 from scoring import SCORING_VERSION
 from scoring.replay import decode
 from scoring.scorer import Scorer
+from scoring.slices import at_once
 from session.history import encode
 from session.machine import SLICED_EVENTS, Breach, Due, Gap, Refused, TypingSession
 from session.messages import CloseCode
@@ -25,7 +26,6 @@ from tests.session.play import (
     USER,
     Player,
     material_for,
-    run,
     session_id,
     ticket_of,
 )
@@ -219,7 +219,7 @@ def test_wrong_types_close(n: Any, e: Any, h: Any, live: bool) -> None:
     outcome = (
         player.session.keys(n, e, h, now_ms=player.now_ms)
         if live
-        else run(player.session.feeding(n, e, h, now_ms=player.now_ms))
+        else at_once(player.session.feeding(n, e, h, now_ms=player.now_ms))
     )
     assert isinstance(outcome, Breach), outcome
     assert outcome.close_code is CloseCode.PROTOCOL
@@ -227,7 +227,7 @@ def test_wrong_types_close(n: Any, e: Any, h: Any, live: bool) -> None:
     n_now = player.session.n
     assert n_now in (2, 3)
     assert player.session.tick(now_ms=player.now_ms) is not None
-    assert len(run(module_events(player.session))) == 2 * n_now
+    assert len(at_once(module_events(player.session))) == 2 * n_now
 
 
 def module_events(session: TypingSession) -> Any:

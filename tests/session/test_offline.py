@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
+from scoring.slices import at_once
 from session.identity import bucket_of, bucket_of_user, created_at_ms
 from session.machine import TypingSession
 from session.offline import OfflineTest
 from session.options import SessionLimits, TestOptions
 from session.passages import GENERATOR_VERSION, Material
 from session.receipt import Forged, Ticket
-from tests.session.play import EPOCH_MS, LIMITS, RING, USER, Player, material_for, run
+from tests.session.play import EPOCH_MS, LIMITS, RING, USER, Player, material_for
 
 WORDS_3 = TestOptions("words", count=3, language="en")
 NOW_MS = EPOCH_MS + 3_600_000
@@ -41,7 +42,7 @@ def typed(options: TestOptions = WORDS_3, *, keys: int | None = None) -> Player:
 
 
 def scored(test: OfflineTest, material: Material, limits: SessionLimits = LIMITS) -> TypingSession | str:
-    return run(test.scoring(material, ring=RING, limits=limits, now_ms=5_000.0, epoch_ms=NOW_MS))
+    return at_once(test.scoring(material, ring=RING, limits=limits, now_ms=5_000.0, epoch_ms=NOW_MS))
 
 
 def test_it_has_the_figures_of_the_live_test() -> None:

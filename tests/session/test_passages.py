@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scoring.slices import at_once
 from scoring.text import TextError, prepare
 from session.options import SessionLimits, TestOptions
 from session.passages import (
@@ -24,7 +25,7 @@ from session.passages import (
     practising,
     quoting,
 )
-from tests.session.play import LIMITS, VOCABULARY, WORDS, run
+from tests.session.play import LIMITS, VOCABULARY, WORDS
 
 HINDI = Vocabulary(("में", "और", "नहीं", "क्षण"), language="hi", version=1, direction="ltr")
 CHINESE = Vocabulary(("你好", "世界", "我", "学生"), language="zh", version=1, direction="ltr")
@@ -35,7 +36,7 @@ ALL = [VOCABULARY, HINDI, CHINESE, SPANISH, TURKISH, ARABIC]
 
 
 def generated(vocabulary: Vocabulary, options: TestOptions, seed: int = 1) -> Material:
-    return run(generating(vocabulary, options, seed=seed))
+    return at_once(generating(vocabulary, options, seed=seed))
 
 
 GOLDEN = [
@@ -192,7 +193,7 @@ def test_direction_language_and_versions_are_told() -> None:
 
 def test_a_generator_that_is_gone() -> None:
     with pytest.raises(Stale, match="generator version 2"):
-        run(generating(VOCABULARY, TestOptions("words", count=3), seed=1, generator=2))
+        at_once(generating(VOCABULARY, TestOptions("words", count=3), seed=1, generator=2))
 
 
 def test_lists_that_are_none() -> None:
@@ -203,7 +204,7 @@ def test_lists_that_are_none() -> None:
 
 
 def test_quotes() -> None:
-    material = run(quoting("To  be,\nor", test=7, version=2, title="Be", language="en", direction="ltr"))
+    material = at_once(quoting("To  be,\nor", test=7, version=2, title="Be", language="en", direction="ltr"))
     assert material.words == ("To ", "be, ", "or")
     assert (material.text, material.test, material.test_version, material.title, material.cyclic) == (
         "To be, or",
@@ -216,14 +217,14 @@ def test_quotes() -> None:
 
 def test_own_texts() -> None:
     limits = SessionLimits(text_graphemes=8)
-    timed = run(practising("ab cd", timed=True, language="en", direction="ltr", limits=limits))
+    timed = at_once(practising("ab cd", timed=True, language="en", direction="ltr", limits=limits))
     assert (timed.text, timed.words, timed.cyclic, timed.test) == ("ab cd ", ("ab ", "cd "), True, None)
-    untimed = run(practising("ab cd", timed=False, language="en", direction="ltr", limits=limits))
+    untimed = at_once(practising("ab cd", timed=False, language="en", direction="ltr", limits=limits))
     assert (untimed.words, untimed.cyclic) == (("ab ", "cd"), False)
     with pytest.raises(TextError):
-        run(practising("ab cd efg", timed=False, language="en", direction="ltr", limits=limits))
+        at_once(practising("ab cd efg", timed=False, language="en", direction="ltr", limits=limits))
     with pytest.raises(TextError):
-        run(practising(" \n", timed=False, language="en", direction="ltr", limits=LIMITS))
+        at_once(practising(" \n", timed=False, language="en", direction="ltr", limits=LIMITS))
 
 
 def test_zen_has_no_text() -> None:

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from scoring.drift import DriftReading
 from scoring.plausibility import Reason, Verdict, judge
 from scoring.replay import decode, encode
+from scoring.slices import at_once
 from session.machine import TypingSession
 from session.options import SessionLimits, TestOptions
 from session.result import Damaged, Result
 from session.settling import Settled, unpack
-from tests.session.play import LIMITS, Player, run
+from tests.session.play import LIMITS, Player
 
 STRICT = ("ok", "review", "void")
 
@@ -30,7 +31,7 @@ def zen(
         player.note(dt, key)
     n, session = player.n, player.session
     for at in range(0, n, 200):
-        assert run(session.feeding(at, player.log[2 * at : 2 * at + 400], None, now_ms=player.now_ms)) is None
+        assert at_once(session.feeding(at, player.log[2 * at : 2 * at + 400], None, now_ms=player.now_ms)) is None
     assert session.keys(n, [100, "x"], holds, now_ms=player.now_ms + 100 + late_ms) is None
     assert session.finish(n + 1, now_ms=player.now_ms + 200) is None
     return session
@@ -38,7 +39,7 @@ def zen(
 
 def logged(settled: Settled) -> tuple[list[Any], dict[int, int]]:
     """The log that a settled test has, as any client knows it."""
-    log = decode(run(settled.judging()).replay)
+    log = decode(at_once(settled.judging()).replay)
     return log.events, log.holds
 
 
@@ -73,7 +74,7 @@ def test_judged_later_is_judged_at_once(
     later = unpack(settled.pack())
     assert later == settled
     assert isinstance(later, Settled)
-    result = run(later.judging())
+    result = at_once(later.judging())
     flat += [100, "x"]
     known = {event: min(hold, 65_534) for event, hold in enumerate(holds[: len(events)])}
     expected = judged_at_once(settled, flat, known)
@@ -93,7 +94,7 @@ def test_judged_later_is_judged_at_once(
 def test_a_provisional_verdict_is_never_the_stricter(late_ms: float) -> None:
     """It has the reasons that the clocks give, the final one has these and those of the log."""
     settled = zen([120, "a"] * 150, late_ms=late_ms).settled(node="n1")
-    final = run(settled.judging())
+    final = at_once(settled.judging())
     assert settled.result.verdict == ("review" if late_ms else "ok")
     assert [reason.name for reason in settled.result.reasons] == (["drift_ms"] if late_ms else [])
     assert set(settled.result.features) == {"drift_ms", "lag_ms"}
@@ -104,7 +105,7 @@ def test_a_provisional_verdict_is_never_the_stricter(late_ms: float) -> None:
 
 def test_what_the_clocks_say_is_kept_to_the_digits_of_features() -> None:
     """Any more would be chance, and a store would have to keep it twice."""
-    result = run(zen([120, "a"] * 150, late_ms=1_000 / 3).settled(node="n1").judging())
+    result = at_once(zen([120, "a"] * 150, late_ms=1_000 / 3).settled(node="n1").judging())
     assert (result.lag_ms, result.drift_ms) == (result.features["lag_ms"], result.features["drift_ms"])
     assert result.lag_ms == round(result.lag_ms, 4) > 0
 
@@ -114,7 +115,7 @@ def test_a_session_s_own_limit_on_claimed_speed_is_kept_with_it() -> None:
     limits = replace(LIMITS, review_keys_per_s=10)
     settled = unpack(zen([70, "a", 90, "b"] * 60, limits=limits).settled(node="n1").pack())
     assert isinstance(settled, Settled)
-    reasons = {reason.name: reason for reason in run(settled.judging()).reasons}
+    reasons = {reason.name: reason for reason in at_once(settled.judging()).reasons}
     assert reasons["peak_keys_per_s"].threshold == 10
     assert "peak_keys_per_s" not in {reason.name for reason in zen([70, "a", 90, "b"] * 60).settle(node="n1").reasons}
 
@@ -211,6 +212,6 @@ def test_a_settled_test_that_an_earlier_version_spooled_is_read() -> None:
     assert isinstance(settled, Settled)
     assert logged(settled) == ([120, "a", 121, "b", 122, " ", 123, "c", 124, "d"], dict.fromkeys(range(4), 90))
     assert settled.clocks == DriftReading(0.0, 0.0, 250.0, 504.9)
-    result = run(settled.judging())
+    result = at_once(settled.judging())
     assert (result.session, result.tags, result.verdict) == (settled.session, ("a",), "ok")
     assert settled.pack().hex() == PACKED_2

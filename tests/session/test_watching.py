@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from scoring.slices import at_once
 from session.machine import TypingSession
 from session.options import TestOptions
 from session.receipt import Ticket
-from tests.session.play import RING, Player, run
+from tests.session.play import RING, Player
 
 OPEN = TestOptions("words", count=3, watch=True)
 TIMED = TestOptions("time", seconds=1, watch=True)
@@ -81,5 +82,5 @@ def test_a_log_that_comes_again_is_seen_as_it_comes() -> None:
     player.move()
     assert all_keys(player.session) == list("that ")
     assert claim.ticket.options.watch
-    run(player.session.feeding(5, [100, "x"], None, now_ms=player.now_ms))
+    at_once(player.session.feeding(5, [100, "x"], None, now_ms=player.now_ms))
     assert all_keys(player.session) == list("that x")

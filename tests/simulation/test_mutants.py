@@ -14,13 +14,13 @@ import pytest
 from gateway.takeovers import Takeovers
 from persistence.errors import StoreError
 from persistence.stream.spool import Spooled, Told
+from scoring.slices import at_once
 from session.history import events_of, offset_after
 from session.holder import NOTHING, Answer, Question
 from session.machine import Outcome, TypingSession
 from session.race_record import RaceRecord
 from session.resume import Claim, Compared, Takeover
 from session.settling import Finished
-from tests.session.play import run as run_to_end
 from tests.simulation.disk import DiskSpool
 from tests.simulation.node import Server, SimulatedHub
 from tests.simulation.plan import Plan, plan_of
@@ -122,7 +122,7 @@ _check = Takeover.check
 def _alike(self: TypingSession, takeover: Takeover, compared: Compared, events: list[Any], *, now_ms: float) -> Outcome:
     """What comes again is what is here, whatever it is."""
     end = offset_after(self._history, len(events) // 2, compared.at)
-    alike = run_to_end(events_of(self._history[compared.at : end]))
+    alike = at_once(events_of(self._history[compared.at : end]))
     return _compare(self, takeover, compared, alike, now_ms=now_ms)
 
 
