@@ -194,6 +194,11 @@ class TypingClient(Line):
         """Whether it has a test without a result, with or without a connection."""
         return self._started is not None and self._result is None
 
+    @property
+    def typed_ms(self) -> float:
+        """When the last key of its test is typed, by the engine's clock; -inf where it has none."""
+        return self._first_ms + self._frames.dues[-1] if self._started is not None and len(self._frames) else -inf
+
     # --- what a run calls ---
 
     def begin(self, address: Address, *, due_ms: float | None = None) -> None:

@@ -218,12 +218,20 @@ class Share:
             lateness=self.engine.lateness.copy(),
         )
 
-    def settle(self, within_s: float = SETTLE_S, *, given_up: Callable[[], bool] = lambda: False) -> None:
-        """Start no further test, and wait for the last results."""
+    def settle(
+        self, within_s: float = SETTLE_S, *, typed: bool = False, given_up: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Start no further test, and wait for the last results: from now on, or (`typed`) from the last key on that
+        anybody has to type."""
         for client in self.clients:
             client.stop()
         until_ms = self.engine.now_ms + 1_000 * within_s
-        while self.engine.now_ms < until_ms and not (all(client.done for client in self.clients) or given_up()):
+        left = self.clients
+        while (left := [client for client in left if not client.done]) and not given_up():
+            if typed:  # whoever was about to start has begun a whole test since
+                until_ms = max(until_ms, max(client.typed_ms for client in left) + 1_000 * within_s)
+            if self.engine.now_ms >= until_ms:
+                return
             self.turn(min(until_ms, self.engine.now_ms + 50))
 
     def outcome(self) -> Outcome:

@@ -50,7 +50,8 @@ class People:
         self._thread.start()
 
     def settle(self, within_s: float) -> None:
-        """Let everybody finish the test under way, and hear that it is stored. Returns at once; see `settled`."""
+        """Let everybody finish the test under way, and hear that it is stored within this time after the last key that
+        anybody types. Returns at once; see `settled`."""
         self._within_s = within_s
         self._stopping.set()
 
@@ -75,7 +76,7 @@ class People:
             share.begin(monotonic() * 1000)
             while not self._stopping.is_set():
                 share.turn(share.engine.now_ms + _TURN_MS)
-            share.settle(self._within_s, given_up=self._closing.is_set)
+            share.settle(self._within_s, typed=True, given_up=self._closing.is_set)
         except BaseException as fault:
             self._fault = fault
         finally:

@@ -20,6 +20,7 @@ from loadtest.meters import Meters
 from loadtest.mixes import MixPlan
 from loadtest.people import read
 from loadtest.served import Served
+from loadtest.share import Share
 from loadtest.swarm import Swarm, SwarmOptions, main, missing_rows
 from persistence.results import SqliteResults
 from scoring.plausibility import THRESHOLDS
@@ -61,6 +62,22 @@ def test_a_hundred_typists_get_the_results_that_they_typed(served: Served, binar
     assert 0 < facts["generator_busiest_percent"] <= facts["generator_cpu_percent"]
     assert facts["times_ms"]["generator_late"]["n"] > 0
     assert len(set(swarm.sessions())) == facts["started"]
+
+
+def test_the_last_results_are_waited_for_from_the_last_key_on(served: Served) -> None:
+    """Else a slow typist of a long text counts as one whose result did not come."""
+    share = Share(SwarmOptions(typists=1, mix="time5"), served.address)
+    try:
+        (typist,) = share.clients
+        share.begin(time.monotonic() * 1000)
+        until_s = time.monotonic() + PATIENCE_S
+        while not typist.typing:
+            assert time.monotonic() < until_s
+            share.turn(share.engine.now_ms + 20)
+        share.settle(0.0, typed=True)
+        assert typist.done or share.engine.now_ms >= typist.typed_ms > 0
+    finally:
+        share.close()
 
 
 def test_typists_wait_in_the_queue_for_their_turn(tmp_path: Path) -> None:
