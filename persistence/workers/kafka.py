@@ -205,6 +205,8 @@ class KafkaFeed:
     def rewind(self, partition: int, offset: int) -> None:
         """Give a partition's records from this offset on, once more."""
         if self._consumer is not None and partition in self._held:
+            # what a take that was cut short has gathered lies behind it
+            self._gathered = [record for record in self._gathered if record.partition != partition]
             self._consumer.seek(TopicPartition(self._topic, partition), offset)
             self._places[partition] = offset
 

@@ -15,7 +15,7 @@ from loadtest.servers.kafka import Kafka
 from persistence.errors import StoreError
 from persistence.workers.feed import FeedOptions
 from persistence.workers.kafka import KafkaFeed
-from tests.persistence.workers.test_feed import taken, until, values
+from tests.persistence.workers.test_feed import in_kafka, taken, until, values
 from tests.servers import skip_without
 
 TOPIC = "results"
@@ -83,6 +83,25 @@ async def test_a_feed_waits_for_kafka_and_survives_its_death(tmp_path: Path) -> 
             assert values(await taken(feed, 1), 0) == [b"three"]
     finally:
         kafka.stop()
+
+
+async def test_what_was_gathered_is_dropped_where_its_partition_is_given_once_more(
+    kafka_servers: list[str], fresh_name: Callable[[str], str]
+) -> None:
+    """A take that is cut short keeps what it has gathered; given before what lies in front of it, that would be lost."""
+    topic = fresh_name("rewound")
+    connection: dict[str, Any] = {"bootstrap_servers": kafka_servers}
+    options = FeedOptions(group=topic, gather_ms=10_000)
+    async with in_kafka(kafka_servers, topic) as log, KafkaFeed(topic, connection, options, chance=Random(1)) as feed:
+        for i in range(3):
+            await log.append(0, b"%d" % i)
+        taking = asyncio.get_running_loop().create_task(feed.take(100))
+        await until(lambda: feed.facts().lag.get(0) == 0)
+        taking.cancel()
+        await asyncio.wait([taking])
+        assert taking.cancelled()
+        feed.rewind(0, 1)
+        assert values(await feed.take(2), 0) == [b"1", b"2"]
 
 
 @pytest.mark.parametrize(
