@@ -30,7 +30,7 @@ from persistence.mysql.shards import Move, Routes
 from persistence.results.bests import DAY_MS, BestRules, Board, PersonalBest, Place, Span, places_of
 from persistence.results.mysql import bests, progress
 from persistence.results.mysql.rows import COLUMNS
-from persistence.results.mysql.servers import Shard
+from persistence.results.mysql.servers import Shard, origins_on
 from persistence.results.mysql.state import LOCKED_STATE, ShardState, state_of
 from persistence.results.mysql.writing import Candidate, Stale
 from session.identity import bucket_of, created_at_ms
@@ -304,11 +304,10 @@ class Target:
         await _all(self._write_part(name, part, there) for name, part in parts.items())
 
     async def _write_part(self, name: str, part: Sequence[tuple[New, Candidate]], there: Collection[bytes]) -> None:
-        shard = self._shards[name]
-        origins = await shard.origins({one.origin for _, one in part})
         replaced = {row.converted.result.session for row, _ in part} & set(there)
 
         async def job(connection: Connection) -> None:
+            origins = await origins_on(connection, {one.origin for _, one in part})
             state = await self._begin(connection, name)
             gone = await _take_out(connection, replaced)
             placed: dict[str, list[tuple[New, Candidate]]] = {_HOT: [], _LATE: []}

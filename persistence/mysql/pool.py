@@ -56,11 +56,13 @@ class _Cursor(aiomysql.Cursor):  # type: ignore[misc]  # the library has no type
 class Connection:
     """One connection. Every method raises `MysqlError`."""
 
-    __slots__ = ("_cursor", "_what", "born_s", "raw")
+    __slots__ = ("_cursor", "_what", "born_s", "memory", "raw")
 
     def __init__(self, raw: Any, cursor: Any, what: str, *, born_s: float) -> None:
         self.raw = raw
         self.born_s = born_s
+        self.memory: dict[Any, Any] = {}
+        """What whoever uses it knows of its server; it is forgotten with the connection."""
         self._cursor = cursor
         self._what = what
 

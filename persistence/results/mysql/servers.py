@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final, TypeVar
 
 import structlog
@@ -20,7 +20,7 @@ from persistence.results.mysql.state import LOCKED_STATE, ShardState, learn, sta
 from persistence.results.mysql.writing import Candidate, Stale, find_origin, write
 from persistence.results.port import Written
 
-__all__ = ["Shard"]
+__all__ = ["Shard", "origins_on"]
 
 T = TypeVar("T")
 
@@ -54,7 +54,6 @@ class Shard:
         self._writing = Pool(primary.dsn, options)
         self._primary = Pool(primary.dsn, options)
         self._replicas = [Pool(server.dsn, options) for server in mine if server.replica]
-        self._origins: dict[Origin, int] = {}
         self._schema_known = False
         self._turn = 0
 
@@ -85,14 +84,13 @@ class Shard:
         Raises `Stale` where the shard's state is another one than this, by which it was said that they belong here.
         Raises `StoreError`.
         """
-        origins = await self.origins({one.origin for one in candidates})
 
         async def job(connection: Connection) -> list[Written]:
             return await write(
                 connection,
                 candidates,
                 state=state,
-                origins=origins,
+                origins=await origins_on(connection, {one.origin for one in candidates}),
                 rules=self._rules,
                 max_conflicts=self._options.max_conflicts,
             )
@@ -152,22 +150,26 @@ class Shard:
         async with pools[-1].connection(self._options.read_ms) as connection:
             return await job(connection)
 
-    async def origins(self, wanted: set[Origin]) -> dict[Origin, int]:
-        """The numbers of these origins in this shard."""
-        if missing := wanted - self._origins.keys():
-            if len(self._origins) > _MOST_ORIGINS:
-                self._origins.clear()
-                missing = wanted
-
-            async def job(connection: Connection) -> None:
-                # committed one by one, before any row names them: no transaction that fails takes them back
-                for origin in missing:
-                    self._origins[origin] = await find_origin(connection, origin)
-
-            await self._until_alone(job)
-        return {origin: self._origins[origin] for origin in wanted}
-
     async def ping(self) -> None:
         """Raise `StoreError` where its primary does not answer."""
         await self.learn()
         await self.write(lambda connection: connection.ask("SELECT 1 FROM shard_state"))
+
+
+async def origins_on(connection: Connection, wanted: Collection[Origin]) -> dict[Origin, int]:
+    """The numbers of these origins on a connection's server, for a transaction of its own that follows.
+
+    They are remembered as long as the connection: a primary that takes another's place may lack what was committed
+    last, and give a number to something else.
+    """
+    known: dict[Origin, int] = connection.memory
+    if len(known) > _MOST_ORIGINS:
+        known.clear()
+    numbers = {}
+    for origin in wanted:
+        number = known.get(origin)
+        if number is None:
+            # committed one by one, before any row names them: no transaction that fails takes them back
+            number = known[origin] = await find_origin(connection, origin)
+        numbers[origin] = number
+    return numbers

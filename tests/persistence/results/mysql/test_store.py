@@ -85,6 +85,26 @@ async def test_nodes_and_versions_are_kept_once(store: MysqlResults, mysql_shard
     assert [result.node for result in (await store.by_user(USER_A)).results] == ["node-1", "node-0"] * 3
 
 
+async def test_a_server_in_anothers_place_is_asked_again_for_the_number_of_a_node(
+    store: MysqlResults, mysql_shards: MysqlShards
+) -> None:
+    """It may lack what was committed last, and have given the number to another node."""
+    await store.write([sample(0, user=USER_A)])
+    killed = f"SELECT id FROM information_schema.processlist WHERE db = '{mysql_shards.dsns['a'].database}'"
+    mysql_shards.ask("a", "UPDATE result_origins SET node = 'another'")
+    for (connection,) in mysql_shards.ask("a", f"{killed} AND id <> CONNECTION_ID()"):
+        mysql_shards.ask("a", f"KILL {connection}")
+    again = sample(1, user=USER_A)
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await store.write([again])
+                break
+            except StoreError:  # a connection is found to be gone
+                await asyncio.sleep(0.01)
+    assert await store.by_id(again.session) == again
+
+
 async def test_a_result_that_cannot_be_played_is_given_without_its_series(store: MysqlResults) -> None:
     lost = copy_of(sample(0), replay=b"no replay")
     strange = copy_of(sample(1), seed=7, core_hash=sample(0).core_hash)
