@@ -10,7 +10,8 @@
              dead.at         when that was (epoch ms)
 
 Put back, it is the record that it was, with its attempt counted up. A value that is too large for the dead letters'
-topic is left out; `dead.from` says where it lies, as long as that topic keeps it.
+topic is left out, and so are key and headers of its own where they are; `dead.from` says where it lies, as long as that
+topic keeps it.
 
 A letter that was put back or dropped is *settled*, by a second record behind it in its partition, without a value:
 
@@ -30,7 +31,7 @@ from typing import Literal, NamedTuple
 from persistence.kafka.lot import Outgoing
 from persistence.stream.record import attempt_of
 
-__all__ = ["Buried", "Settlement", "bury", "exhume", "put_back", "settle", "settlement"]
+__all__ = ["Buried", "Settlement", "bare", "bury", "exhume", "put_back", "settle", "settlement"]
 
 _OURS = "dead."
 _ERROR_BYTES = 1_000
@@ -81,6 +82,12 @@ def bury(
         ],
         at_ms,
     )
+
+
+def bare(letter: Outgoing) -> Outgoing:
+    """What a dead letter says of itself, and nothing of what it was."""
+    ours = [(name, said) for name, said in letter.headers if name.startswith(_OURS)]
+    return letter._replace(key=None, value=None, headers=ours)
 
 
 def exhume(headers: Iterable[tuple[str, bytes]]) -> Buried | None:

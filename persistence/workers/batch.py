@@ -257,6 +257,10 @@ class Pipeline:
                 reason=letter.reason,
                 why=letter.error,
             )
+        # what else of their partitions must be tried again is tried without them
+        buried = {(letter.record.partition, letter.record.offset) for letter in batch.dead}
+        batch.items = [item for item in batch.items if (item[0].partition, item[0].offset) not in buried]
+        batch.races = [item for item in batch.races if (item[0].partition, item[0].offset) not in buried]
         batch.dead = []
 
     async def follow(self, batch: Batch) -> None:

@@ -18,7 +18,7 @@ from persistence.kafka.cluster import Cluster
 from persistence.kafka.lot import Lot, Outgoing, in_lots
 from persistence.kafka.options import KafkaOptions
 from persistence.kafka.producer import Producer
-from persistence.stream.dead_letter import bury
+from persistence.stream.dead_letter import bare, bury
 from persistence.stream.record import key_of, partition_of
 from persistence.workers.analytics import SCHEMA
 from persistence.workers.batch import DeadLetter
@@ -120,7 +120,7 @@ class KafkaLetters:
         self._clock_ms = clock_ms
 
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
-        """Keep these; one that is too large is kept without its value."""
+        """Keep these; one that is too large is kept without its value, or even without its own key and headers."""
         partitions = await self._sender.partitions(self._topic)
         buried = [(letter, self._buried(letter)) for letter in letters]
         try:
@@ -133,12 +133,17 @@ class KafkaLetters:
                 await self._alone(letter, outgoing, partitions)
 
     async def _alone(self, letter: DeadLetter, outgoing: Outgoing, partitions: int) -> None:
-        try:
-            await self._send([(letter, outgoing)], partitions)
-        except StoreError as error:
-            if error.retriable:
-                raise
-            await self._send([(letter, outgoing._replace(value=None))], partitions)
+        refused: StoreError | None = None
+        for less in (outgoing, outgoing._replace(value=None), bare(outgoing)):
+            try:
+                await self._send([(letter, less)], partitions)
+                return
+            except StoreError as error:
+                if error.retriable:
+                    raise
+                refused = error
+        assert refused is not None
+        raise refused
 
     async def _send(self, buried: Sequence[tuple[DeadLetter, Outgoing]], partitions: int) -> None:
         by_partition: dict[int, list[Outgoing]] = {}

@@ -88,7 +88,7 @@ async def test_a_feed_waits_for_kafka_and_survives_its_death(tmp_path: Path) -> 
 async def test_what_was_gathered_is_dropped_where_its_partition_is_given_once_more(
     kafka_servers: list[str], fresh_name: Callable[[str], str]
 ) -> None:
-    """A take that is cut short keeps what it has gathered; given before what lies in front of it, that would be lost."""
+    """A take that is cut short keeps what it has gathered; what lies in front of it must not come after it."""
     topic = fresh_name("rewound")
     connection: dict[str, Any] = {"bootstrap_servers": kafka_servers}
     options = FeedOptions(group=topic, gather_ms=10_000)

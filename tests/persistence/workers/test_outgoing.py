@@ -97,6 +97,26 @@ async def test_a_value_too_large_for_the_topic_is_left_where_it_lies(topics: Top
     assert values == {1: b"what it was", 2: None, 3: b"what it was"}
 
 
+@pytest.mark.parametrize("where", ["key", "headers"])
+async def test_a_letter_that_is_too_large_without_its_value_says_at_least_where_it_lies(
+    topics: Topics, where: str
+) -> None:
+    """Whatever a record is made of, it does not hold up its partition for good."""
+    much = bytes(300_000)
+    key, headers = (much, ()) if where == "key" else (b"k", (("much", much), ("trace", b"t")))
+    record = MemoryRecord("test-results", 0, 2, 7, key, b"v", headers)
+    async with Sender(topics.options, client_id="test") as sender:
+        letters = KafkaLetters(sender, topics.options, worker="w")
+        await letters.bury([letter(0, 1), DeadLetter(record, "malformed", "no msgpack")])
+    found = await read_all(topics.servers, topics.options.dead_letter_topic)
+    assert [(record.key, record.value) for record in found] == [(b"k", b"what it was"), (None, None)]
+    said = exhume(found[1].headers)
+    assert said is not None
+    assert (said.topic, said.partition, said.offset, said.error, said.headers) == (
+        "test-results", 0, 2, "no msgpack", [],
+    )  # fmt: skip
+
+
 async def test_much_at_once_goes_in_parts(topics: Topics) -> None:
     """More than a batch of the brokers may hold, of one partition."""
     events = [(1, b"%06d" % i + bytes(20_000)) for i in range(100)]

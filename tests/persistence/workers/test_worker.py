@@ -119,6 +119,23 @@ async def test_a_result_that_can_never_be_stored_is_found_and_buried(rig: Rig) -
     assert [letter.reason for letter in rig.graves.letters] == ["refused"]
 
 
+async def test_a_result_that_can_never_be_stored_is_buried_once_while_its_partition_waits(rig: Rig) -> None:
+    """A partition's users may be of several shards; the shard that is away does not make more letters."""
+    bad, away = sample(1, user=PARTITIONS), sample(2, user=2 * PARTITIONS)
+    rig.store.refused = lambda result: result.session == bad.session
+    rig.store.away = lambda result: result.user == away.user
+    await rig.send([bad, away])
+    async with rig.working() as (worker, _):
+        await rig.meter.until(lambda: rig.meter.troubles[0] > 0)
+        before = rig.store.writes
+        await until_tried(rig, before + 3)
+        assert set(worker.facts().troubled) == {0}
+        rig.store.away = lambda result: False
+        await rig.done()
+    await rig.holds([away])
+    assert [letter.reason for letter in rig.graves.letters] == ["refused"]
+
+
 async def test_an_unforeseen_fault_is_tried_again_before_it_is_the_record_s_own(rig: Rig) -> None:
     """A bug that passes costs nobody their row; one that stays buries its record alone."""
     sent = results(8, users=1)
@@ -385,6 +402,13 @@ async def stored(rig: Rig, wanted: list[Result]) -> None:
 async def troubled(rig: Rig, partition: int) -> None:
     """Wait until a partition is in trouble."""
     await rig.meter.until(lambda: rig.meter.troubles[partition] > 0)
+
+
+async def until_tried(rig: Rig, writes: int) -> None:
+    """Wait until the store was asked so often to write."""
+    async with asyncio.timeout(120):
+        while rig.store.writes < writes:  # noqa: ASYNC110  # a count, which comes without an event
+            await asyncio.sleep(0.001)
 
 
 async def opened_soon(rig: Rig) -> None:
