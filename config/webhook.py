@@ -26,15 +26,11 @@ class WebhookOptions:
 
     def __post_init__(self) -> None:
         if self.url:
-            parts = urlsplit(self.url)
-            if (
-                parts.scheme not in ("http", "https")
-                or not parts.hostname
-                or parts.username is not None
-                or not (self.url.isascii() and self.url.isprintable() and " " not in self.url)
-            ):
+            if not _can_be_posted_to(self.url):
+                scheme, separator, rest = self.url.rpartition("://")
+                shown = f"{scheme}{separator}{rest.rpartition('@')[2]}"  # what is before an @ may be a password
                 raise ValueError(
-                    f"url is {self.url[:100]!r}; allowed is https://host/path, in ASCII and without a password"
+                    f"url is {shown[:100]!r}; allowed is https://host/path, in ASCII and without a password"
                 )
             if self.secret_file is None:
                 raise ValueError("url needs a secret_file: the other site must know that a post is ours")
@@ -48,3 +44,20 @@ class WebhookOptions:
     def enabled(self) -> bool:
         """Whether there is anybody to be told."""
         return bool(self.url)
+
+
+def _can_be_posted_to(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    return (
+        parts.scheme in ("http", "https")
+        and bool(parts.hostname)
+        and port != 0
+        and parts.username is None
+        and url.isascii()
+        and url.isprintable()
+        and " " not in url
+    )

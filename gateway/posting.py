@@ -63,6 +63,8 @@ class Target:
             raise Undelivered(f"no answer within {self._limit_s:g} s") from None
         except OSError as fault:  # TLS' own faults are OSErrors too
             raise Undelivered(f"cannot be reached: {fault.strerror or fault}") from None
+        except UnicodeError as fault:
+            raise Undelivered(f"cannot be reached: {self._host[:100]!r} is no host's name ({fault})") from None
         if not 200 <= status < 300:
             later = status in (408, 425, 429) or not 400 <= status < 500
             raise Undelivered(f"answered {status}", refused=not later)

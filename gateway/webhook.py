@@ -97,8 +97,16 @@ class Webhook:
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
+        tries = 0
         while True:
-            records = await self._feed.take(_BATCH)
+            try:
+                records = await self._feed.take(_BATCH)
+            except Exception:  # the feed's own fault, or ours: nothing was taken
+                log.exception("news could not be read")
+                await asyncio.sleep(self._back_off.seconds(tries))
+                tries += 1
+                continue
+            tries = 0
             if not records:
                 continue
             self._posting = loop.create_task(self._pass_on(records))
@@ -133,7 +141,11 @@ class Webhook:
 
     async def _in_order(self, of_user: Sequence[tuple[Record, News]]) -> None:
         for record, news in of_user:
-            why = await self._post(news)
+            try:
+                why = await self._post(news)
+            except Exception as error:  # a fault of ours: the others' news are not lost with this one
+                log.exception("a notice could not be posted")
+                why = f"could not be told: {error!r}"
             if why is not None:
                 self._meter.posted("dead")
                 await self._bury(DeadLetter(record, "webhook", f"the webhook {why}"))

@@ -13,7 +13,7 @@ import orjson
 
 from persistence.notices import Notice
 from persistence.results.port import Written
-from session.identity import session_from_text, session_to_text, user_from_text
+from session.identity import MAX_EPOCH_MS, session_from_text, session_to_text, user_from_text
 from session.result import Result
 
 __all__ = ["SCHEMA", "News", "event_of", "news_in"]
@@ -82,6 +82,9 @@ def news_in(event: bytes | None) -> News | None:
             return None
         if not isinstance(notice, dict):
             raise ValueError("an event whose notice is no map")
-        return News(session_from_text(found["id"]), user_from_text(found["user"]), int(found["created_at_ms"]), notice)
+        created_at_ms = found["created_at_ms"]
+        if type(created_at_ms) is not int or not 0 <= created_at_ms <= MAX_EPOCH_MS:
+            raise ValueError(f"an event of the instant {created_at_ms!r:.40}; allowed is 0 to {MAX_EPOCH_MS}")
+        return News(session_from_text(found["id"]), user_from_text(found["user"]), created_at_ms, notice)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"an event without what every event has: {error!r}") from None

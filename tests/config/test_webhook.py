@@ -17,11 +17,21 @@ from config.webhook import WebhookOptions
         "https://x/a b",
         "https://x/\u00e9",
         "https://x/\r\nHost: y",
+        "https://x:99999/",
+        "https://x:0/",
+        "https://x:y/",
     ],
 )
 def test_a_url_that_cannot_be_posted_to(url: str) -> None:
     with pytest.raises(ValueError, match=r"^url is "):
         WebhookOptions(url=url, secret_file=Path("x"))
+
+
+@pytest.mark.parametrize("url", ["https://us:word-of-ours@x/", "https://:word-of-ours@x/", "x://us:word-of-ours@x:0/"])
+def test_a_password_in_a_url_is_not_repeated(url: str) -> None:
+    with pytest.raises(ValueError, match="without a password") as refused:
+        WebhookOptions(url=url, secret_file=Path("x"))
+    assert "word-of-ours" not in str(refused.value)
 
 
 def test_options_are_checked() -> None:

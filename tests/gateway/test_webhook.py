@@ -9,7 +9,7 @@ import json
 import ssl
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +31,7 @@ from persistence.workers.backoff import BackOff
 from session.identity import session_to_text
 from session.result import Result
 from tests.persistence.samples import sample
-from tests.persistence.workers.memory import MemoryFeed, MemoryLog
+from tests.persistence.workers.memory import MemoryFeed, MemoryLog, MemoryRecord
 from tests.persistence.workers.rig import Graves
 
 SECRET = b"a secret of more than sixteen bytes"
@@ -283,6 +283,59 @@ async def test_no_event_is_passed_over(hook: Hook) -> None:
         await hook.send(recent(1, 8))
         await hook.done()
     assert len(hook.site.posts) == 1
+
+
+async def test_an_event_that_cannot_be_told_costs_nobody_else_their_news(hook: Hook) -> None:
+    """An instant that no clock shows, among the events of one batch."""
+    mine, other = recent(1, 7), recent(2, 9)
+    strange = json.loads(event(mine)) | {"created_at_ms": 1e300}
+    await hook.send(mine)
+    await hook.log.append(1, json.dumps(strange).encode())
+    await hook.send(other)
+    async with hook.open():
+        await hook.done()
+    assert {post.body["id"] for post in hook.site.posts} == {session_to_text(one.session) for one in (mine, other)}
+
+
+async def test_a_fault_of_ours_costs_one_notice_alone(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes to the dead letters; those beside it and behind it are posted."""
+    first, second, other = recent(1, 7), recent(2, 7), recent(3, 9)
+    post = Target.post
+
+    async def faulty(target: Target, body: bytes, headers: Mapping[str, str]) -> None:
+        if json.loads(body)["id"] == session_to_text(first.session):
+            raise RuntimeError("a bug")
+        await post(target, body, headers)
+
+    monkeypatch.setattr(Target, "post", faulty)
+    await hook.send(first, second, other)
+    async with hook.open():
+        await hook.done()
+    assert {post.body["id"] for post in hook.site.posts} == {session_to_text(one.session) for one in (second, other)}
+    assert [(letter.reason, letter.error) for letter in hook.graves.letters] == [
+        ("webhook", "the webhook could not be told: RuntimeError('a bug')")
+    ]
+
+
+async def test_a_fault_of_the_feed_does_not_end_it(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    faults = iter([RuntimeError("a bug")])
+    take = MemoryFeed.take
+
+    async def faulty(feed: MemoryFeed, most: int) -> Sequence[MemoryRecord]:
+        for fault in faults:
+            raise fault
+        return await take(feed, most)
+
+    monkeypatch.setattr(MemoryFeed, "take", faulty)
+    async with hook.open():
+        await hook.send(recent(1, 7))
+        await hook.done()
+    assert len(hook.site.posts) == 1
+
+
+async def test_a_name_that_no_host_can_have_is_no_delivery() -> None:
+    with pytest.raises(Undelivered, match="cannot be reached"):
+        await Target("http://a..b/", limit_s=60).post(b"{}", {})
 
 
 async def test_a_post_is_bounded_in_time() -> None:
