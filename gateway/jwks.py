@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from email.message import Message
+from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Generic, Self, TypeVar
@@ -86,6 +87,8 @@ class Renewed(Generic[T]):
             value = self._read()
         except (OSError, Unreadable, ValueError) as error:
             fault = str(error) or type(error).__name__
+        except Exception as error:  # whatever it is: else this reading would never be over, and no other would begin
+            fault = f"{type(error).__name__}: {error}"
         try:
             loop.call_soon_threadsafe(self._done, reading, value, fault)
         except RuntimeError:
@@ -133,13 +136,15 @@ def fetch(url: str, *, timeout_s: float, max_bytes: int) -> bytes:
         raise OSError(f"{url} answered {answer.code} {answer.reason}") from None
     except urllib.error.URLError as failure:
         raise OSError(f"{url} cannot be reached: {failure.reason}") from None
+    except HTTPException as failure:
+        raise OSError(f"{url} answered what is no HTTP: {type(failure).__name__}") from None
 
 
 def parse_jwks(body: bytes, *, algorithm: str) -> KeySet:
     """The keys of a JWKS (RFC 7517) that sign with `algorithm`. Raises Unreadable where there is none."""
     try:
         entries = json.loads(body)["keys"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise Unreadable('the key set is not JSON of the form {"keys": [...]}') from None
     if not isinstance(entries, list):
         raise Unreadable('the key set\'s "keys" is no list')

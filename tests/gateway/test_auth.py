@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from config.gateway import AuthOptions
 from gateway.auth import Authenticator, Identity, Unauthorised
-from gateway.jwks import SubjectsFile, Unreadable
+from gateway.jwks import Renewed, SubjectsFile, Unreadable
 from session.receipt import KeyRing, Purpose
 from tests.gateway.issuer import NOW_MS, Issuer, issuing, jwk, private_pem, public_pem, rsa, token
 
@@ -470,6 +470,54 @@ async def test_an_issuer_that_never_answers_costs_its_time_and_no_more() -> None
             with pytest.raises(Unauthorised) as caught:
                 await authenticator.identify_later(token(RSA, "RS256", kid="new"), now_ms=NOW_MS)
     assert caught.value.code == "key_unknown"
+
+
+@pytest.mark.parametrize(
+    ("nonsense", "told"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "answered what is no HTTP: BadStatusLine"),
+        (b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 101 + b"\r\n", "answered what is no HTTP: HTTPException"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b'{"keys": ' + b"[" * 100_000, "is not JSON"),
+    ],
+    ids=["no HTTP", "too many headers", "too deep"],
+)
+async def test_an_issuer_that_speaks_nonsense_is_asked_again(nonsense: bytes, told: str) -> None:
+    """Whatever a reading comes to, it is over: keys that the issuer has later are found."""
+    body = json.dumps({"keys": [jwk(RSA, "new")]}).encode()
+    answers = [nonsense, b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answers.pop(0))
+        await writer.drain()
+        writer.close()
+
+    issuer = Issuer()
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        issuer.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        async with at_issuer(issuer, guests=False, jwks_retry_s=0, jwks_timeout_s=60) as authenticator:
+            jwks = authenticator._jwks
+            assert jwks is not None
+            await jwks.read()
+            with pytest.raises(Unreadable, match=told):
+                await authenticator.ping()
+            assert (await authenticator.identify_later(token(RSA, "RS256", kid="new"), now_ms=NOW_MS)).user == 7
+
+
+async def test_a_fault_of_ours_in_a_reading_is_told_and_another_reading_follows() -> None:
+    readings = iter([AttributeError("a mistake"), 7])
+
+    def read() -> int:
+        found = next(readings)
+        if isinstance(found, AttributeError):
+            raise found
+        return found
+
+    renewed = Renewed("something", read, ttl_s=60, retry_s=0, timeout_s=60)
+    await renewed.read()
+    assert (renewed.value, renewed.fault) == (None, "AttributeError: a mistake")
+    await renewed.read()
+    assert (renewed.value, renewed.fault) == (7, None)
 
 
 # --- subjects, and the admin's token ---
