@@ -30,6 +30,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from config.edge import WireOptions
 from gateway.deadlines import Deadlines, Limit
@@ -100,6 +101,13 @@ class Peer:
         """
 
 
+class Flood(Protocol):
+    """A connection that has read more than can be taken apart at once."""
+
+    def flood(self, until: float) -> None:
+        """Go on where it was put off, until this instant of the loop's clock."""
+
+
 class Wires:
     """All WebSocket connections of an edge: who they are, and what they share."""
 
@@ -139,8 +147,8 @@ class Wires:
         self.receive_buffer = memoryview(bytearray(65_536))
         """Where `BufferedWire` reads: one for all, since a read is taken apart before the next one begins."""
         self.clock = loop.time
-        self.put_off: deque[WebSocketWire] = deque()
-        """Floods that wait for their next turn."""
+        self.put_off: deque[Flood] = deque()
+        """Floods that wait for their next turn, HTTP's among them."""
         self._loop = loop
         self._unsent: list[WebSocketWire] = []
         self._flushing = False
@@ -157,9 +165,9 @@ class Wires:
         """Have `wire` take up what waits in its buffer in the next turn."""
         self._loop.call_soon(wire.go_on)
 
-    def take_turns(self, wire: WebSocketWire) -> None:
-        """Have `wire` go on with its flood when it is its turn."""
-        self.put_off.append(wire)
+    def take_turns(self, flood: Flood) -> None:
+        """Have this one go on when it is its turn."""
+        self.put_off.append(flood)
         if not self._putting_off:
             self._putting_off = True
             self._loop.call_soon(self._turn)

@@ -505,7 +505,7 @@ async def test_an_issuer_that_speaks_nonsense_is_asked_again(nonsense: bytes, to
 
 
 async def test_a_fault_of_ours_in_a_reading_is_told_and_another_reading_follows() -> None:
-    readings = iter([AttributeError("a mistake"), 7])
+    readings: Iterator[AttributeError | int] = iter((AttributeError("a mistake"), 7))
 
     def read() -> int:
         found = next(readings)
