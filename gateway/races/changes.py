@@ -110,6 +110,10 @@ class Changes:
         self._look = True
         self._go_on()
 
+    async def see(self) -> None:
+        """The same, until it is done or cannot be done now."""
+        await self.ask(lambda race, now_ms: NO_RACE if race is None else race)
+
     def beat(self, now_ms: float) -> None:
         """Ten times a second: go on where something is left to do, while the store is away more seldom."""
         if self.frozen:

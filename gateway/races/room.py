@@ -96,7 +96,7 @@ class Room:
             pull=self._pull,
             everybody=self._everybody,
         )
-        self._subscription = rooms.bus.subscribe(channel, self._heard, resync=self._resync)
+        self._subscription = rooms.bus.subscribe(channel, self._heard, resync=lambda: rooms.catching_up.add(self))
 
     # --- who is here ---
 
@@ -440,7 +440,7 @@ class Room:
         """Some of what other nodes tell may not have come: they are asked for all of it in this room's next look."""
         self._missed = True
 
-    def _resync(self) -> None:
-        """Something may have been missed: look what there is, and ask the others for their progress."""
-        self._changes.look()
+    async def catch_up(self) -> None:
+        """Something may have been missed: see what there is, and ask the others for their progress."""
         self._sharing.ask(self._hub.clock() * 1000, new=True)
+        await self._changes.see()

@@ -16,6 +16,7 @@ import structlog
 from config.rooms import RoomOptions
 from gateway.bus import Bus, Directory, Node
 from gateway.limits import Credits
+from gateway.races.catching_up import CatchingUp
 from gateway.races.courier import Courier
 from gateway.races.facts import RoomFacts
 from gateway.races.room import Room
@@ -72,6 +73,7 @@ class Rooms:
         self.courier = Courier(
             bus, hub.loop, self.facts, node=node, heard=self._heard, missed=self._missed, misheard=self.misheard
         )
+        self.catching_up = CatchingUp(hub.spawn)
         self.wheel = Wheel(hub.loop, period_s=PERIOD_S, buckets=BUCKETS, stride=_STRIDE, late_s=PERIOD_S / 2)
         self.opened = Credits(rate_per_s=self.options.per_s, burst=self.options.burst)
         """How many more races each user may open, or be found."""
@@ -135,6 +137,7 @@ class Rooms:
         """The room has closed."""
         del self._rooms[room.id]
         self.deserted.discard(room)
+        self.catching_up.drop(room)
         self.wheel.leave(room)
 
     def making(self, race: Race) -> Generator[None, None, Material | Error]:
