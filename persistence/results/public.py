@@ -2,6 +2,7 @@
 
 The word of a result that was never public is none. One that was, and is not any more, stays as a word, for the later of
 two words holds wherever they meet: in two shards while a bucket moves, or in two stores when one is brought over again.
+Words go with their results, a while after these were dropped.
 """
 
 from __future__ import annotations

@@ -9,7 +9,18 @@ from persistence.mysql.literals import blob
 from persistence.mysql.pool import Connection
 from persistence.results.public import MOST_PUBLIC, Visibility
 
-__all__ = ["TABLE", "is_public", "publish", "put", "put_statement", "select_of_user", "sessions", "unpublish", "word"]
+__all__ = [
+    "TABLE",
+    "delete_dropped",
+    "is_public",
+    "publish",
+    "put",
+    "put_statement",
+    "select_of_user",
+    "sessions",
+    "unpublish",
+    "word",
+]
 
 TABLE: Final = "public_results"
 
@@ -67,6 +78,16 @@ async def sessions(connection: Connection, user: int) -> list[bytes]:
         f"SELECT id FROM {TABLE} FORCE INDEX (of_user) WHERE user_id = {int(user)} AND public ORDER BY id"
     )
     return [session for (session,) in rows]
+
+
+async def delete_dropped(connection: Connection, *, before_ms: int, most: int) -> int:
+    """Delete words of results from before an instant that are not there any more, so many at most; how many."""
+    gone = " AND ".join(
+        f"NOT EXISTS (SELECT 1 FROM {table} WHERE {table}.id = {TABLE}.id)"
+        for table in ("test_results", "test_results_late")
+    )
+    first = (before_ms << 80).to_bytes(16, "big")  # an id begins with its instant
+    return await connection.run(f"DELETE FROM {TABLE} WHERE id < {blob(first)} AND {gone} LIMIT {int(most)}")
 
 
 def select_of_user(user: int) -> str:

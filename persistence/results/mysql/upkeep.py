@@ -14,11 +14,12 @@ from persistence.mysql.literals import day, text
 from persistence.mysql.migrating import Applied, Migration, locked, migrate, status
 from persistence.mysql.options import MysqlOptions
 from persistence.mysql.pool import Connection, Pool
-from persistence.mysql.shards import ShardMap
+from persistence.mysql.shards import Phase, ShardMap
 from persistence.race_records.mysql import delete_old
 from persistence.results.bests import DAY_MS
+from persistence.results.mysql import public
 from persistence.results.mysql.partitions import Partition, ensure, first_day, partitions
-from persistence.results.mysql.state import claim, learn
+from persistence.results.mysql.state import LOCKED_STATE, claim, learn, state_of
 
 __all__ = ["Upkeep"]
 
@@ -100,6 +101,7 @@ class Upkeep:
                     log.info("made partitions of results", shard=name, partitions=new)
                 await self._on(name, self._delete_old_bests)
                 await self._on(name, self._delete_old_races)
+                await self._on(name, self._delete_old_words)
             except StoreError as error:
                 log.warning("a shard's upkeep is put off", shard=name, why=str(error))
             except Exception:
@@ -132,6 +134,23 @@ class Upkeep:
         async with locked(connection, "races", wait_s=0):
             while await delete_old(connection, before=before):
                 pass
+
+    async def _delete_old_words(self, connection: Connection, name: str) -> None:
+        """Delete what was said of who may see results whose partition was dropped: they would count for their user.
+
+        Not while a bucket moves, whose results may be still to come; and none begins to meanwhile.
+        """
+        async with locked(connection, "words", wait_s=0):
+            deleted = _DELETED_AT_ONCE
+            while deleted == _DELETED_AT_ONCE:
+                await connection.run("BEGIN")
+                state = state_of(await connection.ask(LOCKED_STATE), name)
+                moving = await connection.ask(f"SELECT 1 FROM bucket_moves WHERE phase <> '{Phase.DONE.value}' LIMIT 1")
+                deleted = 0
+                if not moving:
+                    before_ms = state.hot_since_ms
+                    deleted = await public.delete_dropped(connection, before_ms=before_ms, most=_DELETED_AT_ONCE)
+                await connection.run("COMMIT")
 
     async def _each(self, job: Callable[[Connection, str], Awaitable[T]]) -> dict[str, T]:
         return {name: await self._on(name, job) for name in self._pools}

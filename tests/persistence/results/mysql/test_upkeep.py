@@ -8,11 +8,12 @@ from persistence.mysql import MysqlOptions, Pool
 from persistence.mysql.migrating import locked, migrations
 from persistence.results.bests import DAY_MS
 from persistence.results.mysql import MysqlResults, Upkeep
+from persistence.results.mysql.partitions import drop
 from persistence.results.mysql.state import learn
 from session.identity import mint_race
 from session.race_record import RaceRecord
 from tests.persistence.mysql_shards import ask, make_database, patient
-from tests.persistence.samples import T0_MS
+from tests.persistence.samples import T0_MS, sample
 from tests.session.races import over
 
 
@@ -136,3 +137,45 @@ async def test_the_scheduled_run_deletes_races_older_than_hot_results(options: M
                 ask(server.dsn, f"SELECT COUNT(*) FROM {table}") for table in ("races", "race_racers")
             )
             assert 2 * rows[0] == racers[0] > 0
+
+
+async def test_the_scheduled_run_deletes_what_was_said_of_results_that_are_dropped(options: MysqlOptions) -> None:
+    """They count no more for their user. Those that came late are there; while a bucket moves nothing is deleted."""
+    june_ms = T0_MS - 85 * DAY_MS
+    users = (7, 8, -9)
+    dropped, late, hot = (
+        [sample(number, user=user, created_ms=ms) for user in users for number in (n, n + 1)]
+        for n, ms in ((0, june_ms), (2, june_ms), (4, T0_MS))
+    )
+    async with Upkeep(options, clock_ms=at(T0_MS)) as upkeep:
+        await upkeep.migrate()
+        async with MysqlResults(options, clock_ms=at(T0_MS)) as store:
+            await store.write([*dropped, *hot])
+            for server in options.servers():
+                pool = Pool(server.dsn, options)
+                async with pool.connection(60_000) as connection:
+                    await drop(connection, "p202606")
+                await pool.close()
+            await store.write(late)
+            for result in (*dropped, *late, *hot):
+                assert await store.publish(result.session, result.user)
+            await store.unpublish(dropped[0].session)
+            moving = "INSERT INTO bucket_moves (bucket, source, target, phase, number) VALUES (1, 'a', 'b', '{}', 1)"
+            for server in options.servers():
+                ask(server.dsn, moving.format("copying"))
+            await upkeep.scheduled()
+            words = said(options)
+            assert words == {result.session for result in (*dropped, *late, *hot)}
+            for server in options.servers():
+                ask(server.dsn, "UPDATE bucket_moves SET phase = 'done'")
+            await upkeep.scheduled()
+            assert said(options) == {result.session for result in (*late, *hot)}
+            for user in users:
+                there = {result.session for result in (*late, *hot) if result.user == user}
+                assert set(await store.public_of(user)) == there
+
+
+def said(options: MysqlOptions) -> set[bytes]:
+    """The results of which it was ever said who may see them."""
+    rows = [row for server in options.servers() for row in ask(server.dsn, "SELECT id FROM public_results")]
+    return {session for (session,) in rows}
