@@ -75,12 +75,12 @@ class Connection(Link):
     __slots__ = (
         "__weakref__",
         "_age_s",
-        "_aside",
         "_asked_ms",
         "_awaited",
         "_ended",
         "_known_ref",
         "_result",
+        "aside",
         "counts_as",
         "expires_ms",
         "name",
@@ -97,7 +97,7 @@ class Connection(Link):
         """Whose it is; 0 until `ready`."""
         self.name: str | None = None
         """What its account is called; None or empty: by a default name."""
-        self._aside = False
+        self.aside = False
         """Whether it only hands in what was typed before; it has not signed in then."""
         self.counts_as: tuple[str, ...] = ()
         """What it is counted for, where connections are (`gateway.places`)."""
@@ -270,7 +270,7 @@ class Connection(Link):
             and type(token := message.get("token")) in _TOKEN
             and type(aside := message.get("aside")) in _FLAG
         ):
-            self._aside = aside is True
+            self.aside = aside is True
             # what `parse` would come to: after a restart ten thousand say it at once
             self._hub.admitting.hear(self, token)
             return
@@ -383,13 +383,13 @@ class Connection(Link):
         self._wire.ready()
         self._hub.ready(self)
         self._send(ready(identity.user, identity.guest, identity.token))
-        if not self._aside:
+        if not self.aside:
             self._signed_in()
 
     def sign_in(self) -> None:
         """Who came only to hand in what was typed before stays for more."""
-        if self._aside:
-            self._aside = False
+        if self.aside:
+            self.aside = False
             self._signed_in()
 
     def _signed_in(self) -> None:

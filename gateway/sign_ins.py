@@ -2,8 +2,9 @@
 
 The newest is told from the older ones as in `gateway.takeovers`: by the wall clock, but always later than all that was
 heard of, and of two at the same time by the process's name. So of two who sign in at once one stays. What was being
-typed over an older connection is held, and the newest may resume it. Where the bus missed something both stay until it
-is back; then each process says anew who is here.
+typed over an older connection is held, and the newest may resume it. Connections that sign nobody in (`aside`)
+are no older ones either. Where the bus missed something both stay until it is back; then each process says anew who is
+here.
 """
 
 from __future__ import annotations
@@ -42,15 +43,15 @@ class SignIns:
         when = self._latest = max(self._epoch_ms(), self._latest + 1)
         self._when[user] = when
         if len(self._when) > 2 * len(self._hub.connections) + _SPARE:
-            self._when = {user: when for user, when in self._when.items() if self._hub.of(user)}
-        for other in self._hub.of(user):
+            self._when = {user: when for user, when in self._when.items() if self._here(user)}
+        for other in self._here(user):
             if other is not connection:
                 other.outdo()
         self._bus.post(CHANNEL, [[user, when, self._node]])
 
     def _say_all(self) -> None:
         """Something may have been missed, by others too."""
-        said = [[user, when, self._node] for user, when in self._when.items() if self._hub.of(user)]
+        said = [[user, when, self._node] for user, when in self._when.items() if self._here(user)]
         for start in range(0, len(said), _AT_ONCE):
             self._bus.post(CHANNEL, said[start : start + _AT_ONCE])
 
@@ -60,7 +61,7 @@ class SignIns:
             if not 0 <= when <= MAX_EPOCH_MS:
                 raise ValueError(f"no time: {when!r}")
             self._latest = max(self._latest, when)
-            here = self._hub.of(user)
+            here = self._here(user)
             if node == self._node or not here:
                 continue
             ours = self._when.get(user, 0)
@@ -71,3 +72,7 @@ class SignIns:
                 unheard.append([user, ours, self._node])
         if unheard:
             self._bus.post(CHANNEL, unheard)
+
+    def _here(self, user: int) -> list[Connection]:
+        """Those of a user's connections here that have signed in."""
+        return [connection for connection in self._hub.of(user) if not connection.aside]

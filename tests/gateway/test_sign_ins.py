@@ -97,6 +97,23 @@ async def test_what_hands_in_old_tests_signs_nobody_in(two: list[Gateway]) -> No
         assert (await typist.closed()).code == 4502
 
 
+async def test_who_signs_in_closes_none_that_signed_nobody_in(two: list[Gateway]) -> None:
+    """A page that reconnects leaves the one alone that looks on, or hands in old tests, here and at another server."""
+    async with AsyncExitStack() as stack:
+        typist = await stack.enter_async_context(client(two[0].url))
+        token = typist.ready["token"]
+        beside = [await stack.enter_async_context(client(gateway.url, auth=False)) for gateway in two]
+        for aside in beside:
+            await aside.send("auth", token=token, aside=True)
+            await aside.receive("ready")
+        for number in range(1, 5):
+            newer = await stack.enter_async_context(client(two[number % 2].url, token=token))
+            assert (await typist.closed()).code == 4502
+            typist = newer
+        for aside in beside:
+            await lives(aside)
+
+
 async def test_aside_is_a_yes_or_no(tmp_path: Path) -> None:
     """Anything else is no message of the protocol."""
     async with serving(tmp_path / "data") as (gateway, _), client(gateway.url, auth=False) as typist:
