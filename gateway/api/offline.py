@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import msgspec
+import structlog
 from fastapi import APIRouter, Depends, Request, Security
 from fastapi.responses import Response
 from fastapi.security import HTTPBearer
@@ -57,6 +58,8 @@ class OfflineBody(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(OfflineBody)
+
+log = structlog.get_logger(__name__)
 
 
 def router(
@@ -125,7 +128,9 @@ def router(
         except Unsaved as fault:
             raise Problem(503, str(fault), headers=_after(fault.retry_ms)) from None
         except StoreError as fault:
-            raise Problem(503, f"the store does not answer: {fault}", headers=_after(5_000)) from None
+            log.warning("whether a test typed offline is stored already could not be looked up", why=str(fault))
+            detail = "the store does not answer just now; send the same again in a moment"
+            raise Problem(503, detail, headers=_after(5_000)) from None
         answer = private(shown(result, stored=stored, title_of=title_of))
         answer.status_code = 200 if stored else 202
         return answer

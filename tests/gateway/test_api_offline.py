@@ -154,13 +154,14 @@ async def test_who_may_not(served: tuple[Gateway, httpx.AsyncClient], bearer: di
 async def test_while_the_store_is_away(
     served: tuple[Gateway, httpx.AsyncClient], bearer: dict[str, str], tmp_path: Path
 ) -> None:
-    """Nobody knows whether it is there already: come again."""
+    """Nobody knows whether it is there already: come again. What is wrong with it is told operators alone."""
     _, http = served
     body = await told(http)
     with store_away(tmp_path / "data"):
         response = await http.post("/v1/results", json=body, headers=bearer)
     assert response.status_code == 503
     assert response.headers["retry-after"] == "5"
+    assert response.json()["detail"] == "the store does not answer just now; send the same again in a moment"
     assert (await http.post("/v1/results", json=body, headers=bearer)).status_code == 202
 
 
