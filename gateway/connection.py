@@ -386,6 +386,13 @@ class Connection(Link):
         if not self.aside:
             self._signed_in()
 
+    def outlived(self) -> bool:
+        """Whether its token has ended: then nothing more is begun with it, and the client comes back with a new one."""
+        if self.expires_ms is None or self.expires_ms > self._hub.epoch_ms():
+            return False
+        self.close(CloseCode.UNAUTHORISED, "the token has expired; connect with a new one")
+        return True
+
     def sign_in(self) -> None:
         """Who came only to hand in what was typed before stays for more."""
         if self.aside:

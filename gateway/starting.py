@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from session.identity import RANDOM_BITS, mint_session
 from session.machine import TypingSession
-from session.messages import CloseCode, Error, Start
+from session.messages import Error, Start
 from session.options import TestOptions
 from session.passages import Material
 
@@ -39,8 +39,7 @@ class Starting:
     def hear(self, connection: Connection, start: Start) -> None:
         """Start a test, or say why not."""
         hub = self._hub
-        if connection.expires_ms is not None and connection.expires_ms <= hub.epoch_ms():
-            connection.close(CloseCode.UNAUTHORISED, "the token has expired; connect with a new one")
+        if connection.outlived():
             return
         if hub.draining:
             connection.refuse(Error("draining", "this node goes away; reconnect, then start", 0, ref=start.ref))

@@ -74,6 +74,8 @@ class Racing:
 
     async def hear(self, connection: Connection, said: RaceTalk) -> Error | None:
         """Do what a connection says; the error to answer, if there is one."""
+        if isinstance(said, RaceCreate | RaceJoin | RaceAgain) and connection.outlived():
+            return None
         match said:
             case RaceCreate():
                 return await self._create(connection, said)

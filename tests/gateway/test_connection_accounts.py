@@ -49,6 +49,18 @@ async def test_a_token_starts_no_test_after_its_end(tmp_path: Path) -> None:
     assert (end.code, "expired" in end.reason) == (4501, True)
 
 
+@pytest.mark.parametrize("said", [{"t": "race.create", "mode": "words", "count": 5}, {"t": "race.join"}])
+async def test_a_token_takes_part_in_no_race_after_its_end(tmp_path: Path, said: dict[str, Any]) -> None:
+    """Else who once had one could go on for ever, race after race, over one connection."""
+    async with serving(tmp_path / "data", auth=accounts(tmp_path)) as (gateway, _):
+        epoch_ms = gateway.hub.epoch_ms
+        async with client(gateway.url, token=token(epoch_ms(), uid=7)) as typist:
+            gateway.hub.epoch_ms = lambda: epoch_ms() + 3_600_000
+            await typist.send(**said)
+            end = await typist.closed()
+    assert (end.code, "expired" in end.reason) == (4501, True)
+
+
 async def test_the_operators_token_types_nothing(tmp_path: Path) -> None:
     """It reads results over the API; a session of user 0 would be nobody's."""
     secret = tmp_path / "admin"
