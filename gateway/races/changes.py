@@ -167,9 +167,10 @@ class Changes:
         try:
             race = await self._rooms.races.change(self._race, step)
         except Exception as fault:
-            if not isinstance(fault, StoreError):
+            if not isinstance(fault, StoreError):  # a fault of ours: whoever asks is not to wait for ever
                 for _, answer in asked:
-                    answer.cancel()
+                    if not answer.done():
+                        answer.set_exception(fault)
                 raise
             self._freeze(fault)
             asked += self._asked  # it is away for all who ask, not for these few alone

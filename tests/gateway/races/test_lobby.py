@@ -252,3 +252,22 @@ async def empty(gateway: Gateway) -> None:
     async with asyncio.timeout(30):
         while len(gateway.hub.racing.rooms):  # noqa: ASYNC110  # facts come without an event
             await asyncio.sleep(0.02)
+
+
+async def test_a_fault_of_ours_is_told_and_the_next_one_is_served(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asked is closed with 4000 and comes back; the room goes on."""
+    async with racer(gateway) as host, racer(gateway) as guest:
+        state = await host.create()
+        with monkeypatch.context() as patched:
+
+            async def broken(race: str, step: object) -> None:
+                raise ZeroDivisionError(race)
+
+            patched.setattr(gateway.hub.racing.rooms.races, "change", broken)  # type: ignore[union-attr]  # it has races
+            await guest.say("race.join", race=state["race"])
+            assert (await guest.typist.closed()).code == 4000
+        async with racer(gateway) as again:
+            assert (await again.join(state["race"]))["lane"] == 1
+            await host.until(lambda state: len(state["racers"]) == 2)
