@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
@@ -147,35 +148,56 @@ def retry_ms(place: int, *, chance: float) -> int:
 
 
 class Line:
-    """The queue of one process, as the one in Redis is."""
+    """The queue of one process, as the one in Redis is. Whoever asks costs the same, however many wait."""
 
     def __init__(self, *, most: int = _MOST) -> None:
         self._most = most
-        self._until_ms: OrderedDict[int, float] = OrderedDict()
+        self._last = 0
+        self._numbers: list[int] = []
+        """Of those who wait, in the order in which they came."""
+        self._number_of: dict[int, int] = {}
+        """Theirs, by user."""
+        self._patient: OrderedDict[int, float] = OrderedDict()
+        self._absent: OrderedDict[int, float] = OrderedDict()
+        """Until when those are waited for who are there, and those who went: each alike, so the first is due first."""
 
     def __len__(self) -> int:
-        return len(self._until_ms)
+        return len(self._numbers)
 
     def ask(self, user: int, *, free: int, now_ms: float) -> int:
         """0: there is room; else the place, -1 where there is none to be had."""
-        waiting = self._until_ms
-        for gone in [one for one, until_ms in waiting.items() if until_ms <= now_ms]:
-            del waiting[gone]
-        before = len(waiting)
-        if user in waiting:
-            before = next(place for place, one in enumerate(waiting) if one == user)
+        for waiting in (self._patient, self._absent):
+            while waiting and next(iter(waiting.values())) <= now_ms:
+                self._forget(next(iter(waiting)))
+        number = self._number_of.get(user)
+        before = len(self._numbers) if number is None else bisect_left(self._numbers, number)
         if before < free:
-            waiting.pop(user, None)
+            self._forget(user)
             return 0
-        if user not in waiting and before >= self._most:
-            return -1
-        waiting[user] = now_ms + _PATIENCE_MS
+        if number is None:
+            if before >= self._most:
+                return -1
+            self._last += 1
+            self._number_of[user] = self._last
+            self._numbers.append(self._last)
+        self._absent.pop(user, None)
+        self._patient[user] = now_ms + _PATIENCE_MS
+        self._patient.move_to_end(user)
         return before + 1
 
     def gone(self, user: int, *, now_ms: float) -> None:
         """A user who may wait has no connection any more."""
-        if user in self._until_ms:
-            self._until_ms[user] = now_ms + _GONE_MS
+        if user in self._number_of:
+            self._patient.pop(user, None)
+            self._absent[user] = now_ms + _GONE_MS
+            self._absent.move_to_end(user)
+
+    def _forget(self, user: int) -> None:
+        number = self._number_of.pop(user, None)
+        if number is not None:
+            del self._numbers[bisect_left(self._numbers, number)]
+            self._patient.pop(user, None)
+            self._absent.pop(user, None)
 
 
 class Ceiling:

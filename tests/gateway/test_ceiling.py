@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from config.gateway import ConnectionOptions
 from gateway.app import Gateway
@@ -67,6 +69,54 @@ def test_one_gets_in_when_there_is_room_for_all_before_and_for_it_too() -> None:
     assert line.ask(6, free=0, now_ms=35_003) == 2
     assert line.ask(6, free=0, now_ms=35_004) == 1
     assert len(line) == 1
+
+
+class Queue:
+    """What a line is by its definition, without a thought of what it costs."""
+
+    def __init__(self) -> None:
+        self.until_ms: dict[int, int] = {}
+
+    def ask(self, user: int, free: int, now_ms: int) -> int:
+        self.until_ms = {one: until_ms for one, until_ms in self.until_ms.items() if until_ms > now_ms}
+        before = [*self.until_ms, user].index(user)
+        if before < free:
+            self.until_ms.pop(user, None)
+            return 0
+        if user not in self.until_ms and before >= 4:
+            return -1
+        self.until_ms[user] = now_ms + 30_000
+        return before + 1
+
+    def gone(self, user: int, now_ms: int) -> None:
+        if user in self.until_ms:
+            self.until_ms[user] = now_ms + 5_000
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["ask", "gone"]),
+            st.integers(1, 6),
+            st.integers(0, 3),
+            st.sampled_from([0, 1, 2_500, 5_000, 25_000]),
+        ),
+        max_size=40,
+    )
+)
+@example([("ask", 1, 0, 0), ("gone", 1, 0, 0), ("ask", 1, 0, 1), ("ask", 2, 0, 5_000)])
+@example([("ask", 1, 0, 0), ("ask", 2, 0, 0), ("ask", 1, 0, 25_000), ("ask", 3, 0, 5_000), ("ask", 1, 0, 0)])
+@example([("ask", 1, 0, 0), ("gone", 1, 0, 25_000), ("gone", 1, 0, 2_500), ("ask", 2, 0, 2_500)])
+def test_a_line_is_a_queue_whoever_asks_goes_or_falls_silent(steps: list[tuple[str, int, int, int]]) -> None:
+    line, queue, now_ms = Line(most=4), Queue(), 0
+    for what, user, free, later_ms in steps:
+        now_ms += later_ms
+        if what == "gone":
+            line.gone(user, now_ms=now_ms)
+            queue.gone(user, now_ms)
+        else:
+            assert line.ask(user, free=free, now_ms=now_ms) == queue.ask(user, free, now_ms)
+            assert len(line) == len(queue.until_ms)
 
 
 def test_those_far_behind_ask_more_rarely() -> None:
