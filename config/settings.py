@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import json
 import os
+import re
 import tomllib
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -358,7 +359,9 @@ def _section(section: str, kind: type[Any], given: Mapping[str, tuple[object, st
             for error in fault.errors():
                 text = _EXPECTED.get(error["type"]) or error["msg"].removeprefix("Value error, ")
                 place = "".join(f"[{part}]" for part in error["loc"] if isinstance(part, int))
-                faults.append(Fault(f"{section}.{name}{place}", origin, f"is {raw!r}; {text[0].lower()}{text[1:]}."))
+                faults.append(
+                    Fault(f"{section}.{name}{place}", origin, f"is {_shown(raw)}; {text[0].lower()}{text[1:]}.")
+                )
     while True:
         message = _refusal(kind, values)
         if message is None:
@@ -372,6 +375,11 @@ def _section(section: str, kind: type[Any], given: Mapping[str, tuple[object, st
             return _default(section)
         for name in blamed:
             del values[name]
+
+
+def _shown(raw: object) -> str:
+    """A value as it was given, without what may be a password in an address."""
+    return re.sub(r"://.*@", "://...@", repr(raw))
 
 
 def _refusal(kind: type[Any], values: Mapping[str, object]) -> str | None:

@@ -63,6 +63,11 @@ class KafkaOptions:
             raise ValueError(f"security {self.security} needs user and password_file")
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file belong together; give both files or neither")
+        # else what is meant to be secret would go in the clear, and nobody would be told
+        if not self.security.endswith("SSL") and any((self.ca_file, self.cert_file, self.key_file)):
+            raise ValueError("ca_file, cert_file and key_file are for TLS: set security to SSL or SASL_SSL")
+        if not self.security.startswith("SASL") and (self.user or self.password_file):
+            raise ValueError("user and password_file are for SASL: set security to SASL_SSL or SASL_PLAINTEXT")
         for name, low, high in (("answer_ms", 50, 60_000), ("request_ms", 500, 60_000)):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed is {low} to {high}")

@@ -57,6 +57,11 @@ class RedisOptions:
             raise ValueError("tls is for nodes; write rediss:// in url")
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file go together; one of them is missing")
+        if any((self.ca_file, self.cert_file, self.key_file)) and not (self.tls or self.url.startswith("rediss:")):
+            # else all would go in the clear, and nobody would be told
+            raise ValueError(
+                "ca_file, cert_file and key_file are for TLS: write rediss:// in url, or with nodes set tls"
+            )
         if "{" in self.prefix or "}" in self.prefix or len(self.prefix) > 64:
             raise ValueError(f"prefix is {self.prefix[:80]!r}; allowed are up to 64 characters without braces")
         for name, least, most in (
@@ -130,8 +135,8 @@ def _server(url: str) -> None:
 def _host_and_port(node: str) -> tuple[str, int]:
     host, _, port = node.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536) or "/" in host:
-        raise ValueError(f"nodes has {node[:100]!r}; allowed is host:port")
+    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536) or "/" in host or "@" in host:
+        raise ValueError(f"nodes has {node.rpartition('@')[2][:100]!r}; allowed is host:port")
     return host, int(port)
 
 

@@ -164,6 +164,24 @@ def test_a_wrong_type_is_told_in_words(in_folder: Path, line: str, allowed: str)
     assert fault.message.endswith(f"it must be {allowed}.") or f"it must be {allowed}," in fault.message
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '[mysql]\nshards = "a 0-4095 mysql://us:word-of-ours@db/x"',
+        '[mysql]\nshards = [["a 0-4095 mysql://us:word-of-ours@db/x"], "b - mysql://us:word-of-ours@db/x"]',
+        '[mysql]\ncontent = ["mysql://us:word@word-of-ours@db/x"]',
+        '[redis]\nurl = ["redis://:word-of-ours@db"]',
+        '[webhook]\nurl = ["https://us:word-of-ours@db"]',
+    ],
+)
+def test_a_password_in_an_address_is_not_repeated(in_folder: Path, line: str) -> None:
+    """What is told ends in logs and terminals, whatever is wrong with the value that it stands in."""
+    write(in_folder, line)
+    (fault, *_) = faults()
+    assert "db" in fault.message
+    assert "word-of-ours" not in fault.message
+
+
 @pytest.mark.parametrize("text", ["a b, c", '["a b", "c"]', " a b ,c,"])
 def test_lists_of_the_environment_are_json_or_have_commas(in_folder: Path, text: str) -> None:
     settings = load(environ={"TYPEGATE_SERVER_TRUSTED_PROXIES": text.replace("a b", "10.0.0.0/8").replace("c", "::1")})

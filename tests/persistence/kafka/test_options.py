@@ -26,6 +26,13 @@ SASL: dict[str, Any] = {"security": "SASL_SSL", "user": "gateway", "password_fil
         ({"security": "SASL_PLAINTEXT"}, "SASL_PLAINTEXT needs user and password_file"),
         (SASL | {"user": ""}, "SASL_SSL needs user and password_file"),
         ({"cert_file": Path("a")}, "cert_file and key_file belong together"),
+        ({"ca_file": Path("a")}, "ca_file, cert_file and key_file are for TLS: set security to SSL or SASL_SSL"),
+        ({"security": "SSL", "user": "us"}, "user and password_file are for SASL: set security to SASL_SSL"),
+        ({"security": "SSL", "password_file": Path("a")}, "user and password_file are for SASL"),
+        (
+            SASL | {"security": "SASL_PLAINTEXT", "cert_file": Path("a"), "key_file": Path("b")},
+            "are for TLS: set security to SSL or SASL_SSL",
+        ),
         ({"answer_ms": 0}, "answer_ms is 0; allowed is 50 to 60000"),
         ({"request_ms": 100_000}, "request_ms is 100000; allowed is 500 to 60000"),
     ],
