@@ -7,6 +7,7 @@ they hold keys, and by what means they type.
 
 import asyncio
 from collections.abc import Callable, Generator, Mapping, Sequence
+from datetime import date
 from functools import partial
 from itertools import chain
 from typing import Annotated, Any, Literal
@@ -27,12 +28,14 @@ from persistence.catalogue.texts import Texts
 from persistence.errors import CursorError, StoreError
 from persistence.rescoring import Unreplayable, keyed, rescoring
 from persistence.results import Page, ResultStore, why_not_public
+from persistence.results.bests import DAY_MS
 from persistence.results.cursor import cursor_after
 from session.result import Result
 
 __all__ = ["ResultRow", "TitleOf", "router", "shown"]
 
 RECENT = 10
+EPOCH = date(1970, 1, 1)
 SessionId = Annotated[str, Path(description="The session's UUID, from `started` and `result`")]
 Verdict = Literal["ok", "review", "void"]
 TitleOf = Callable[[int, int], str | None]
@@ -248,15 +251,22 @@ def router(
         known: Known,
         limit: Annotated[int, Query(ge=1, description="Results a page")] = 10,
         cursor: Annotated[str | None, Query(max_length=64, description="From the page before")] = None,
+        since: Annotated[date | None, Query(description="First day, UTC, by the start of the test")] = None,
+        until: Annotated[date | None, Query(description="Last day, likewise")] = None,
     ) -> Response:
-        """`me` stands for the token's own user. An account's list has the results of the guests that it claimed."""
+        """`me` stands for the token's own user. An account's list has the results of the guests that it claimed.
+
+        The pages of a range of days are asked for by the same `since` and `until`.
+        """
         user = user_named(id, known)
         if not known.may_read(user):
             raise Problem(403, "users read their own results; `me` stands for your own id")
+        if not EPOCH <= (since or EPOCH) <= (until or date.max):
+            raise Problem(422, f"since is {since} and until {until}; since must come first, from {EPOCH} on")
         try:
             claimed = await guests.of(user)
             page, visible = await asyncio.gather(
-                _page(user, claimed, min(limit, page_rows), cursor), public.of((user, *claimed))
+                _page(user, claimed, min(limit, page_rows), cursor, since, until), public.of((user, *claimed))
             )
         except CursorError as fault:
             raise Problem(422, f"cursor: {fault}") from None
@@ -269,9 +279,18 @@ def router(
         )
         return await heavy.rows("results", rows, cursor=page.cursor)
 
-    async def _page(user: int, claimed: Sequence[int], limit: int, cursor: str | None) -> Page:
-        if cursor is not None or limit > RECENT:
-            return await store.by_user(user, guests=claimed, limit=limit, cursor=cursor)
+    async def _page(
+        user: int, claimed: Sequence[int], limit: int, cursor: str | None, since: date | None, until: date | None
+    ) -> Page:
+        if cursor is not None or limit > RECENT or since is not None or until is not None:
+            return await store.by_user(
+                user,
+                guests=claimed,
+                limit=limit,
+                cursor=cursor,
+                since_ms=None if since is None else (since - EPOCH).days * DAY_MS,
+                until_ms=None if until is None else ((until - EPOCH).days + 1) * DAY_MS,
+            )
         rows = await recent.of(user, claimed)
         more = len(rows) > limit or len(rows) == RECENT
         shown_rows = tuple(rows[:limit])

@@ -1,6 +1,7 @@
 """Results over HTTP: for their owner, with their replay, page by page."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 
 from config.gateway import HttpOptions
 from gateway.api.results import Keys, Replay, ResultList, ResultRow
+from persistence.results.bests import DAY_MS
 from session.identity import mint_session, session_to_text
 from tests.gateway.accounts import ADMIN, Served, account, bearer, bearing, serving_accounts
 from tests.gateway.running import serving
 from tests.gateway.typing_client import TypingClient, client
+from tests.persistence.samples import sample
 
 GAPS = (90, 140, 110, 170, 95, 125)
 """Not all alike, so that nobody takes them for a machine's."""
@@ -204,6 +207,11 @@ async def test_an_account_s_results_are_under_its_id(served: Served, typist: Typ
         "/v1/users/x/results",
         "/v1/users/me/results?cursor=nonsense",
         "/v1/users/me/results?limit=0",
+        "/v1/users/me/results?since=yesterday",
+        "/v1/users/me/results?since=2026-02-29",
+        "/v1/users/me/results?since=2026-09-02&until=2026-09-01",
+        "/v1/users/me/results?since=1969-12-31",
+        "/v1/users/me/results?until=1969-12-31",
     ],
 )
 async def test_what_makes_no_sense_is_told(http: httpx.AsyncClient, typist: TypingClient, path: str) -> None:
@@ -231,6 +239,35 @@ async def test_a_user_s_results_come_newest_first_page_by_page(http: httpx.Async
             if cursor is None:
                 break
         assert found == newest_first, limit
+
+
+async def test_a_range_of_days_is_read_page_by_page(served: Served) -> None:
+    """Both days are in it, to their last instant; the pages go on within it."""
+    gateway, http = served
+    day = date(2024, 2, 28)  # the next one is one of a leap year
+    begins = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    times = [timedelta(days=days, milliseconds=ms) for days in range(4) for ms in (0, DAY_MS - 1)]
+    results = [sample(i, user=42, created_ms=int((begins + at).timestamp() * 1000)) for i, at in enumerate(times)]
+    await gateway.hub.store.write(results)
+    names = [session_to_text(result.session) for result in results]
+
+    async def found(limit: int = 10, **days: date) -> list[str]:
+        rows: list[str] = []
+        query = {"limit": str(limit), **{name: str(value) for name, value in days.items()}}
+        while True:
+            response = await http.get("/v1/users/42/results", params=query, headers=bearing(account()))
+            page = ResultList.model_validate_json(response.content)
+            rows += [row.session for row in page.results]
+            if page.cursor is None:
+                return rows
+            query["cursor"] = page.cursor
+
+    one = timedelta(days=1)
+    assert await found(since=day + one, until=day + 2 * one) == names[5:1:-1]
+    assert await found(limit=1, since=day + one, until=day + 2 * one) == names[5:1:-1]
+    assert await found(since=day + 3 * one) == names[7:5:-1]
+    assert await found(until=day) == names[1::-1]
+    assert await found(since=day + 4 * one, until=date.max) == []
 
 
 async def test_who_typed_nothing_has_an_empty_list(http: httpx.AsyncClient, typist: TypingClient) -> None:
