@@ -102,7 +102,7 @@ class Graveyard:
         async with KafkaRange(self._topic, connection, since_ms=0) as range_:
             while range_.done < range_.total:
                 records = await range_.take(_READ_AT_ONCE)
-                if not records:
+                if not records and range_.done < range_.total:
                     raise StoreError("Kafka gives no more of the dead letters just now", retriable=True)
                 for record in records:
                     yield record

@@ -1,7 +1,8 @@
 """A feed of what Kafka has since an instant, once: for reading again what a database may have lost.
 
 It belongs to no group, so the workers that are running go on beside it, and nothing of their offsets is moved. What it
-ends with is what the topic had when it was opened; what is sent later is the workers' affair.
+ends with is what the topic had when it was opened; what is sent later is the workers' affair. What retention takes
+meanwhile cannot be read again, and is not waited for.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
@@ -19,6 +21,12 @@ from persistence.workers.feed import FeedFacts, Record, Revoked
 from persistence.workers.kafka import stop
 
 __all__ = ["KafkaRange"]
+
+log = structlog.get_logger(__name__)
+
+_LOOK_MS = 2_000
+"""So long nothing comes before it is looked whether anything can."""
+_LOOKS = 30
 
 
 class KafkaRange:
@@ -36,7 +44,12 @@ class KafkaRange:
 
     async def __aenter__(self) -> Self:
         """Raises `StoreError` where Kafka does not answer, or has no such topic."""
-        consumer = self._consumer = AIOKafkaConsumer(self._topic, **self._connection, enable_auto_commit=False)
+        consumer = self._consumer = AIOKafkaConsumer(
+            self._topic,
+            **self._connection,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",  # where retention has taken what comes next: the first that is left
+        )
         try:
             try:
                 await consumer.start()
@@ -54,7 +67,7 @@ class KafkaRange:
         """Find where it begins and ends."""
         places = sorted(consumer.assignment())  # without a group all partitions are its own
         ends = await consumer.end_offsets(places)
-        starts = await consumer.offsets_for_times(dict.fromkeys(places, self._since_ms))
+        starts = await consumer.offsets_for_times(dict.fromkeys(places, max(0, self._since_ms)))
         for place in places:
             start = starts[place]
             if start is None or start.offset >= ends[place]:
@@ -96,18 +109,47 @@ class KafkaRange:
         """Nobody takes partitions away here."""
 
     async def take(self, most: int) -> Sequence[Record]:
-        """Wait for records and give some."""
+        """Wait for records and give some; none where there are no more, or none for a minute."""
         try:
-            came = await self._consumer.getmany(timeout_ms=60_000, max_records=most)
+            for _ in range(_LOOKS):
+                came = await self._consumer.getmany(timeout_ms=_LOOK_MS, max_records=most)
+                taken = self._within(came)
+                if not came:
+                    await self._look_what_is_gone()
+                if taken or self._finished.is_set():
+                    return taken
         except KafkaError as error:
             raise StoreError(f"Kafka cannot be read: {error}", retriable=True) from error
+        return []
+
+    def _within(self, came: Mapping[TopicPartition, Sequence[Record]]) -> list[Record]:
+        """What of these is in the range."""
         taken: list[Record] = []
         for place, records in came.items():
             end = self._ends[place.partition]
-            taken += [record for record in records if record.offset < end]
-            if records and records[-1].offset + 1 >= end:
+            some = [record for record in records if record.offset < end]
+            taken += some
+            if records and not some:
+                self._gone(place)
+            elif records and records[-1].offset + 1 >= end:
                 self._consumer.pause(place)
         return taken
+
+    async def _look_what_is_gone(self) -> None:
+        """Nothing comes: is there anything left to come?"""
+        waiting = [TopicPartition(self._topic, p) for p, end in self._ends.items() if self._done[p] < end]
+        waiting = sorted(set(waiting) - self._consumer.paused())
+        if waiting:
+            for place, start in (await self._consumer.beginning_offsets(waiting)).items():
+                if start >= self._ends[place.partition]:
+                    self._gone(place)
+
+    def _gone(self, place: TopicPartition) -> None:
+        """The rest of a partition is there no more."""
+        log.warning("records are gone that were to be read again", partition=place.partition, topic=self._topic)
+        self._consumer.pause(place)
+        self._done[place.partition] = self._ends[place.partition]
+        self._look_whether_finished()
 
     def pause(self, partition: int) -> None:
         """Give nothing of a partition until it is resumed."""

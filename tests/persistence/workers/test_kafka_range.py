@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.records_to_delete import RecordsToDelete
 
 from persistence.errors import StoreError
 from persistence.workers.feed import Record
@@ -84,6 +86,33 @@ async def test_what_was_not_done_is_given_once_more(topic: Topic) -> None:
             taken += await feed.take(10)
         feed.rewind(1, 1)
         assert [record.value for record in await all_of(feed)] == [b"1", b"2"]
+
+
+async def test_what_retention_takes_meanwhile_is_no_reason_to_wait(topic: Topic) -> None:
+    """Of one partition a part of the range, of another all of it, of a third it and what came after it."""
+    for i in range(4):
+        for partition in range(3):
+            await topic.send(partition, b"%d" % i, T_MS + i)
+    async with asyncio.timeout(120), topic.since(T_MS) as feed:
+        await topic.send(1, b"later", T_MS + 9)
+        gone = {TopicPartition(topic.name, partition): RecordsToDelete(end) for partition, end in enumerate((2, 4, 4))}
+        admin = AIOKafkaAdminClient(**topic.connection)
+        await admin.start()
+        try:
+            await admin.delete_records(gone)
+        finally:
+            await admin.close()
+        records = await all_of(feed)
+        assert feed.done == feed.total == 12
+    # some may have been fetched before
+    assert [record.value for record in records if record.partition == 0][-2:] == [b"2", b"3"]
+    assert b"later" not in {record.value for record in records}
+
+
+async def test_an_instant_before_all_clocks_is_the_beginning(topic: Topic) -> None:
+    await topic.send(0, b"first", T_MS)
+    async with topic.since(-1) as feed:
+        assert [record.value for record in await all_of(feed)] == [b"first"]
 
 
 async def test_without_kafka_or_the_topic_it_says_so(topic: Topic) -> None:
