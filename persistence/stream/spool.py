@@ -452,9 +452,18 @@ class Spool:
         return good, len(bad), rows[-1].seq if len(rows) == limit else None
 
     def _set_aside(self, connection: sqlite3.Connection, rows: Sequence[tuple[int, str]]) -> None:
-        """On the thread: mark rows that nobody can take; they stay, but the oldest that waits is another one now."""
-        spoolfile.set_aside_rows(connection, rows)
-        self._tell(self._dropped, 0, 0, spoolfile.oldest_ms(connection))
+        """On the thread: mark rows that nobody can take; they stay, but the oldest that waits is another one now.
+
+        A disk that refuses the mark holds up nobody: what is behind them must go, for that makes room. They have been
+        given out, so without a mark, too, they come again at the next start only.
+        """
+        try:
+            spoolfile.set_aside_rows(connection, rows)
+            oldest_ms = spoolfile.oldest_ms(connection)
+        except sqlite3.Error as error:
+            self._tell(self._refused_by_disk, str(store_error(error, "the spool's disk refuses")))
+            return
+        self._tell(self._dropped, 0, 0, oldest_ms)
 
     def rewind(self) -> None:
         """Give all rows again that were not dropped: for a consumer that begins."""

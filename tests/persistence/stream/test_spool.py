@@ -476,6 +476,27 @@ async def test_many_unreadable_rows_hide_nothing_behind_them(tmp_path: Path) -> 
         assert spool.facts().refused_rows == 10
 
 
+async def test_rows_that_nobody_can_take_hold_up_nobody_while_the_disk_refuses_to_mark_them(tmp_path: Path) -> None:
+    """Those behind them must go, for that makes room. Without a mark they are tried again at the next start, too."""
+    async with Spool(tmp_path) as spool:
+        await asyncio.gather(*(spool.put(sample(i)) for i in range(4)))
+    with sqlite3.connect(tmp_path / "spool-0.db") as connection:
+        connection.execute("UPDATE spool SET packed = x'00' WHERE seq = 1")
+    connection.close()
+    async with Spool(tmp_path) as spool:
+        await spool.put(sample(4))
+        with no_file_longer_than((tmp_path / "spool-0.db-wal").stat().st_size):
+            refused, *others = await spool.take(10)
+            await spool.refuse(refused, "no")
+            assert [row.result for row in others] == [sample(i) for i in range(2, 5)]
+            assert spool.facts().refused_rows == 2
+            assert spool.facts().fault is not None
+        spool.drop(others)
+    async with Spool(tmp_path) as spool:
+        assert await drain(spool) == [sample(1)]
+        assert spool.facts().refused_rows == 1
+
+
 async def test_a_row_whose_bytes_changed_is_set_aside_and_holds_up_nobody(tmp_path: Path) -> None:
     async with Spool(tmp_path) as spool:
         await asyncio.gather(*(spool.put(sample(i)) for i in range(3)))
