@@ -33,7 +33,9 @@ _OLDEST_S: Final = 600.0
 _LOCK_WAIT_S: Final = 5
 _SESSION: Final = (
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; "
-    "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO', "
+    # MySQL warns of a strict mode without the three of it that are its own in name alone
+    "SET SESSION sql_mode = "
+    "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO,NO_ZERO_DATE,NO_ZERO_IN_DATE', "
     f"time_zone = '+00:00', innodb_lock_wait_timeout = {_LOCK_WAIT_S}, lock_wait_timeout = {_LOCK_WAIT_S}, "
     f"group_concat_max_len = {2**24}"  # MySQL's own is 1,024
 )
@@ -48,6 +50,8 @@ class _Cursor(aiomysql.Cursor):  # type: ignore[misc]  # the library has no type
     """A cursor that logs warnings, but for the one on VALUES() in upserts: MariaDB knows no other way to write it."""
 
     async def _show_warnings(self, conn: Any) -> None:
+        if self._result is not None and self._result.has_next:
+            return  # to ask now would be to throw away the answers that are still to come
         for level, code, message in await conn.show_warnings() or ():
             if level != "Note" and code != ER.WARN_DEPRECATED_SYNTAX:
                 log.warning("the database warns", code=code, warning=message)
@@ -90,6 +94,7 @@ class Connection:
                 answers.append(await self._cursor.fetchall())
         except (Error, OSError, asyncio.IncompleteReadError, RuntimeError) as error:
             raise mysql_error(error, self._what) from error
+        assert len(answers) == len(statements), f"{len(answers)} answers to {len(statements)} statements"
         return answers
 
 
@@ -198,13 +203,15 @@ class Pool:
                 )
         except (Error, OSError, asyncio.IncompleteReadError, RuntimeError) as error:
             fault = mysql_error(error, f"cannot connect to {self.name}")
+            if dsn.ca is not None and fault.code == ER.HANDSHAKE_ERROR:  # MySQL's word to who asks for a TLS it has not
+                fault = self._no_tls()
             self._away_until_s = time.monotonic() + self._options.retry_ms / 1000
             self._away_because = str(fault)
             raise MysqlError(str(fault), retriable=True, code=CR.CR_CONN_HOST_ERROR) from error
         if dsn.ca is not None and not raw._secure:
             # the library goes on in the clear where the server offers no TLS, and says nothing of it
             raw.close()
-            raise MysqlError(f"{self.name} offers no TLS, and its address asks for it (ca)", retriable=True)
+            raise self._no_tls()
         connection = Connection(raw, await raw.cursor(), self.name, born_s=time.monotonic())
         try:
             await connection.run_all(*_SESSION.split("; "))
@@ -212,6 +219,9 @@ class Pool:
             _hang_up(connection)
             raise
         return connection
+
+    def _no_tls(self) -> MysqlError:
+        return MysqlError(f"{self.name} offers no TLS, and its address asks for it (ca)", retriable=True)
 
     async def _tls_context(self) -> ssl.SSLContext | None:
         if self._dsn.ca is None:

@@ -256,6 +256,12 @@ async def test_a_warning_is_logged_and_no_error(pool: Pool) -> None:
     assert "7 apples" in told["warning"]
 
 
+async def test_a_warning_amid_statements_sent_at_once_costs_no_answer(pool: Pool) -> None:
+    async with pool.connection(LONG_MS) as connection:
+        answers = await connection.run_all("SELECT 1", "SELECT CAST('7 apples' AS SIGNED)", "SELECT 3")
+    assert answers == [((1,),), ((7,),), ((3,),)]
+
+
 async def test_a_connection_asked_for_with_tls_is_encrypted(tmp_path: Path) -> None:
     skip_without("mariadb")
     certificate, key = write_certificate(tmp_path)
