@@ -21,6 +21,11 @@ __all__ = ["LOCKED_STATE", "MapRefused", "ShardState", "claim", "learn", "state_
 _STATE: Final = "SELECT shard, fingerprint, moved, hot_since FROM shard_state"
 LOCKED_STATE: Final = f"{_STATE} LOCK IN SHARE MODE"
 _MOVES: Final = "SELECT bucket, source, target, phase, number FROM bucket_moves"
+# of the session's READ COMMITTED every statement would have a moment of its own
+_ONE_MOMENT: Final = (
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+    "START TRANSACTION WITH CONSISTENT SNAPSHOT",
+)
 
 
 class MapRefused(StoreError):
@@ -70,9 +75,7 @@ def state_of(rows: Sequence[Sequence[Any]], name: str) -> ShardState:
 
 async def learn(connection: Connection, name: str) -> tuple[ShardState, list[Move]]:
     """Read a shard's state and the moves that it knows, as of one moment."""
-    await connection.run("START TRANSACTION WITH CONSISTENT SNAPSHOT")
-    state, moves = await connection.run_all(_STATE, _MOVES)
-    await connection.run("COMMIT")
+    _, _, state, moves, _ = await connection.run_all(*_ONE_MOMENT, _STATE, _MOVES, "COMMIT")
     return state_of(state, name), [
         Move(bucket, source, target, Phase(phase), number) for bucket, source, target, phase, number in moves
     ]
