@@ -32,7 +32,7 @@ def stored(result: Result, **standing: Any) -> tuple[Any, ...]:
         elif name in ("wpm", "raw_wpm", "accuracy"):
             values[name] = round(float(literal), 2)  # DECIMAL(7, 2)
         else:
-            values[name] = int(literal) if "." not in literal else round(float(literal))
+            values[name] = int(literal) if literal.lstrip("-").isdigit() else round(float(literal))
     values |= {"node": result.node, "scoring_version": result.scoring_version}
     assert set(SELECTED.split(", ")) - set(COLUMNS.split(", ")) == JOINED
     return tuple(values[name] for name in SELECTED.split(", "))
