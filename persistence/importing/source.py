@@ -236,7 +236,7 @@ class OldSite:
             if column != "id" and kind in _KINDS
         ]
         all_of_it = ", ".join(f"COALESCE({_whole(column, _KINDS.get(kind))}, x'00')" for column, kind in types.items())
-        digest = f"LEFT(MD5(CONCAT_WS('|', {text(self._salt)}, {all_of_it})), 16)"
+        digest = f"LEFT(SHA2(CONCAT_WS('|', {text(self._salt)}, {all_of_it}), 256), 16)"
         return OldTable(
             name,
             tuple(columns),
@@ -253,7 +253,7 @@ def _whole(column: str, kind: Kind | None) -> str:
     """
     name = _quoted(column)
     plain = f"CAST({name} AS BINARY)"
-    return f"IF(LENGTH({name}) > {MOST_BYTES}, MD5({name}), {plain})" if kind == "document" else plain
+    return f"IF(LENGTH({name}) > {MOST_BYTES}, SHA2({name}, 256), {plain})" if kind == "document" else plain
 
 
 def _between(above: int | None, to: int) -> str:

@@ -333,8 +333,8 @@ class Target:
                 ]
             for these in _parts(sorted(entries)):
                 await connection.run(
-                    f"INSERT INTO imported_results (source, old_id, id, seen, stored) VALUES {', '.join(these)} "
-                    "ON DUPLICATE KEY UPDATE id = VALUES(id), seen = VALUES(seen), stored = VALUES(stored)"
+                    f"INSERT INTO imported_results (source, old_id, id, seen, `stored`) VALUES {', '.join(these)} "
+                    "ON DUPLICATE KEY UPDATE id = VALUES(id), seen = VALUES(seen), `stored` = VALUES(`stored`)"
                 )
             await _follow(connection, gone, filled)
             better = bests.better(_bests(one for _, one in part))

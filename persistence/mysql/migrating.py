@@ -24,6 +24,7 @@ Schema = Literal["results", "content"]
 
 _FILE = pattern(r"(\d{4})_([a-z0-9_]+)\.sql")
 _COMMENT = pattern(r"(?m)^\s*--.*$")
+_QUOTED = pattern(r"(?m)(?<=^    )`(\w+)`(?= [A-Z])")
 _LOCK_S: Final = 60
 _LOG: Final = """
     CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -50,8 +51,8 @@ class Migration:
 
     @property
     def digest(self) -> bytes:
-        """16 bytes that change with the file."""
-        return blake2b(self.sql.encode(), digest_size=16).digest()
+        """16 bytes that change with the file, though not with the quotes of a column's name: it is the same column."""
+        return blake2b(_QUOTED.sub(r"\1", self.sql).encode(), digest_size=16).digest()
 
     @property
     def statements(self) -> list[str]:
@@ -128,7 +129,7 @@ async def check_schema(connection: Connection, schema: Schema) -> None:
 async def locked(connection: Connection, name: str, *, wait_s: int) -> AsyncIterator[None]:
     """Hold a lock of this database's; the server lets it go when the connection ends. Raises `StoreError`."""
     # a lock's name is the whole server's, and of 64 characters at most
-    held = f"CONCAT('typegate ', LEFT(SHA1(DATABASE()), 16), {text(' ' + name)})"
+    held = f"CONCAT('typegate ', LEFT(SHA2(DATABASE(), 256), 16), {text(' ' + name)})"
     ((got,),) = await connection.ask(f"SELECT GET_LOCK({held}, {wait_s})")
     if got != 1:
         raise StoreError(f"another process has the lock {name!r} of this database", retriable=True)

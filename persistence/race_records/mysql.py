@@ -180,7 +180,7 @@ async def records(connection: Connection, bucket: int) -> AsyncIterator[list[Rac
 async def digest(connection: Connection, bucket: int) -> tuple[Any, ...]:
     """Count and checksums of a bucket's races and their racers."""
     races, racers = await connection.run_all(
-        "SELECT COUNT(*), COALESCE(BIT_XOR(CRC32(CONCAT_WS('|', HEX(id), version, SHA1(packed)))), 0) "
+        "SELECT COUNT(*), COALESCE(BIT_XOR(CRC32(CONCAT_WS('|', HEX(id), version, SHA2(packed, 256)))), 0) "
         f"FROM races WHERE bucket = {int(bucket)}",
         "SELECT COUNT(*), COALESCE(BIT_XOR(CRC32(CONCAT_WS('|', HEX(race_id), lane, user_id, racer.started_at))), 0) "
         f"FROM race_racers AS racer JOIN races ON races.id = racer.race_id WHERE bucket = {int(bucket)}",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pymysql
 import pytest
+from pymysql.cursors import Cursor, DictCursor
 
 from loadtest.servers.addresses import Addresses
 from persistence.catalogue.upkeep import migrate_content
@@ -60,19 +61,29 @@ class MysqlShards:
 
 def ask(dsn: Dsn, *statements: str) -> list[tuple[Any, ...]]:
     """Run statements in a database; the rows of the last one."""
-    with (
-        pymysql.connect(
-            host=dsn.host,
-            port=dsn.port,
-            user=dsn.user,
-            password=dsn.password or "",
-            database=dsn.database,
-            autocommit=True,
-        ) as connection,
-        connection.cursor() as cursor,
-    ):
+    with _connected(dsn) as connection, connection.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
+        return list(cursor.fetchall())
+
+
+def _connected(dsn: Dsn) -> "pymysql.Connection[Cursor]":
+    return pymysql.connect(
+        host=dsn.host,
+        port=dsn.port,
+        user=dsn.user,
+        password=dsn.password or "",
+        database=dsn.database,
+        autocommit=True,
+    )
+
+
+def plan(dsn: Dsn, select: str) -> list[dict[str, Any]]:
+    """How a database would carry out a SELECT: of each table `partitions`, `key`, `Extra` and what else it tells."""
+    ((version,),) = ask(dsn, "SELECT VERSION()")
+    explain = "EXPLAIN PARTITIONS" if "MariaDB" in version else "EXPLAIN FORMAT = TRADITIONAL"
+    with _connected(dsn) as connection, connection.cursor(DictCursor) as cursor:
+        cursor.execute(f"{explain} {select}")
         return list(cursor.fetchall())
 
 

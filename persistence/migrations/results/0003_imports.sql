@@ -15,7 +15,7 @@ CREATE TABLE IF NOT EXISTS imported_results (
     old_id BIGINT NOT NULL,
     id BINARY(16) NOT NULL,
     seen BIGINT UNSIGNED NOT NULL COMMENT 'checksum of the old row, and of how it was read',
-    stored INT UNSIGNED NOT NULL COMMENT 'checksum of what was written',
+    `stored` INT UNSIGNED NOT NULL COMMENT 'checksum of what was written',
     PRIMARY KEY (source, old_id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 

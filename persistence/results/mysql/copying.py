@@ -39,9 +39,9 @@ _LINKS: Final = (("guest_links", "guest_id"), ("account_guests", "account_id"))
 # A row as both shards have it; the number of its origin is each shard's own.
 _ROW: Final = (
     "CRC32(CONCAT_WS('|', HEX(id), user_id, type, extent, language, wpm, verdict, ranked, conflicts, seen_live, "
-    "HEX(core), COALESCE(detail, ''), SHA1(replay)))"
+    "HEX(core), COALESCE(detail, ''), SHA2(replay, 256)))"
 )
-_LOST: Final = "CRC32(CONCAT_WS('|', HEX(lost.id), place, HEX(core_hash), SHA1(packed)))"
+_LOST: Final = "CRC32(CONCAT_WS('|', HEX(lost.id), place, HEX(core_hash), SHA2(packed, 256)))"
 _BEST: Final = "CRC32(CONCAT_WS('|', board, period, starts, HEX(id), wpm, accuracy))"
 _SUM: Final = "COUNT(*), COALESCE(BIT_XOR(of_row), 0), COALESCE(SUM(of_row), 0)"
 

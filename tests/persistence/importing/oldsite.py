@@ -159,6 +159,15 @@ ODD_TESTS: Final = [
 ]
 
 
+def _numbers(first: int, last: int) -> str:
+    """A table of these numbers, `seq`, as MariaDB and MySQL both have it."""
+    digit = "(SELECT 0 AS d" + "".join(f" UNION ALL SELECT {d}" for d in range(1, 10)) + ")"
+    places = range(len(str(last - first)))
+    value = " + ".join([str(first), *(f"{10**place} * t{place}.d" for place in places)])
+    tables = " JOIN ".join(f"{digit} AS t{place}" for place in places)
+    return f"(SELECT {value} AS seq FROM {tables} HAVING seq <= {last}) AS numbers"
+
+
 class OldSite:
     """The old database of an installation, and what is done in it."""
 
@@ -179,7 +188,7 @@ class OldSite:
             f"{f', updated_at {changed}' if updated_at else ''}) DEFAULT CHARACTER SET latin1",
             "INSERT INTO tests (id, data) SELECT seq, JSON_OBJECT('title', CONCAT('Passage ', seq), 'text', "
             "CONCAT('The old site had passage number ', seq, ' for everybody to type.'), 'language', 'english', "
-            f"'category', 'classics') FROM seq_1_to_{TESTS}",
+            f"'category', 'classics') FROM {_numbers(1, TESTS)}",
         )
 
     def fill(self, rows: int, *, first: int = 1, users: int = 5_000) -> None:
@@ -197,7 +206,7 @@ class OldSite:
             "'duration', IF(MOD(seq, 4) = 3, 15, IF(MOD(seq, 4) = 0, 60, 20 + MOD(seq, 600) / 10)), "
             "'language', ELT(1 + MOD(seq, 3), 'english', 'en', 'german'), "
             f"'created_at', DATE_FORMAT(TIMESTAMP '{NOW}' - INTERVAL ({last} - seq) * 3 MINUTE, '%Y-%m-%dT%H:%i:%sZ')) "
-            f"FROM seq_{first}_to_{last}"
+            f"FROM {_numbers(first, last)}"
         )
 
     def put(self, table: str, odd: list[Odd], *, first: int) -> dict[int, Odd]:

@@ -160,7 +160,7 @@ async def test_history_is_read_from_a_replica_and_what_is_recent_from_the_primar
     async with own.store() as recent, own.store(later_ms=HOUR_MS) as later:
         await recent.write([old])
         own.followed()
-        own.servers.replica.ask("STOP SLAVE SQL_THREAD")
+        own.servers.replica.ask("STOP REPLICA SQL_THREAD")
         try:
             await recent.write([new])
             until_ms = new.created_at_ms + 1
@@ -168,7 +168,7 @@ async def test_history_is_read_from_a_replica_and_what_is_recent_from_the_primar
             assert (await later.by_user(USER_A, until_ms=until_ms)).results == (old,)
             assert (await later.by_user(USER_A)).results == (new, old)
         finally:
-            own.servers.replica.ask("START SLAVE SQL_THREAD")
+            own.servers.replica.ask("START REPLICA SQL_THREAD")
         own.followed()
         assert (await later.by_user(USER_A, until_ms=until_ms)).results == (new, old)
 

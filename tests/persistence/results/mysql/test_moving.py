@@ -68,7 +68,7 @@ async def cut_off(shards: MysqlShards, progress: Callable[[str, int, int], None]
     """A move that ends amid its work, and whose lock the server has let go by now."""
     with pytest.raises(CutOff):
         await move(shards, TO, progress=progress)
-    free = "SELECT IS_FREE_LOCK(CONCAT('typegate ', LEFT(SHA1(DATABASE()), 16), ' moves'))"
+    free = "SELECT IS_FREE_LOCK(CONCAT('typegate ', LEFT(SHA2(DATABASE(), 256), 16), ' moves'))"
     async with asyncio.timeout(120):
         while any(shards.ask(shard, free) != [(1,)] for shard in shards.dsns):  # noqa: ASYNC110  # nobody tells
             await asyncio.sleep(0.01)

@@ -17,7 +17,7 @@ from persistence.results.mysql import MysqlResults, partitions
 from persistence.results.mysql.reading import select_page, select_result
 from persistence.results.mysql.state import MapRefused
 from session.identity import bucket_of, bucket_of_user, mint_session
-from tests.persistence.mysql_shards import MysqlShards, make_database, migrated, patient
+from tests.persistence.mysql_shards import MysqlShards, make_database, migrated, patient, plan
 from tests.persistence.samples import T0_MS, copy_of, outcomes, ranked, sample, texts
 
 DAY = T0_MS // DAY_MS
@@ -125,9 +125,9 @@ async def test_only_the_partitions_of_the_range_are_read(store: MysqlResults, my
         (select_page("test_results", USER_A, before=before, since_ms=T0_MS, limit=11), ("p202609", "of_user")),
         (select_result("test_results", sample(3, user=USER_A).session), ("p202609", "PRIMARY")),
     ):
-        (plan,) = (row for row in mysql_shards.ask("a", f"EXPLAIN PARTITIONS {select}") if row[2] == "test_results")
-        assert (plan[3], plan[6]) == wanted
-        assert "filesort" not in str(plan[-1])
+        (told,) = (row for row in plan(mysql_shards.dsns["a"], select) if row["table"] == "test_results")
+        assert (told["partitions"], told["key"]) == wanted
+        assert "filesort" not in str(told["Extra"])
 
 
 async def test_results_of_a_dropped_partition_are_late_and_read_like_all_others(own_shards: MysqlShards) -> None:
