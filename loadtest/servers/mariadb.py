@@ -1,4 +1,6 @@
-"""MariaDB: servers on new or kept folders, replicas that follow a primary, and the set that Typegate wants.
+"""MariaDB or MySQL: servers on new or kept folders, replicas that follow a primary, and the set that Typegate wants.
+
+Which of the two, and what differs: `dialects`.
 
 What a commit wrote is with the kernel before the commit returns, though not on the disk: kill -9 loses nothing of it, a
 power cut would. `durable=True` makes every commit wait for the disk as in production, for benchmarks.
@@ -20,6 +22,7 @@ from typing import Any, Self
 import pymysql
 from pymysql.cursors import DictCursor
 
+from loadtest.servers import dialects
 from loadtest.servers.addresses import Addresses
 from loadtest.servers.process import HOST, ServerProcess, cache_folder, unused_port
 
@@ -29,7 +32,6 @@ _USER = _PASSWORD = "typegate"
 _FOLLOWS_S = 180
 # No SUPER: a replica's `read_only` must bind the user. The administrator has no password, and is on this machine alone.
 _ACCOUNTS = f"""\
-FLUSH PRIVILEGES;
 CREATE USER '{_USER}'@'%' IDENTIFIED BY '{_PASSWORD}';
 GRANT ALL PRIVILEGES ON `%`.* TO '{_USER}'@'%';
 CREATE USER 'follower'@'%' IDENTIFIED BY '{_PASSWORD}';
@@ -37,13 +39,8 @@ GRANT REPLICATION SLAVE ON *.* TO 'follower'@'%';
 """
 
 
-def _program(name: str) -> str | None:
-    """Where a program is; daemons are in folders that are not on everybody's path."""
-    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
-
-
 class MariaDbServer(ServerProcess):
-    """One `mariadbd`; `options` are more of its own: `"--max-connections=5"`.
+    """One `mariadbd` or `mysqld`; `options` are more of its own: `"--max-connections=5"`.
 
     It keeps a binary log, so that another may `follow` it; `number` tells the servers of a set apart. One that was
     stopped or killed comes back with its data, and a replica goes on following.
@@ -55,12 +52,12 @@ class MariaDbServer(ServerProcess):
         port = unused_port()
         self._data = folder / "data"
         command = [
-            *(_program("mariadbd") or "mariadbd", "--no-defaults", f"--user={getpass.getuser()}"),
+            *(dialects.program(), "--no-defaults", f"--user={getpass.getuser()}"),
             *(f"--bind-address={HOST}", f"--port={port}", f"--datadir={self._data}", "--socket=socket"),
-            *("--skip-name-resolve", "--max-connections=500"),
-            *("--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M", "--innodb-use-native-aio=0"),
-            *(f"--server-id={number}", "--log-bin=binlog", "--binlog-format=ROW", "--gtid-strict-mode"),
-            *("--log-slave-updates", "--slave-net-timeout=4"),
+            # of its own: a server that starts deletes the temporary tables in its folder, also those of others
+            *(f"--tmpdir={folder / 'tmp'}", "--skip-name-resolve", "--max-connections=500"),
+            *("--innodb-buffer-pool-size=64M", "--innodb-use-native-aio=0"),
+            *(f"--server-id={number}", "--log-bin=binlog", *dialects.dialect().options),
             *(() if durable else ("--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0")),
             *options,
         ]
@@ -78,6 +75,7 @@ class MariaDbServer(ServerProcess):
             shutil.rmtree(part, ignore_errors=True)
             shutil.copytree(_new_data(), part)
             part.rename(self._data)
+        (self.folder / "tmp").mkdir(exist_ok=True)
         super().launch()
 
     def ask(self, statement: str, *parameters: object) -> list[dict[str, Any]]:
@@ -93,48 +91,42 @@ class MariaDbServer(ServerProcess):
 
     def follow(self, primary: MariaDbServer) -> None:
         """Replicate a primary from its first transaction on. To bind users to reading is for `--read-only`."""
-        self.ask(
-            "CHANGE MASTER TO MASTER_HOST = %s, MASTER_PORT = %s, MASTER_USER = 'follower', MASTER_PASSWORD = %s,"
-            " MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1",
-            HOST,
-            primary.port,
-            _PASSWORD,
-        )
-        self.ask("START SLAVE")
+        self.ask(dialects.dialect().follow, HOST, primary.port, _PASSWORD)
+        self.ask("START REPLICA")
 
     def wait_followed_by(self, replica: MariaDbServer) -> None:
         """Wait until a replica has all that is committed here by now. Raises RuntimeError with what holds it up."""
-        (here,) = self.ask("SELECT @@gtid_binlog_pos AS position")
-        (there,) = replica.ask("SELECT MASTER_GTID_WAIT(%s, %s) AS outcome", here["position"], _FOLLOWS_S)
+        said = dialects.dialect()
+        (here,) = self.ask(said.position)
+        (there,) = replica.ask(said.wait, here["position"], _FOLLOWS_S)
         if there["outcome"] != 0:
-            (status,) = replica.ask("SHOW SLAVE STATUS")
+            (status,) = replica.ask("SHOW REPLICA STATUS")
             why = status["Last_IO_Error"] or status["Last_SQL_Error"]
             raise RuntimeError(f"{replica.name} does not follow {self.name}: {why}\n{replica.log_tail()}")
 
 
 def _new_data() -> Path:
     """The data of a server that has just been installed; made once and kept."""
-    install = _program("mariadb-install-db")
-    assert install is not None, "`missing` says so before anything is started"
-    version = subprocess.run([_program("mariadbd") or "", "--version"], capture_output=True, check=True).stdout
-    data = cache_folder("mariadb") / hashlib.sha256(version + _ACCOUNTS.encode()).hexdigest()[:12]
+    said = dialects.dialect()
+    accounts_sql = said.administrator + _ACCOUNTS
+    data = cache_folder("mariadb") / hashlib.sha256((dialects.version() + accounts_sql).encode()).hexdigest()[:12]
     if data.exists():
         return data
     with tempfile.TemporaryDirectory(prefix="part-", dir=data.parent) as folder:
         accounts = Path(folder) / "accounts.sql"
-        accounts.write_text(_ACCOUNTS, encoding="ascii")
+        accounts.write_text(accounts_sql, encoding="ascii")
         done = subprocess.run(
-            [
-                *(install, "--no-defaults", f"--datadir={folder}/data", f"--user={getpass.getuser()}"),
-                *("--auth-root-authentication-method=normal", "--skip-name-resolve", "--skip-test-db"),
-                *(f"--extra-file={accounts}", "--innodb-log-file-size=32M", "--innodb-use-native-aio=0"),
-            ],
+            [*said.install, f"--datadir={folder}/data", f"{said.accounts_option}={accounts}"],
             capture_output=True,
             text=True,
             check=False,
         )
         if done.returncode:
-            raise RuntimeError(f"MariaDB's data could not be made: {(done.stdout + done.stderr).strip()[-2000:]}")
+            raise RuntimeError(
+                f"a database server's data could not be made: {(done.stdout + done.stderr).strip()[-2000:]}"
+            )
+        # it names the server: each is to have a name of its own, and makes one where it finds none
+        (Path(folder) / "data" / "auto.cnf").unlink(missing_ok=True)
         try:
             (Path(folder) / "data").rename(data)
         except OSError:
@@ -165,15 +157,13 @@ class MariaDb:
     @staticmethod
     def missing() -> str | None:
         """Why it cannot run on this machine, and what to install; None where it can."""
-        if _program("mariadbd") and _program("mariadb-install-db"):
-            return None
-        return "mariadbd and mariadb-install-db are not there (mariadb-server-core)"
+        return dialects.missing()
 
     def start(self) -> None:
         """Start all four."""
         with ThreadPoolExecutor(len(self._servers)) as together:
             list(together.map(ServerProcess.start, self._servers))
-        if not self.replica.ask("SHOW SLAVE STATUS"):
+        if not self.replica.ask("SHOW REPLICA STATUS"):
             self.replica.follow(self.shards[0])
         for server in (*self.shards, self.content):
             server.ask("CREATE DATABASE IF NOT EXISTS typegate")
