@@ -1,5 +1,5 @@
 # Typegate: `make run` to type, `make test` to check everything.
-PYTHON ?= python3
+PYTHON ?= $(shell config/python)
 PY := .venv/bin/python
 ARGS ?=
 
