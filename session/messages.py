@@ -202,7 +202,9 @@ def parse(message: Mapping[Any, Any]) -> ClientMessage:
     t = message.get("t")
     reader = _READERS.get(t) if type(t) is str else None
     if reader is None:
-        raise Malformed(f"t is {str(t)[:40]!r}; allowed are {', '.join(_READERS)}")
+        # what else it is is not told: of a whole frame of lists that would take 10 ms
+        what = repr(t[:40]) if type(t) is str else "missing" if t is None else "no string"
+        raise Malformed(f"t is {what}; allowed are {', '.join(_READERS)}")
     cls, wanted = reader
     values: dict[str, Any] = {}
     for name, read, optional in wanted:
