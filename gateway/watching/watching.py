@@ -45,6 +45,9 @@ _AT_ONCE = 500
 _KEPT_WANTED = 10_000
 """Threads of the whole cluster that somebody looks at; beyond them the longest unsaid is forgotten."""
 
+_SOUGHT_AT_ONCE = 500
+"""Of these, how many are looked for in one visit: a millisecond's work; with more of them each has its turn later."""
+
 _KEPT_OPENED = 10_000
 """Tests whose typists are known although the test is over; beyond them the oldest is forgotten."""
 
@@ -84,6 +87,8 @@ class Watching:
         self._galleries: dict[bytes, Gallery] = {}
         self._sights: dict[bytes, Sight] = {}
         self._wanted: OrderedDict[bytes, Wanted] = OrderedDict()
+        self._sought: list[bytes] = []
+        """Those of them that are still to be looked for in this round."""
         self._opened: OrderedDict[bytes, ReferenceType[Connection]] = OrderedDict()
         self._renewed_ms = 0.0
         self._heard_of = bus.subscribe(CHANNEL, self._asked)
@@ -285,7 +290,13 @@ class Watching:
             entries = [_entry(gallery, False) for gallery in galleries.values()]
             for start in range(0, len(entries), _AT_ONCE):
                 self._post(CHANNEL, entries[start : start + _AT_ONCE])
-        for thread, wanted in list(self._wanted.items()):
+        sought = self._sought = self._sought or list(self._wanted)
+        some = sought[-_SOUGHT_AT_ONCE:]
+        del sought[-_SOUGHT_AT_ONCE:]
+        for thread in some:
+            wanted = self._wanted.get(thread)
+            if wanted is None:
+                continue
             if now_ms >= wanted.until_ms:
                 del self._wanted[thread]
             elif thread not in self._sights:

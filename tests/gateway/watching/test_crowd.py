@@ -136,6 +136,37 @@ async def test_nonsense_of_other_nodes_is_counted_and_disturbs_nobody(tmp_path: 
         assert watching.bus.facts().failures == 0
 
 
+class Sought(dict[bytes, Connection]):
+    """Whom a hub has with a connection, and for whom it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[bytes] = []
+
+    def get(self, key: bytes, default: Any = None) -> Any:
+        self.threads.append(key)
+        return super().get(key, default)
+
+
+async def test_however_many_others_look_at_few_are_looked_for_at_once(tmp_path: Path) -> None:
+    """Thirty nodes may look at thousands; in no visit are more than 500 of them looked for, and each has its turn."""
+    async with serving(tmp_path, watch=PATIENT) as (gateway, _):
+        watching = gateway.hub.watching
+        assert watching is not None
+        threads = [number.to_bytes(16, "big") for number in range(1_700)]
+        for start in range(0, len(threads), 500):
+            watching._asked([[thread, thread, 0, False] for thread in threads[start : start + 500]])
+        live = gateway.hub.live = Sought()
+        now_ms = gateway.hub.clock() * 1000
+        for _ in range(4):
+            before = len(live.threads)
+            watching.beat(now_ms)
+            assert len(live.threads) - before <= 500
+        assert sorted(live.threads) == threads
+        watching.beat(now_ms)
+        assert len(live.threads) > len(threads), "and then from the beginning"
+
+
 async def test_of_two_nodes_that_have_a_test_the_one_that_took_it_later_is_believed(tmp_path: Path) -> None:
     """And if what it has differs from what was shown, it is shown anew; what the former says is passed over."""
     async with (
