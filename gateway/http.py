@@ -259,7 +259,11 @@ class HttpConnection(HttpToolsProtocol):
             headers: dict[str, str] = {}
             for name, value in self.headers:
                 add_header(headers, name, value)
-            url = httptools.parse_url(self.url)
+            try:
+                url = httptools.parse_url(self.url)
+            except httptools.HttpParserInvalidURLError:
+                self._refuse(Refusal(400, "This is no HTTP request."))
+                return
             request = Request(
                 self.parser.get_method().decode("ascii"),
                 (url.path or b"").decode("latin-1"),

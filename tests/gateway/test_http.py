@@ -6,6 +6,8 @@ import asyncio
 from itertools import count
 from typing import Any
 
+import pytest
+
 from gateway.edge import Edge
 from gateway.http import HttpConnection
 from tests.gateway.edges import (
@@ -155,3 +157,18 @@ async def test_an_upgrade_takes_along_what_is_not_parsed_yet() -> None:
         client.send(upgrade_request() + frames)
         assert (await client.head()).startswith(b"HTTP/1.1 101 ")
         assert [await client.frame() for _ in range(500)] == [(TEXT, b"%d" % number) for number in range(500)]
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [("GET", "http://["), ("GET", "http://"), ("GET", "http://h:99999/ws"), ("CONNECT", "h:1"), ("CONNECT", "?")],
+)
+async def test_an_upgrade_whose_target_is_none_is_400(
+    caplog: pytest.LogCaptureFixture, method: str, target: str
+) -> None:
+    """Whatever the parser lets through as a target; nothing of it is in the log, which anybody could fill so."""
+    async with served(App()) as (edge, _), Client.connected(edge) as client:
+        client.send(upgrade_request(target).replace(b"GET", method.encode(), 1))
+        assert (await client.response())[0] == 400
+        assert await client.end() == b""
+        assert not caplog.records
