@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 from persistence.cache.port import Cache
 from persistence.cache.rows import Row, pack_rows, read_rows
+from persistence.errors import StoreError
 from persistence.results.cursor import merged
 from persistence.results.port import ResultStore
 from session.result import Result
@@ -23,7 +25,7 @@ class RecentResults:
 
     The list never misses a result that was stored before the question: `stored` pushes to a list that is there, and
     spoils one that is being loaded. A session that was stored again (a better attestation, a conflict) drops its user's
-    list, for the store alone knows what holds now.
+    list, for the store alone knows what holds now. What the store read of a server that may be behind is not kept.
     """
 
     def __init__(self, cache: Cache, store: ResultStore, *, ttl_ms: int = RECENT_TTL_MS) -> None:
@@ -46,6 +48,9 @@ class RecentResults:
 
     async def _load(self, user: int) -> bytes:
         page = await self._store.by_user(user, limit=RECENT)
+        if page.behind:
+            with suppress(StoreError):  # it is dropped when the cache answers again
+                await self._cache.drop(_key(user))  # while it is being loaded: so it is not kept
         return pack_rows((result.session, result.pack()) for result in page.results)
 
     async def stored(self, results: Sequence[Result]) -> None:

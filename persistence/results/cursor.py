@@ -29,6 +29,8 @@ class Page:
     results: tuple[Result, ...]
     cursor: str | None
     """Give it back to get the next page; None when there is no more."""
+    behind: bool = False
+    """Whether it may lack what was stored last: the server that has that is away, and another was asked instead."""
 
 
 def cursor_after(session: bytes) -> str:

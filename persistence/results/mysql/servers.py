@@ -129,10 +129,17 @@ class Shard:
         async with self._writing.connection(self._options.write_ms) as connection:
             return await job(connection)
 
-    async def read(self, job: Callable[[Connection], Awaitable[T]], *, history: bool = False) -> T:
+    async def read(
+        self,
+        job: Callable[[Connection], Awaitable[T]],
+        *,
+        history: bool = False,
+        behind: Callable[[], None] = lambda: None,
+    ) -> T:
         """Run a job that reads: `history` on a replica, else on the primary; where that is away, on any other.
 
-        A replica may lack what was stored just now.
+        A replica may lack what was stored just now: `behind` is called where one answers, and `history` was not asked
+        for.
         """
         replicas = self._replicas
         if replicas:
@@ -147,6 +154,8 @@ class Shard:
                 if not error.away:
                     raise
                 log.warning("a database server is away; another one is asked", server=pool.name, why=str(error))
+            if not history:
+                behind()
         async with pools[-1].connection(self._options.read_ms) as connection:
             return await job(connection)
 

@@ -442,6 +442,7 @@ class MysqlResults:
         if since > reading.LAST_MS:
             return Page((), None)
         history = created_at_ms(before) < self._clock_ms() - self._options.history_ms
+        behind: list[Shard] = []
 
         async def read(shard: Shard, users: Sequence[int]) -> list[Result]:
             state = self._known.states.get(shard.name)
@@ -456,11 +457,11 @@ class MysqlResults:
             async def job(connection: Connection) -> list[Result]:
                 return merged([await page(connection, user=one) for one in users], limit + 1)
 
-            return await self._read(shard, job, history=history)
+            return await self._read(shard, job, history=history, behind=partial(behind.append, shard))
 
         found = await asyncio.gather(*(read(shard, them) for shard, them in self._by_shard((user, *guests))))
         page = page_of(merged(found, limit + 1), limit)
-        return Page(tuple(await self._played(page.results)), page.cursor)
+        return Page(tuple(await self._played(page.results)), page.cursor, bool(behind))
 
     async def conflicts(self, session_id: bytes) -> list[Result]:
         """The copies of a session that lost."""
@@ -533,9 +534,16 @@ class MysqlResults:
                 counted[speed] = counted.get(speed, 0) + users
         return counted
 
-    async def _read(self, shard: Shard, job: Callable[[Connection], Awaitable[T]], *, history: bool = False) -> T:
+    async def _read(
+        self,
+        shard: Shard,
+        job: Callable[[Connection], Awaitable[T]],
+        *,
+        history: bool = False,
+        behind: Callable[[], None] = lambda: None,
+    ) -> T:
         try:
-            return await shard.read(job, history=history)
+            return await shard.read(job, history=history, behind=behind)
         except Damaged as error:
             raise StoreError(f"a stored result cannot be read: {error}", retriable=False) from error
 

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ class CountingStore(SqliteResults):
     """A store that counts questions, and answers when it is let."""
 
     asked = 0
+    behind = False
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -38,7 +40,7 @@ class CountingStore(SqliteResults):
         )
         self.read.set()
         await self.open.wait()
-        return page
+        return replace(page, behind=self.behind)
 
 
 @pytest.fixture
@@ -101,6 +103,19 @@ async def test_a_result_stored_while_the_list_is_read_is_not_missed(
     store.open.set()
     await reading
     assert await recent.of(7) == [sample(0)]
+
+
+async def test_a_list_that_may_lack_what_was_stored_last_is_not_kept(
+    store: CountingStore, recent: RecentResults
+) -> None:
+    """It would lack it for an hour, long after the store's primary is back."""
+    await store.write([sample(0)])
+    store.behind = True
+    assert await recent.of(7) == [sample(0)]
+    store.behind = False
+    for _ in range(2):
+        assert await recent.of(7) == [sample(0)]
+    assert store.asked == 2
 
 
 async def test_users_have_lists_of_their_own(store: CountingStore, recent: RecentResults) -> None:
