@@ -88,10 +88,11 @@ class KafkaFeed:
                 await asyncio.sleep(self._back_off.seconds(self._failures - 1))
             try:
                 self._consumer = await self._open()
-            except (KafkaError, OSError, StoreError) as error:
+            except Exception as error:  # also what nobody foresaw: nobody else would open one
                 fault = str(error) or repr(error)
                 if self._fault != fault:
-                    log.warning("Kafka cannot be read", why=fault)
+                    foreseen = isinstance(error, (KafkaError, OSError, StoreError))
+                    log.warning("Kafka cannot be read", why=fault, exc_info=None if foreseen else error)
                 self._fault = fault
                 self._failures += 1
             else:
@@ -182,7 +183,7 @@ class KafkaFeed:
         assert consumer is not None
         try:
             came = await consumer.getmany(timeout_ms=wait_ms, max_records=most)
-        except KafkaError as error:
+        except Exception as error:
             await self._reopen(consumer, str(error) or repr(error))
             return
         if came:
@@ -246,7 +247,7 @@ class KafkaFeed:
             raise StoreError(self._fault or "closed", retriable=True)
         try:
             await self._consumer.topics()
-        except (KafkaError, OSError) as error:
+        except Exception as error:
             raise StoreError(str(error) or repr(error), retriable=True) from error
 
 

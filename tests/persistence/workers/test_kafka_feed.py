@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from loadtest.servers.kafka import Kafka
@@ -83,6 +83,29 @@ async def test_a_feed_waits_for_kafka_and_survives_its_death(tmp_path: Path) -> 
             assert values(await taken(feed, 1), 0) == [b"three"]
     finally:
         kafka.stop()
+
+
+@pytest.mark.parametrize("what", ["start", "getmany"])
+async def test_a_fault_that_nobody_foresaw_is_not_the_end_of_reading(
+    kafka_servers: list[str], fresh_name: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """As aiokafka has them where a connection is closed under a request: a new consumer takes its place."""
+    faults = [KeyError("a bug")]
+    whole = getattr(AIOKafkaConsumer, what)
+
+    async def faulty(*args: Any, **named: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return await whole(*args, **named)
+
+    monkeypatch.setattr(AIOKafkaConsumer, what, faulty)
+    topic = fresh_name("unforeseen")
+    connection: dict[str, Any] = {"bootstrap_servers": kafka_servers}
+    options = FeedOptions(group=topic, gather_ms=5)
+    async with in_kafka(kafka_servers, topic) as log, KafkaFeed(topic, connection, options, chance=Random(1)) as feed:
+        await log.append(0, b"x")
+        assert values(await taken(feed, 1), 0) == [b"x"]
+        assert feed.facts().fault is None
 
 
 async def test_what_was_gathered_is_dropped_where_its_partition_is_given_once_more(
