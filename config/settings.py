@@ -409,6 +409,13 @@ def _across(settings: Settings) -> list[Fault]:
             "server.proxy_protocol and tls.cert",
             "a header that may be there or not cannot be told from TLS without reading into it: set it to required.",
         )
+    patience_ms, rebalance_ms = settings.worker.patience_ms, settings.feed.rebalance_ms
+    if patience_ms >= rebalance_ms:
+        fault(
+            "worker.patience_ms and feed.rebalance_ms",
+            f"a worker finishes its batch within {patience_ms} ms, and is waited for no longer than {rebalance_ms}; "
+            "let the first be less, or others do that batch once more.",
+        )
     taken = {server.port: "server.port"}
     for name, port in (("admin", settings.admin), ("agent", settings.agent)):
         if port.enabled and port.port:

@@ -140,6 +140,13 @@ def test_sections_that_do_not_fit_each_other_are_seen(in_folder: Path) -> None:
     assert load(environ={"TYPEGATE_SERVER_PORT": "9080", "TYPEGATE_ADMIN_ENABLED": "no"}).server.port == 9080
 
 
+def test_a_worker_is_waited_for_longer_than_it_takes(in_folder: Path) -> None:
+    write(in_folder, "[worker]\npatience_ms = 30000\n[feed]\nrebalance_ms = 30000")
+    (fault,) = faults()
+    assert fault.setting == "worker.patience_ms and feed.rebalance_ms"
+    assert "30000" in fault.message
+
+
 def test_an_empty_host_is_not_taken_for_all_addresses(in_folder: Path) -> None:
     (fault,) = faults(environ={"TYPEGATE_SERVER_HOST": ""})
     assert fault.setting == "server.host"
