@@ -81,13 +81,16 @@ class ClientOptions:
     """Seconds without a sign of life (the server pings every 10 s) after which a connection counts as lost."""
     greeting_s: int = 10
     """The same until `ready`."""
+    unsaved: int = 0
+    """How many tests with a result a typist leaves behind that are not `stored` yet, to begin the next one as the page
+    does; with so many it waits for a `stored`. Racers wait for each."""
     keep: bool = False
     """Whether the figures of results that were checked are kept beside their sessions until the end of the run, and how
     races ended."""
 
     def __post_init__(self) -> None:
-        if self.flush_ms < 1 or min(self.check_every, self.probe_every) < 0 or self.tries < 1:
-            raise ValueError("flush_ms is at least 1, check_every and probe_every 0 or more, tries at least 1")
+        if self.flush_ms < 1 or min(self.check_every, self.probe_every, self.unsaved) < 0 or self.tries < 1:
+            raise ValueError("flush_ms is at least 1, check_every, probe_every and unsaved 0 or more, tries at least 1")
         if not 0 < self.retry_ms[0] <= self.retry_ms[1]:
             raise ValueError(f"retry_ms is {self.retry_ms}; wanted is the first back-off and the longest, in ms")
 
@@ -104,15 +107,32 @@ class Phase(Enum):
     DONE = "nothing more to do"
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A test that its typist has left behind with its result, and its log until it is `stored`."""
+
+    started: dict[str, Any]
+    frames: Frames
+    first_ms: float
+    receipt: bytes | str | None
+    result: dict[str, Any]
+    expected: bytes | None
+    finished_ms: float
+    connection: int
+    """The one on which its `stored` will come, by number; on a later one the test has to be asked back."""
+
+
 class TypingClient(Line):
     """One typist with one connection."""
 
     __slots__ = (
         "_acknowledged",
         "_address",
+        "_asked_back",
         "_attempt",
         "_chance",
         "_connected_ms",
+        "_connection",
         "_end_ms",
         "_expected",
         "_finished_ms",
@@ -134,6 +154,7 @@ class TypingClient(Line):
         "_stopping",
         "_test",
         "_ticked_ms",
+        "_unsaved",
         "_words",
         "live_ms",
         "phase",
@@ -161,6 +182,8 @@ class TypingClient(Line):
         self._stopping = False
         self._test = 0
         self._ref = 0
+        self._connection = 0  # how many there were that came to `ready`
+        self._unsaved: dict[str, Left] = {}
         self._clear()
 
     def _clear(self) -> None:
@@ -172,6 +195,7 @@ class TypingClient(Line):
         self._receipt: bytes | str | None = None
         self._result: dict[str, Any] | None = None
         self._expected: bytes | None = None
+        self._asked_back = False  # whether it had been left behind
         self._frame = 0  # the number of frames that are typed
         self._ready_frames: list[bytes] = []  # those that come next, the last one first
         self._sent = self._acknowledged = 0
@@ -209,7 +233,7 @@ class TypingClient(Line):
     def stop(self) -> None:
         """Start no further test; the one under way is typed to its end and waited for."""
         self._stopping = True
-        if self._started is None and self._start is None:
+        if self._started is None and self._start is None and not self._unsaved:
             self._leave()
 
     def drop(self) -> None:
@@ -313,15 +337,19 @@ class TypingClient(Line):
 
     def _finish(self) -> None:
         self.phase = Phase.FINISHED
-        self._finished_ms = monotonic() * 1000
+        if self._result is None:
+            self._finished_ms = monotonic() * 1000
         self._say({"t": "finish", "n": self._sent})
 
     # --- tests ---
 
     def _begin_test(self) -> None:
+        if self._ask_back():
+            return
         wanted = None if self._stopping else self._plan.choose(self._test)
         if wanted is None:
-            self._leave()
+            if not self._unsaved:  # else the last `stored` is waited for
+                self._leave()
             return
         self._clear()
         self._start = wanted
@@ -337,10 +365,46 @@ class TypingClient(Line):
         """Wait for the next test."""
         self._clear()
         self.phase = Phase.RESTING
-        if self._stopping:
+        if self._stopping and not self._unsaved:
             self._leave()
         else:
             self.wake_at(self._engine.now_ms + self._plan.pause_ms(self._test))
+
+    def _go_on(self) -> None:
+        """Leave the test behind, which has its result, unless there are too many of these."""
+        started, result = self._started, self._result
+        assert started is not None, "there is one"
+        assert result is not None, "it has come to its result"
+        if len(self._unsaved) >= self._options.unsaved:
+            return
+        self._unsaved[started["session"]] = Left(
+            started,
+            self._frames,
+            self._first_ms,
+            self._receipt,
+            result,
+            self._expected,
+            self._finished_ms,
+            self._connection,
+        )
+        self._test += not self._asked_back
+        self._rest()
+
+    def _ask_back(self) -> bool:
+        """Take up again a test that was left behind on a connection that is lost; False where there is none."""
+        lost = [session for session, left in self._unsaved.items() if left.connection != self._connection]
+        if not lost:
+            return False
+        left = self._unsaved.pop(lost[0])
+        self._clear()
+        self._asked_back = True
+        self._started, self._frames, self._receipt = left.started, left.frames, left.receipt
+        self._result, self._expected, self._finished_ms = left.result, left.expected, left.finished_ms
+        self._first_ms = left.first_ms
+        self._frame = len(left.frames)
+        self._sent = self._typed_events()
+        self._resume()
+        return True
 
     # --- the line ---
 
@@ -370,7 +434,7 @@ class TypingClient(Line):
                 meters.given_up[f"closed {code}"] += 1
             self._leave()
             return
-        if self._stopping and self._start is None:
+        if self._stopping and self._start is None and self._started is None and not self._unsaved:
             self._leave()
             return
         first, most = self._options.retry_ms
@@ -421,28 +485,34 @@ class TypingClient(Line):
         if self._attempt:
             meters.reconnects += 1
         self._attempt = 0
-        started = self._started
-        if started is not None:
+        self._connection += 1
+        if self._started is not None:
             self._advance(self._engine.now_ms)  # it typed on without a connection
-            self._ref += 1
-            wanted: dict[str, Any] = {
-                "t": "resume",
-                "session": started["session"],
-                "ticket": started["ticket"],
-                "n": self._typed_events(),
-                "ref": self._ref,
-            }
-            if self._receipt is not None:
-                wanted["receipt"] = self._receipt
-            if started["mode"] == "text":
-                wanted["text"] = started["text"].rstrip(" ")
-            self.phase = Phase.STARTING
-            self._say(wanted)
+            self._resume()
         elif self._start is not None:
             self._send_start()
         else:
             self.phase = Phase.RESTING
             self._begin_test()
+
+    def _resume(self) -> None:
+        """Ask for the test at hand."""
+        started = self._started
+        assert started is not None, "there is one"
+        self._ref += 1
+        wanted: dict[str, Any] = {
+            "t": "resume",
+            "session": started["session"],
+            "ticket": started["ticket"],
+            "n": self._typed_events(),
+            "ref": self._ref,
+        }
+        if self._receipt is not None:
+            wanted["receipt"] = self._receipt
+        if started["mode"] == "text":
+            wanted["text"] = started["text"].rstrip(" ")
+        self.phase = Phase.STARTING
+        self._say(wanted)
 
     def _advance(self, now_ms: float) -> None:
         """Count the frames that are typed by now, sent or not."""
@@ -484,7 +554,8 @@ class TypingClient(Line):
             return
         meters = self._meters
         meters.resumed += 1
-        meters.to_resumed.add(monotonic() * 1000 - self._lost_ms)
+        if not self._asked_back:
+            meters.to_resumed.add(monotonic() * 1000 - self._lost_ms)
         n = message["n"]
         at = self._typed_events()
         if not 0 <= n <= at:
@@ -530,6 +601,7 @@ class TypingClient(Line):
             if message != self._result:
                 meters.doubled += 1
                 meters.note(f"a second, other result of {started['session']}")
+            self._go_on()
             return
         self._result = message
         meters.accepted += 1
@@ -545,21 +617,31 @@ class TypingClient(Line):
             if wrong:
                 meters.mismatched += 1
                 meters.note(f"{started['session']} ({started['mode']}): {'; '.join(wrong)}")
+        self._go_on()
 
     def _stored(self, message: dict[str, Any]) -> None:
         session = message["session"]
-        if self._started is None or session != self._started["session"]:
-            return  # it may come more than once
+        left = self._unsaved.pop(session, None)
+        if left is not None:
+            self._count_stored(message, left.finished_ms, left.expected)
+            if self.phase is Phase.RESTING and self.due_ms == inf:  # it waits for nothing else
+                self._begin_test()
+            elif self.phase is Phase.FINISHED and self._result is not None:
+                self._go_on()  # there is room again
+        elif self._started is not None and session == self._started["session"]:
+            if self._result is None:
+                self._meters.errors["stored without a result"] += 1
+            self._count_stored(message, self._finished_ms, self._expected)
+            self._test += not self._asked_back
+            self._rest()
+
+    def _count_stored(self, message: dict[str, Any], finished_ms: float, expected: bytes | None) -> None:
         meters = self._meters
         meters.stored += 1
         meters.verdicts[message["verdict"]] += 1
-        if self._finished_ms:
-            meters.to_stored.add(monotonic() * 1000 - self._finished_ms)
-        if self._result is None:
-            meters.errors["stored without a result"] += 1
-        self.sessions[session] = self._expected
-        self._test += 1
-        self._rest()
+        if finished_ms:
+            meters.to_stored.add(monotonic() * 1000 - finished_ms)
+        self.sessions[message["session"]] = expected
 
     def _error(self, message: dict[str, Any]) -> None:
         meters = self._meters

@@ -196,6 +196,9 @@ class RacingClient(TypingClient):
         self._end_ms = inf
         self.wake_at(max(self._engine.now_ms, self._first_ms))
 
+    def _go_on(self) -> None:
+        """Stay until it is stored: the race goes on, too."""
+
     def _rest(self) -> None:
         """Wait for the others, to be told how the race ended, and a while longer."""
         if self._started is None or self._race is None:

@@ -74,7 +74,7 @@ class ChaosOptions:
             race_words=self.race_words,
             mix=self.mix,
             rest_ms=self.rest_ms,
-            client=ClientOptions(keep=True, tries=10_000, retry_ms=(500.0, 10_000.0)),
+            client=ClientOptions(keep=True, unsaved=8, tries=10_000, retry_ms=(500.0, 10_000.0)),
         )
 
 

@@ -24,6 +24,7 @@ from loadtest.share import Share
 from loadtest.swarm import Swarm, SwarmOptions, main, missing_rows
 from persistence.results import SqliteResults
 from scoring.plausibility import THRESHOLDS
+from tests.gateway.running import store_locked
 
 PATIENCE_S = 120.0
 QUICK = ClientOptions(retry_ms=(50.0, 400.0), probe_every=4)
@@ -149,6 +150,41 @@ class Sprint(MixPlan):
     def choose(self, test: int) -> dict[str, Any] | None:
         """It, once."""
         return None if test else {"mode": "time", "seconds": 2}
+
+
+class Sprints(MixPlan):
+    """Three tests of two seconds, one right after the other."""
+
+    def choose(self, test: int) -> dict[str, Any] | None:
+        """The next of them."""
+        return {"mode": "time", "seconds": 2} if test < 3 else None
+
+
+@pytest.mark.parametrize("most", [2, 3])
+def test_a_typist_goes_on_while_results_wait_and_asks_them_back(tmp_path: Path, most: int) -> None:
+    """Nothing is stored while two are typed; the connection on which both would be told is lost amid the third."""
+    engine, meters = Engine(), Meters()
+    options = ClientOptions(retry_ms=(50.0, 400.0), unsaved=most)
+    typist = TypingClient(
+        engine, 0, Sprints(Crowd(1, 1), 0, mix="short", seed=1, rest_ms=1.0), options=options, meters=meters
+    )
+    with Served(tmp_path / "data") as server:
+        try:
+            with store_locked(server.data):
+                typist.begin(server.address)
+                assert engine.run(lambda: meters.accepted == 2 and typist.typing, limit_s=PATIENCE_S), meters
+                typist.drop()
+                assert engine.run(lambda: meters.accepted == 3, limit_s=PATIENCE_S), meters
+                assert (meters.stored, typist.sessions) == (0, {})
+            assert engine.run(lambda: typist.done, limit_s=PATIENCE_S), meters
+        finally:
+            typist.abandon()
+            engine.close()
+        server.stop()
+        assert (meters.started, meters.stored, meters.checked) == (3, 3, 3)
+        assert (meters.mismatched, meters.doubled, meters.given_up.total()) == (0, 0, 0), meters.notes
+        assert len(typist.sessions) == 3
+        assert asyncio.run(missing_rows(server.data, list(typist.sessions))) == 0
 
 
 def test_a_typist_whose_process_was_held_up_loses_no_key(served: Served) -> None:
