@@ -50,6 +50,8 @@ class RaceEnd:
     """The racer's own."""
     final: bool
     """Whether its places were final by then."""
+    start_ms: float
+    """When it began, in epoch ms."""
     racers: list[dict[str, Any]]
     """Its lanes as they are shown to everybody."""
 
@@ -165,7 +167,7 @@ class RacingClient(TypingClient):
     def _keep(self, state: dict[str, Any], *, final: bool) -> None:
         race = state["race"]
         if self._options.keep and (final or race not in self.ends or not self.ends[race].final):
-            self.ends[race] = RaceEnd(state["lane"], final, _for_all(state["racers"]))
+            self.ends[race] = RaceEnd(state["lane"], final, state["start_ms"], _for_all(state["racers"]))
 
     def _compare(self, race: str, racers: list[dict[str, Any]]) -> None:
         """All racers of a race are told the same in the end."""

@@ -4,7 +4,8 @@
 - `faults`: does it to a cluster (`loadtest.cluster`), ends it again, and sees when all is well.
 - `typing`: the people.
 - `watching`: what the run looked like from second to second.
-- `checks`: what must hold at the end, and `races`: what must hold of the records of races.
+- `checks`: what must hold at the end, and `races`: what must hold of the records of races,
+  and `losses`: which of these may be lost.
 - `run`: one run, from empty folder to verdict.
 - `report`: the verdict and the timeline, as a page and as JSON.
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,10 @@ def unrecorded(cluster: Cluster, told: Told) -> int:
 
 def _races(told: Told) -> set[str]:
     return {race for ends in told.values() for race in ends}
+
+
+def _ends(told: Told, race: str) -> list[RaceEnd]:
+    return [ends[race] for ends in told.values() if race in ends]
 
 
 def _rows(cluster: Cluster) -> Counter[str]:
@@ -159,10 +163,24 @@ async def _get(http: httpx.AsyncClient, path: str, *, token: str | None = None, 
     return orjson.loads(answer.content) if answer.status_code == 200 else f"{answer.status_code} {answer.text[:200]}"
 
 
-def of_races(told: Told, recorded: Recorded, stored: Stored, *, rules: RaceRules | None = None) -> list[Check]:
-    """What must hold of the records of all races that somebody saw end."""
+def of_races(
+    told: Told,
+    recorded: Recorded,
+    stored: Stored,
+    *,
+    rules: RaceRules | None = None,
+    may_be_lost: Callable[[float], bool] = lambda start_ms: False,
+) -> list[Check]:
+    """What must hold of the records of all races that somebody saw end.
+
+    `may_be_lost`: whether a race that began then (epoch ms) may be lost, where nobody was told that its places are
+    final (`loadtest.chaos.losses`).
+    """
     races = sorted(_races(told))
-    missing = [race for race in races if not recorded.rows[race]]
+    absent = [race for race in races if not recorded.rows[race]]
+    lost = {race for race in absent if all(may_be_lost(end.start_ms) for end in _ends(told, race))}
+    lost -= {race for race in lost if any(end.final for end in _ends(told, race))}
+    missing = [race for race in absent if race not in lost]
     twice = [race for race, count in recorded.rows.items() if count > 1]
     records = {race: one for race, one in recorded.records.items() if isinstance(one, RaceRecord)}
     unread = [f"{race}: {one}" for race, one in recorded.records.items() if isinstance(one, str)]
@@ -189,15 +207,22 @@ def of_races(told: Told, recorded: Recorded, stored: Stored, *, rules: RaceRules
         for race, page in recorded.shown.items()
         if race in tables and page != tables[race]
     ]
-    wanted = [(token, race, end.lane) for token, ends in told.items() for race, end in ends.items()]
+    wanted = [(token, race, end.lane) for token, ends in told.items() for race, end in ends.items() if race not in lost]
     unlisted = [
         f"{race} lane {lane}: {_listed(recorded.lists.get(token, 'no list'), race, lane)}"
         for token, race, lane in wanted
         if _listed(recorded.lists.get(token, "no list"), race, lane)
     ]
-    there = f"{len(races) - len(missing)} of {len(races)}"
+    there = f"{len(races) - len(absent)} of {len(races)}"
+    if lost:
+        there += f"; lost so: {some(sorted(lost))}"
     return [
-        _check("Every race that a racer saw end has a record in MySQL", missing, f"{there}; missing"),
+        _check(
+            "Every race that a racer saw end has a record in MySQL, or its servers and Redis had died before its"
+            " places were final",
+            missing,
+            f"{there}; missing",
+        ),
         _check(
             "... exactly one, with each of its racers once", [*twice, *unread, *askew], f"{len(records)} read; wrong"
         ),

@@ -14,6 +14,7 @@ from typing import Any
 from loadtest.chaos import checks, races
 from loadtest.chaos.checks import Check, within
 from loadtest.chaos.faults import WELL_S, Faults, Suffered, parts_of
+from loadtest.chaos.losses import may_be_lost
 from loadtest.chaos.schedule import ScheduleOptions, draw
 from loadtest.chaos.typing import People
 from loadtest.chaos.watching import Watch
@@ -104,7 +105,7 @@ def run(options: ChaosOptions, folder: Path, *, progress: Progress = lambda shar
         progress(0.02, "typists come")
         if not within(lambda: people.meters.ready >= options.typists or people.settled, within_s=_COME_S):
             raise RuntimeError(f"{people.meters.ready} of {options.typists} typists came: {dict(people.meters.errors)}")
-        begun_s = time.monotonic()
+        begun_s, begun_ms = time.monotonic(), time.time() * 1000
 
         def clock() -> float:
             return time.monotonic() - begun_s
@@ -146,7 +147,12 @@ def run(options: ChaosOptions, folder: Path, *, progress: Progress = lambda shar
         cluster.stop()
         found = [
             *checks.everything(people, told, stored, cluster),
-            *races.of_races(raced, recorded, stored),
+            *races.of_races(
+                raced,
+                recorded,
+                stored,
+                may_be_lost=lambda start_ms: may_be_lost((start_ms - begun_ms) / 1000, faults.suffered),
+            ),
             *checks.of_faults(faults, unwell),
         ]
         facts = {
