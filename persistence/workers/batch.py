@@ -106,7 +106,7 @@ class Batch:
         part.tries = self.tries
         part.prepared = self.prepared
         part.items = [(record, result) for record, result in self.items if record.partition in wanted]
-        part.doubted = self.doubted
+        part.doubted = set(self.doubted)
         part.races = [(record, race) for record, race in self.races if record.partition in wanted]
         part.dead = [letter for letter in self.dead if letter.record.partition in wanted]
         return part

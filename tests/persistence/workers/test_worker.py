@@ -136,6 +136,22 @@ async def test_a_result_that_can_never_be_stored_is_buried_once_while_its_partit
     assert [letter.reason for letter in rig.graves.letters] == ["refused"]
 
 
+async def test_partitions_that_wait_are_prepared_apart(rig: Rig) -> None:
+    """What one of them finds out is not forgotten when another begins: it is the batch's that was parted."""
+    rig.catalogue_away = True
+    doubted = [replace(sample(i, user=PARTITIONS + i), list_version=999) for i in range(2)]  # of a list nobody knows
+    await rig.send(doubted)
+    async with rig.working(rescore=RescoreOptions("always")) as (worker, _):
+        await rig.meter.until(lambda: rig.meter.troubles[0] > 0 and rig.meter.troubles[1] > 0)
+        rig.store.gate.clear()  # the first waits here, while the second is prepared
+        rig.catalogue_away = False
+        await rig.store.waiting.wait()
+        await until_tried(rig, 2)
+        rig.store.gate.set()
+        await rig.done()
+    assert {doubt.session for doubt in rig.told.doubts} == {result.session for result in doubted}
+
+
 async def test_an_unforeseen_fault_is_tried_again_before_it_is_the_record_s_own(rig: Rig) -> None:
     """A bug that passes costs nobody their row; one that stays buries its record alone."""
     sent = results(8, users=1)
