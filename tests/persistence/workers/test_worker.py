@@ -141,7 +141,7 @@ async def test_partitions_that_wait_are_prepared_apart(rig: Rig) -> None:
     rig.catalogue_away = True
     doubted = [replace(sample(i, user=PARTITIONS + i), list_version=999) for i in range(2)]  # of a list nobody knows
     await rig.send(doubted)
-    async with rig.working(rescore=RescoreOptions("always")) as (worker, _):
+    async with rig.working(rescore=RescoreOptions("always")):
         await rig.meter.until(lambda: rig.meter.troubles[0] > 0 and rig.meter.troubles[1] > 0)
         rig.store.gate.clear()  # the first waits here, while the second is prepared
         rig.catalogue_away = False
