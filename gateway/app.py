@@ -342,6 +342,7 @@ class Gateway:
             },
             # what is taken is in the spool, and passages and lists are in memory; one can type without other processes
             behind=("catalogue", "store", "caches", "stream", "bus", "bans", "directory", "races"),
+            one_of_several=self._process is not None,
         )
         app = public_app(
             Parts(

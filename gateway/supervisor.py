@@ -30,7 +30,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from config.processes import ADMIN_STEP
 from config.settings import Settings
-from gateway.api.health import PING_S, Health
+from gateway.api.health import READY_S, Health
 from gateway.edge import Edge
 from gateway.joined import fetch, join
 from gateway.opening import CannotStart, admin_port, listening, url_of
@@ -39,9 +39,6 @@ from persistence.errors import StoreError
 from persistence.folder import DataFolder
 
 __all__ = ["Line", "Supervisor", "share_of"]
-
-READY_S = 0.75 * PING_S
-"""Time for a process to say whether it is ready: whoever asks us waits for PING_S."""
 
 _ALIVE = b"\n"
 _LOOKS = 4

@@ -12,12 +12,16 @@ import orjson
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-__all__ = ["Health", "router"]
+__all__ = ["PING_S", "READY_S", "Health", "router"]
 
 State = Literal["ready", "degraded", "not ready"]
 
 PING_S = 2.0
 """A resource that does not answer within this is not ready; balancers give up after 2 to 5 s."""
+READY_S = 1.5
+"""So long one of several processes has to say whether it is ready; whoever asks the server waits for `PING_S`."""
+PART_S = 1.25
+"""Its resources have so long, so that it is said of one that hangs, and not taken for the whole process."""
 _LOOKS = 4
 """The time is waited for in so many parts: a process that was held up itself for as long takes one part for it, and the
 answers that have come meanwhile for answers."""
@@ -27,10 +31,18 @@ class Health:
     """Knows the opened resources and whether the server is going.
 
     `behind` names those without which tests are still taken and kept: their faults degrade, and no more.
+    `one_of_several`: it is asked by the server that this process is one of.
     """
 
-    def __init__(self, pings: Mapping[str, Callable[[], Awaitable[None]]], *, behind: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        pings: Mapping[str, Callable[[], Awaitable[None]]],
+        *,
+        behind: Collection[str] = (),
+        one_of_several: bool = False,
+    ) -> None:
         self._pings = pings
+        self._within_s = PART_S if one_of_several else PING_S
         self._behind = frozenset(behind)
         self._asking: asyncio.Task[dict[str, str]] | None = None
         self.draining = False
@@ -42,11 +54,13 @@ class Health:
         return await asyncio.shield(self._asking)
 
     async def _ask(self) -> dict[str, str]:
+        too_late = f"no answer within {self._within_s:g} s"
+
         async def one(ping: Callable[[], Awaitable[None]]) -> str:
             try:
                 await ping()
             except TimeoutError:
-                return f"no answer within {PING_S:g} s"
+                return too_late
             except Exception as fault:  # whatever a resource fails with, it is not ready, and the others still answer
                 return str(fault) or type(fault).__name__
             return "ok"
@@ -56,15 +70,12 @@ class Health:
         late = set(asked.values())
         for _ in range(_LOOKS):
             if late:
-                _, late = await asyncio.wait(late, timeout=PING_S / _LOOKS)
+                _, late = await asyncio.wait(late, timeout=self._within_s / _LOOKS)
         for task in late:
             task.cancel()
         if late:
             await asyncio.wait(late)
-        return {
-            name: f"no answer within {PING_S:g} s" if task.cancelled() else task.result()
-            for name, task in asked.items()
-        }
+        return {name: too_late if task.cancelled() else task.result() for name, task in asked.items()}
 
     async def state(self) -> tuple[State, dict[str, str]]:
         """Whether traffic should come (unless `not ready`), and every part's state."""

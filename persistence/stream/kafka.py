@@ -34,6 +34,7 @@ Answers: TypeAlias = "dict[int, StoreError | None]"
 """By a row's number: None, it is confirmed; else why it is not."""
 
 _PING_S = 1.0
+"""Within this it turns out whether a broker answers, though it may have to be connected first."""
 _ENCODED_AT_ONCE = 32
 """Results made into records in one turn of the loop: half a millisecond."""
 
@@ -177,8 +178,10 @@ class KafkaSink:
 
     async def ping(self) -> None:
         """Raise `StoreError` where no broker answers."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _PING_S
         await self._cluster.connected(within_s=_PING_S)
-        if not await self._cluster.refresh(within_s=_PING_S):
+        if not await self._cluster.refresh(within_s=max(0.0, until - loop.time())):
             raise StoreError(f"Kafka does not answer within {_PING_S:.0f} s", retriable=True)
 
 

@@ -27,6 +27,21 @@ async def test_a_process_that_was_held_up_itself_blames_no_part(monkeypatch: pyt
     assert parts == {"well": "ok", "hangs": "no answer within 0.2 s"}
 
 
+async def test_one_of_several_processes_tells_of_a_part_that_hangs_before_its_server_gives_it_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a database that hangs would take every process, and the whole server, for not ready."""
+    assert module.PART_S < module.READY_S < module.PING_S
+    monkeypatch.setattr(module, "PART_S", 0.1)
+    never = asyncio.Event()
+
+    async def hangs() -> None:
+        await never.wait()
+
+    health = Health({"store": hangs}, behind=("store",), one_of_several=True)
+    assert await health.state() == ("degraded", {"server": "ok", "store": "no answer within 0.1 s"})
+
+
 async def test_who_asks_at_once_shares_an_answer_and_a_fault_is_told() -> None:
     """Each part by itself, in the words of its fault; one that ran out of time by its own count is late."""
     asked = 0

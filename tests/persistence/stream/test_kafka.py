@@ -9,6 +9,7 @@ from aiokafka.admin import NewPartitions
 
 from loadtest.servers.process import unused_port
 from persistence.errors import StoreError
+from persistence.kafka.cluster import Cluster
 from persistence.kafka.options import KafkaOptions
 from persistence.stream import Spooled
 from persistence.stream.kafka import KafkaSink
@@ -95,6 +96,33 @@ async def test_a_sink_opens_without_a_broker_and_says_why_it_brings_nothing(tmp_
             await sink.ping()  # which has a second for it
         assert caught.value.retriable
         assert "no broker of Kafka can be reached" in (sink.facts().fault or "")
+
+
+class SlowCluster(Cluster):
+    """One whose brokers take so long to be connected, and then do not answer."""
+
+    connects_s = 0.2
+    left_s: float | None = None
+    """How long an answer was waited for."""
+
+    async def connected(self, *, within_s: float) -> None:
+        await asyncio.sleep(self.connects_s)
+
+    async def refresh(self, *, within_s: float) -> bool:
+        self.left_s = within_s
+        return False
+
+
+async def test_a_ping_waits_no_longer_since_it_has_to_connect_first(tmp_path: Path) -> None:
+    options = KafkaOptions(servers=(f"127.0.0.1:{unused_port()}",))
+    async with KafkaSink(options, node="here") as sink:
+        slow = SlowCluster(options, [options.results_topic], client_id="slow")
+        connecting, sink._cluster = sink._cluster, slow
+        with pytest.raises(StoreError, match="Kafka does not answer within 1 s"):
+            await sink.ping()
+        sink._cluster = connecting
+    assert slow.left_s is not None
+    assert 0 <= slow.left_s <= 1.0 - slow.connects_s + 0.01
 
 
 async def test_a_file_of_the_options_that_is_missing_is_told_when_it_opens(tmp_path: Path) -> None:
