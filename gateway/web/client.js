@@ -7,7 +7,7 @@
 
 import { Connection } from "./connection.js";
 import { readLog, TestLog } from "./log.js";
-import { hold } from "./locks.js";
+import { hasLocks, hold } from "./locks.js";
 import { startedHere } from "./offline.js";
 import { keepForLog, keepToken, refuse, token } from "./token.js";
 import { Verdicts } from "./verdicts.js";
@@ -31,6 +31,8 @@ const WAITS = {
 const EARLY_MS = 60;
 /** @param {number} place in the queue */
 const queued = (place) => `As many type as may. You are number ${place} in the queue; the test comes by itself.`;
+/** The test goes on over another connection. */
+const SUPERSEDED = 4502;
 const CURRENT = "typegate.current";
 
 /**
@@ -94,7 +96,7 @@ export class Client {
         ready: (ready, hello) => this.onReady(ready, hello),
         message: (message) => this.onMessage(message),
         lost: (retryMs) => this.onLost(retryMs),
-        refused: (code, sentence) => this.onRefused(sentence),
+        refused: (code, sentence) => this.onRefused(code, sentence),
         beat: (hb, at) => this.listener.beat?.(hb, at),
       },
     });
@@ -300,9 +302,10 @@ export class Client {
     this.doWithout();
   }
 
-  /** @param {string} sentence */
-  onRefused(sentence) {
+  /** @param {number} code @param {string} sentence */
+  onRefused(code, sentence) {
     this.attached = false;
+    if (code === SUPERSEDED && this.log && !hasLocks()) this.log.elsewhere = true;
     this.listener.connection("refused", { sentence });
   }
 

@@ -62,6 +62,8 @@ export class Connection {
     this.socket = null;
     this.isReady = false;
     this.attempt = 0;
+    /** Counts how often it was opened or left: who waits for their turn may be wanted no more. */
+    this.opening = 0;
     /** @type {Record<string, any>} */
     this.hello = {};
     this.heardAt = 0;
@@ -92,10 +94,27 @@ export class Connection {
   open() {
     clearTimeout(this.timers.retry);
     this.timers.retry = 0;
+    this.opening += 1;
+    if (this.token() === null) this.openNew(this.opening);
+    else this.connect();
+  }
+
+  /** Opens once no other tab is about to become a guest: then we are the same. @param {number} opening */
+  async openNew(opening) {
+    const letGo = await turn(() => this.token() !== null);
+    if (opening !== this.opening) {
+      letGo();
+      return;
+    }
+    this.letGo = letGo;
+    this.connect();
+  }
+
+  connect() {
     const socket = new WebSocket(this.url, "typegate.v1.json");
     this.socket = socket;
     this.timers.deadline = window.setTimeout(() => this.dropped(socket, 0), HANDSHAKE_MS);
-    socket.onopen = () => (this.token() === null ? this.introduceNew(socket) : this.introduce());
+    socket.onopen = () => this.introduce();
     socket.onmessage = (event) => this.received(socket, event.data);
     socket.onclose = (event) => this.dropped(socket, event.code, event.reason);
   }
@@ -105,19 +124,8 @@ export class Connection {
     this.shown = this.token();
     this.introduced = true;
     this.send({ t: "auth", ...(this.shown ? { token: this.shown } : {}), ...(this.aside ? { aside: true } : {}) });
+    if (this.shown) this.letGo();
     this.listener.opened();
-  }
-
-  /** Says so once no other tab is about to become a guest: then we are the same. @param {WebSocket} socket */
-  async introduceNew(socket) {
-    const letGo = await turn(() => this.token() !== null);
-    if (socket !== this.socket) {
-      letGo();
-      return;
-    }
-    this.letGo = letGo;
-    this.introduce();
-    if (this.shown) letGo();
   }
 
   /** Closes for good. */
@@ -221,6 +229,7 @@ export class Connection {
   forget(code) {
     const socket = this.socket;
     this.socket = null;
+    this.opening += 1;
     this.isReady = this.introduced = false;
     this.letGo();
     clearTimeout(this.timers.deadline);

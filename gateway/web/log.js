@@ -39,6 +39,8 @@ export class TestLog {
     this.savedBlocks = 0;
     this.dirty = true;
     this.written = false;
+    /** Whether what is kept of it is another tab's by now. */
+    this.elsewhere = false;
   }
 
   get session() {
@@ -87,7 +89,7 @@ export class TestLog {
 
   /** Writes what is new; says nothing where the browser keeps nothing (private windows, full storage). */
   save() {
-    if (!this.dirty || (this.n === 0 && !this.started.race)) return;
+    if (!this.dirty || this.elsewhere || (this.n === 0 && !this.started.race)) return;
     try {
       const key = PREFIX + this.session;
       if (!this.written) {
@@ -129,7 +131,7 @@ export class TestLog {
 
   /** Forgets it: the server has it, or it was given up. */
   drop() {
-    dropLog(this.session);
+    if (!this.elsewhere) dropLog(this.session);
   }
 }
 

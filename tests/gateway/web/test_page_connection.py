@@ -131,6 +131,13 @@ async (name) => {
   }
 }
 """
+PENDING = """
+async (name) => {
+  while (!(await navigator.locks.query()).pending.some((one) => one.name === name)) {
+    await new Promise((again) => setTimeout(again, 20));
+  }
+}
+"""
 LATE = """
 (name) => {
   const pause = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -263,6 +270,23 @@ async def test_two_new_tabs_at_once_are_one_guest(visit: Visit) -> None:
     assert len(kept) == 1
 
 
+async def test_a_new_tab_waits_for_the_one_that_is_about_to_be_a_guest_however_long_that_takes(
+    visit: Visit,
+) -> None:
+    """It does not become another one in the meantime."""
+    first = await visit(path="v1/languages", ready=False)
+    held = await Held.back(first.page.context, "ready")
+    await first.page.goto(first.url)
+    await first.until(lambda: bool(first.got("ready")))
+    second = await visit(context=first.page.context, ready=False)
+    await second.page.evaluate(PENDING, "typegate:guest")
+    await second.page.evaluate("new Promise((done) => setTimeout(done, 3500))")
+    held.let_go()
+    for tab in (first, second):
+        await tab.ready()
+    assert first.got("ready")[-1]["user"] == second.got("ready")[-1]["user"]
+
+
 async def test_a_copied_tab_does_not_take_up_the_same_test(visit: Visit) -> None:
     """Browsers copy session storage with a tab; the lock on the session tells the two apart."""
     first = await visit(settings=TEXT)
@@ -274,6 +298,36 @@ async def test_a_copied_tab_does_not_take_up_the_same_test(visit: Visit) -> None
     second = await visit(context=first.page.context)
     assert second.sent("resume") == []
     assert second.got("started")[0]["session"] != session
+
+
+async def test_of_two_tabs_of_one_test_that_no_lock_tells_apart_only_the_one_that_goes_on_keeps_its_log(
+    visit: Visit,
+) -> None:
+    """On plain http from another machine. What is still typed in the other one does not come into it."""
+    script = 'Object.defineProperty(Navigator.prototype, "locks", { value: undefined });'
+    first = await visit(settings=TEXT, script=script)
+    await first.type(TEXT["text"][:10])
+    await first.until(lambda: bool(first.got("tick")))
+    session = first.got("started")[0]["session"]
+    await first.page.context.add_init_script(f"sessionStorage.setItem('typegate.current', '{session}')")
+    second = await visit(context=first.page.context)
+    await second.until(lambda: bool(second.got("resumed")))
+    await first.page.bring_to_front()
+    await first.notice("in another tab")
+    await first.type("zz")
+    await first.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # now it would be kept
+    await second.page.bring_to_front()
+    await second.type(TEXT["text"][10:20])
+    await first.type("zz")
+    await first.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await first.page.keyboard.press("Tab")
+    await second.page.bring_to_front()
+    await second.page.reload()
+    await second.ready()
+    await second.until(lambda: len(second.got("resumed")) == 2)
+    await second.type(TEXT["text"][20:])
+    await second.state("stored")
+    assert second.got("result")[-1]["chars"] == [len(TEXT["text"]), 0, 0, 0]
 
 
 async def test_without_a_server_the_page_says_so_and_goes_on_by_itself(visit: Visit, own_server: Server) -> None:
