@@ -14,7 +14,7 @@ from gateway import hub as module
 from gateway.app import Gateway
 from session.identity import session_from_text
 from session.options import SessionLimits
-from tests.gateway.test_connection import settings
+from tests.gateway.connecting import settings
 from tests.gateway.typing_client import MSGPACK, TypingClient, client
 
 

@@ -19,8 +19,8 @@ from gateway.connection import Connection
 from gateway.places import Places
 from loadtest.servers.redis import RedisServer
 from persistence.redis import Call, RedisOptions, RedisServers
+from tests.gateway.connecting import RawClient
 from tests.gateway.running import PATIENCE_S, program, serving, settings
-from tests.gateway.test_connection import RawClient
 from tests.gateway.two_servers import two_servers, until
 from tests.gateway.typing_client import JSON, Closed, TypingClient, client
 from tests.servers import PATIENT_MS, skip_without

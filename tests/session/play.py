@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from scoring.replay import decode
+from scoring.scorer import Scorer
 from scoring.slices import at_once
 from session.holder import Grounds, Question, weigh
-from session.machine import Outcome, TypingSession
+from session.machine import Outcome, Refused, TypingSession
 from session.messages import Resume, Resumed
 from session.options import SessionLimits, TestOptions
 from session.passages import Material, Vocabulary, free, generating, practising, quoting
@@ -222,3 +224,23 @@ def anew(player: Player, *, away_ms: float, epoch: int = 0, **changes: Any) -> N
 
 def ticket_of(player: Player) -> Ticket:
     return Ticket.open(RING, player.ticket)
+
+
+def code_of(outcome: object) -> str:
+    """The code of the error that an input was refused with."""
+    assert isinstance(outcome, Refused), outcome
+    return outcome.error.code
+
+
+def rescored(player: Player, blob: bytes, *, gave_up: bool) -> Any:
+    """What a reader of the result makes of its replay."""
+    options = player.options
+    scorer = Scorer(
+        player.material.words,
+        limit_ms=options.limit_ms,
+        zen=options.mode == "zen",
+        cyclic=options.seconds is not None,
+        exact_duration=options.mode == "text",
+    )
+    scorer.feed(decode(blob).events)
+    return scorer.summary(gave_up=gave_up)
