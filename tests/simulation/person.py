@@ -9,7 +9,8 @@ from loadtest.checking import words_of
 from loadtest.typist import Typist
 from tests.simulation.browser import Browser
 from tests.simulation.laws import Ledger
-from tests.simulation.page import Log, Message, Page
+from tests.simulation.log import Log, Message
+from tests.simulation.page import Page
 from tests.simulation.world import Timer, cancel
 
 _PAUSE_MS = 1_500.0

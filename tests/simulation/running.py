@@ -9,9 +9,10 @@ from tests.simulation.browser import Browser
 from tests.simulation.cheat import Cheat
 from tests.simulation.copies import SETTLED_S, strays
 from tests.simulation.laws import Ledger
+from tests.simulation.log import PREFIX
 from tests.simulation.network import Line, Network, delays
 from tests.simulation.node import AUTHENTICATOR, Machine, Server
-from tests.simulation.page import GUEST, PREFIX, TOKEN
+from tests.simulation.page import GUEST, TOKEN
 from tests.simulation.person import Person
 from tests.simulation.plan import Fault, Plan
 from tests.simulation.redis import Redis
