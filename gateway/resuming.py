@@ -93,6 +93,8 @@ class Resuming:
             return
         if result is not None:
             connection.tell_stored(result, ref=claim.ref)
+            if claim.ticket.seat is not None and self._hub.racing is not None:
+                self._hub.racing.stored(claim.ticket.seat, result)
             return
         verdict = await self._hub.takeovers.take(claim)
         if connection.alive:

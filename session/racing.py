@@ -109,6 +109,8 @@ class Back:
 
     user: int
     node: str
+    still: bool = False
+    """Whether it never was lost: who has come to another node since is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,8 +304,8 @@ def _apply(race: Race, what: Change, now_ms: int, rules: RaceRules) -> Race | Er
         case Lost(_, node):
             here = racer.node == node and racer.away_ms is None
             return _away(race, [racer], now_ms) if here else race
-        case Back(_, node):
-            return _back(race, racer, node)
+        case Back(_, node, still):
+            return race if still and racer.node != node else _back(race, racer, node)
         case Next(_, following, instead_of):
             if race.phase is not Phase.SETTLED:
                 return Error("not_racing", "the race is not over yet; `race.again` asks for another after it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 from typing import TYPE_CHECKING
 
 from gateway.submissions import Submissions
@@ -13,10 +14,34 @@ from session.result import Result
 if TYPE_CHECKING:
     from gateway.submissions import Submission
 
-__all__ = ["Finishes"]
+__all__ = ["Finishes", "finish_of", "stored_before"]
 
 Owe = Callable[[tuple[str, int], Change], None]
 """Sees to it that a change is written, under its key."""
+
+
+def finish_of(result: Result, lane: int, *, at_ms: int, late_ms: float = 0.0) -> Finished:
+    """What a result comes to in its race; `at_ms`: when it was there."""
+    summary = result.summary
+    return Finished(
+        lane,
+        ms=summary.duration_ms,
+        wpm=summary.wpm,
+        raw=summary.raw,
+        acc=summary.acc,
+        verdict=result.verdict,
+        at_ms=at_ms,
+        late_ms=late_ms,
+    )
+
+
+def stored_before(result: Result, lane: int, start_ms: int) -> tuple[Finished, Judged]:
+    """The same of a result that was found stored, though its race may not have heard of it.
+
+    Whoever had it spooled may have died before saying so. It was there once its racer had typed it.
+    """
+    at_ms = start_ms + ceil(result.summary.duration_ms)
+    return finish_of(result, lane, at_ms=at_ms), Judged(lane, result.verdict)
 
 
 class Finishes:
@@ -40,20 +65,8 @@ class Finishes:
 
     def accepted(self, submission: Submission, result: Result, ref: int | None) -> None:
         """The result is durable: its racer has finished."""
-        (lane, late_ms), summary = self._lanes[submission.session], result.summary
-        self._owe(
-            ("finished", lane),
-            Finished(
-                lane,
-                ms=summary.duration_ms,
-                wpm=summary.wpm,
-                raw=summary.raw,
-                acc=summary.acc,
-                verdict=result.verdict,
-                at_ms=self._now_ms(),
-                late_ms=late_ms,
-            ),
-        )
+        lane, late_ms = self._lanes[submission.session]
+        self._owe(("finished", lane), finish_of(result, lane, at_ms=self._now_ms(), late_ms=late_ms))
 
     def unsaved(self, submission: Submission, error: Error) -> None:
         """It is not: its typist tries again, if still there."""

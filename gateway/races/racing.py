@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
+import structlog
+
 from gateway.races.changes import NO_RACE, Step
+from gateway.races.finishes import stored_before
 from gateway.races.ghosts import Ghosts, options_of
 from gateway.races.place import Place
 from gateway.races.room import Room
@@ -36,6 +39,7 @@ from session.race_messages import (
 from session.race_options import RaceOptions, choose_race
 from session.racing import Change, Due, Ghost, Join, Leave, Next, Ready, Start, change, opened
 from session.receipt import Seat
+from session.result import Result
 
 if TYPE_CHECKING:
     from gateway.connection import Connection
@@ -43,6 +47,8 @@ if TYPE_CHECKING:
 __all__ = ["RaceTalk", "Racing"]
 
 RaceTalk: TypeAlias = RaceCreate | RaceJoin | RaceReady | RaceStart | RaceLeave | RaceAgain | Watch | Unwatch
+
+_log = structlog.get_logger(__name__)
 
 SEED_BITS: Final = 53
 SALT_BITS: Final = 64
@@ -105,6 +111,12 @@ class Racing:
             if connection.place is not None and connection.place.room is not room:
                 connection.place.leave()
             room.come_back(connection, seat.lane, session)
+
+    def stored(self, seat: Seat, result: Result) -> None:
+        """A racer asks for a test whose result is stored, which its race may not have heard of."""
+        room = self.rooms.open(seat.race)
+        if isinstance(room, Room):
+            room.found(seat.lane, result, seat.start_ms)
 
     # --- into a race ---
 
@@ -342,6 +354,8 @@ class Racing:
                     return brought
                 claim = brought
                 after = await room.ask(self._unless_typed(connection, step, brought=True))
+            if not isinstance(after, Error):
+                after = await self._unless_stored(room, after, connection.user)
         finally:
             room.coming -= 1
         if isinstance(after, Error):
@@ -357,6 +371,23 @@ class Racing:
         self._leave_place(connection, room)
         room.sit(connection, racer.lane, claim=claim)
         return None
+
+    async def _unless_stored(self, room: Room, race: Race, user: int) -> Race | Error:
+        """The race, told of a result of this racer that is stored: else the test would begin anew."""
+        racer = race.racer_of(user)
+        if racer is None or racer.session is None or not racer.racing or self._hub.copy_of(racer.session) is not None:
+            return race
+        try:
+            result = await self._hub.store.by_id(racer.session)
+        except StoreError as fault:
+            _log.warning("it could not be looked up whether a racer has finished", race=race.id, why=str(fault))
+            return race
+        if result is None:
+            return race
+        finished, judged = stored_before(result, racer.lane, race.seat_of(racer).start_ms)
+        after = await room.ask(room.step(finished))
+        room.owe(("judged", racer.lane), judged)
+        return after
 
     async def _bring(self, race: Race, user: int) -> Claim | Error:
         """Take a racer's test from the node where it is, if nothing of it is typed; the claim by which it is ours."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.races.beginning import RACING, Beginning
 from gateway.races.changes import NO_RACE, Changes, Key, Step
-from gateway.races.finishes import Finishes
+from gateway.races.finishes import Finishes, stored_before
 from gateway.races.place import Place
 from gateway.races.progress import Row, row_of, rows_since
 from gateway.races.recording import Recording
@@ -27,6 +27,7 @@ from session.machine import Claim, TypingSession
 from session.messages import Error
 from session.race import Race
 from session.racing import Back, Change, Leave, Lost, NodesGone, due_ms
+from session.result import Result
 from session.state import Phase
 
 if TYPE_CHECKING:
@@ -253,7 +254,7 @@ class Room:
                 pass  # the store is to hear of it first
             elif racer.away_ms is not None and racer.node == mine:
                 # others took this node for gone, and it is not
-                self.owe(("there", user), Back(user, mine))
+                self.owe(("there", user), Back(user, mine, still=True))
             elif racer.away_ms is None and racer.node != mine:
                 place.supersede()
         self._beginning.take(race)
@@ -298,6 +299,12 @@ class Room:
         """A racer's test goes on here: the lane is this connection's, unless the race turns out to know better."""
         self.owe(("there", connection.user), Back(connection.user, self._rooms.node))
         self.sit(connection, lane, session)
+
+    def found(self, lane: int, result: Result, start_ms: int) -> None:
+        """A racer's result turns out to be stored: the race is told, if it has not heard of it."""
+        finished, judged = stored_before(result, lane, start_ms)
+        self.owe(("finished", lane), finished)
+        self.owe(("judged", lane), judged)
 
     def ended(self, place: Place, session: TypingSession) -> None:
         """A racer's test has ended with a result, which is on its way."""

@@ -348,6 +348,19 @@ def test_who_is_detached_may_finish_until_it_is_closed() -> None:
     assert play.states() == ["dnf", "finished", "finished"]
 
 
+def test_who_was_taken_for_gone_is_there_still_unless_they_have_come_elsewhere() -> None:
+    """A node that hung learns of both at once: it takes back nobody who has gone on at another one since."""
+    play = running(ANN, BOB)
+    play.do(NodesGone(frozenset({"n11", "n12"})))
+    play.do(Back(ANN, "n9"))
+    play.ignored(Back(ANN, "n11", still=True))
+    play.do(Back(BOB, "n12", still=True))
+    assert [(racer.node, racer.away_ms, racer.shown) for racer in play.race.people] == [
+        ("n9", None, "racing"),
+        ("n12", None, "racing"),
+    ]
+
+
 def test_what_comes_too_late_or_twice_or_of_nobody_changes_nothing() -> None:
     play = running(ANN, BOB)
     play.finish(ANN, ms=20_000)

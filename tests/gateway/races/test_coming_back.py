@@ -14,6 +14,7 @@ from persistence.redis import RedisOptions
 from session.identity import session_from_text
 from tests.gateway.races.racers import RULES, node, nodes, race_of, racer, racers, resumed
 from tests.gateway.test_takeovers import PATIENT, unheard, until
+from tests.gateway.typing_client import MSGPACK
 
 
 @pytest.fixture(name="two", params=["one node", "redis"])
@@ -171,6 +172,39 @@ async def test_who_is_back_after_the_end(two: list[Gateway]) -> None:
             state = await back.join(host.race)
             assert (state["phase"], back.lane) == ("settled", 1)
             assert {message["t"] for message in back.typist.seen} == {"hello", "ready", "race.state"}
+
+
+@pytest.mark.parametrize("by_the_test", [True, False])
+async def test_what_is_stored_is_finished_though_the_race_has_not_heard_of_it(
+    tmp_path: Path, by_the_test: bool
+) -> None:
+    """Whoever had it spooled died before saying so: who comes back has finished, and begins nothing anew."""
+    async with node(tmp_path) as gateway, racers(gateway, gateway) as (host, other):
+        await race_of(host, other)
+        await other.begin()
+        await host.phase("running")
+        await other.type()
+        assert gateway.hub.racing is not None
+        (room,) = gateway.hub.racing.rooms.rooms()
+        say, room._finishes._owe = room._finishes._owe, lambda key, what: None
+        await other.say("finish", n=len(other.typist.log) // 2)
+        while (await other.typist.receive("result", "stored"))["t"] != "stored":
+            pass
+        room._finishes._owe = say
+        await other.typist.socket.close()
+        await host.until(lambda state: state["racers"][1]["state"] == "detached")
+        async with racer(gateway, MSGPACK, token=other.typist.ready["token"]) as back:
+            started = other.typist.started
+            if by_the_test:
+                await back.say("resume", session=started["session"], ticket=started["ticket"], n=0)
+                await back.hear("stored")
+            else:
+                await back.join(host.race)
+            closing = await host.phase("closing")
+            assert (closing["racers"][1]["state"], closing["racers"][1]["place"]) == ("finished", 1)
+            await back.say("hb")
+            await back.hear("hb")
+            assert not back.typist.started, "nothing is begun anew"
 
 
 async def test_keys_before_the_start(two: list[Gateway]) -> None:
