@@ -30,6 +30,7 @@ SLOW = (
     "simulation/test_schedules_third.py",
     "persistence/stream/test_kafka_faults.py",
     "simulation/test_schedules_fourth.py",
+    "simulation/races/test_schedules.py",
     "loadtest/test_swarm.py",
     "persistence/stream/test_crash.py",
     "persistence/stream/test_kafka_crash.py",

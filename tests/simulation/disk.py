@@ -17,8 +17,10 @@ from typing import Any, TypeVar
 from persistence.errors import StoreError
 from persistence.sqlite import Job, SqliteThreads, store_error
 from persistence.stream import Spool, SpoolOptions
+from persistence.stream.spool import unpack
 from persistence.stream.spoolfile import SCHEMA, Slot
-from session.settling import unpack
+from session.race_record import RaceRecord
+from session.settling import Finished
 from tests.simulation.process import Process
 from tests.simulation.world import World
 
@@ -81,8 +83,16 @@ class Disk:
 
     def sessions(self) -> set[bytes]:
         """The sessions whose results are on it."""
+        return {record.session for record in self._records() if not isinstance(record, RaceRecord)}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is on it, results and records of races."""
+        return not self._records()
+
+    def _records(self) -> list[Finished | RaceRecord]:
         rows = sqlite3.Connection.execute(self._file, "SELECT packed FROM spool").fetchall()
-        return {unpack(packed).session for (packed,) in rows}
+        return [unpack(packed) for (packed,) in rows]
 
     def takes_s(self) -> float:
         """How long the next piece of work takes."""

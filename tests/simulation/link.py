@@ -13,6 +13,7 @@ from tests.simulation.log import Message
 from tests.simulation.network import Socket
 from tests.simulation.world import Timer, cancel
 
+_OF_RACES: Final = ("race", "version", "phase", "lane", "ready", "provisional", "next")
 FINAL_CLOSES: Final = frozenset((4500, 4501, 4502, 4503, 4504, 4505))
 BACK_OFF_MS: Final = (500, 20_000)
 STEADY_MS: Final = 5_000
@@ -27,6 +28,8 @@ class Listener(Protocol):
     def ready(self, message: Message) -> None: ...
 
     def message(self, message: Message) -> None: ...
+
+    def beat(self, message: Message) -> None: ...
 
     def lost(self) -> None: ...
 
@@ -77,13 +80,18 @@ class Link:
         self._attempt = 0
         self._shown: str | None = None
         self._heartbeat_ms = 20_000.0
-        self._heard_at = self._sent_at = 0.0
+        self._heard_at = self._sent_at = self._waiting_at = 0.0
         self._timers: dict[str, Timer] = {}
 
     @property
     def is_open(self) -> bool:
         """From when the page hears of it."""
         return self._is_open and self._socket is not None and self._socket.is_open
+
+    @property
+    def carries(self) -> bool:
+        """Whether it is ready, and what is said over it arrives."""
+        return self.is_ready and self._socket is not None and self._socket.carries
 
     def revive(self) -> None:
         self.closed = False
@@ -119,6 +127,8 @@ class Link:
         self._browser.world.note(self._tab.name, "says", _short(message))
         self._socket.send(orjson.dumps(message))
         self._sent_at = self._browser.clock_ms()
+        if self._waiting_at <= self._heard_at:
+            self._waiting_at = self._sent_at
         return True
 
     def _received(self, socket: Socket, payload: bytes) -> None:
@@ -139,7 +149,9 @@ class Link:
         elif kind == "reconnect":
             self._clear("drain")
             self._timers["drain"] = self._tab.timer(message["after_ms"], self._dropped, socket, 4001)
-        elif kind != "hb":
+        elif kind == "hb":
+            self._listener.beat(message)
+        else:
             self._listener.message(message)
 
     def _steady(self) -> None:
@@ -154,8 +166,8 @@ class Link:
         self._beat_later()
         if (
             now - self._heard_at > 2.5 * silence
-            and self._sent_at > self._heard_at
-            and now - self._sent_at > silence / 4
+            and self._waiting_at > self._heard_at
+            and now - self._waiting_at > silence / 4
         ):
             if self._socket is not None:
                 self._dropped(self._socket, 4003)
@@ -205,7 +217,7 @@ def _short(message: Message) -> str:
     if kind == "keys":
         return f"keys {message['n']}+{len(message['e']) // 2}"
     said = [kind]
-    for name in ("session", "n", "ref", "code", "retry", "expected", "verdict", "mode", "after_ms"):
+    for name in ("session", "n", "ref", "code", "retry", "expected", "verdict", "mode", "after_ms", *_OF_RACES):
         if name in message:
             value = message[name]
             said.append(f"{name}={value[-6:] if name == 'session' else value}")

@@ -36,6 +36,18 @@ class Log:
     def n(self) -> int:
         return len(self.events) // 2
 
+    @property
+    def race(self) -> str | None:
+        """The race that it is a test of."""
+        race: str | None = self.started.get("race")
+        return race
+
+    def start_at(self, at: float) -> None:
+        """It starts at another instant than was thought."""
+        if self.n == 0:
+            self.started_at = at
+            self.dirty = True
+
     def add(self, key: str, at: float) -> None:
         ms = max(self.last_ms, round(at - self.started_at))
         self.events += (ms - self.last_ms, key)
@@ -43,7 +55,7 @@ class Log:
         self.dirty = True
 
     def save(self, browser: Browser) -> None:
-        if self.dirty and self.n:
+        if self.dirty and (self.n or self.race is not None):
             browser.kept[PREFIX + self.session] = {
                 "started": self.started,
                 "started_wall_ms": browser.wall_ms() - browser.clock_ms() + self.started_at,
@@ -64,7 +76,8 @@ class Log:
         log.user, log.receipt, log.finished = kept["user"], kept["receipt"], kept["finished"]
         log.events = list(kept["events"])
         log.last_ms = sum(log.events[::2])
-        log.started_at = min(log.started_at, browser.clock_ms() - log.last_ms)
+        if log.n or log.race is None:  # a race's start may lie ahead
+            log.started_at = min(log.started_at, browser.clock_ms() - log.last_ms)
         log.dirty = False
         return log
 

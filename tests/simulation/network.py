@@ -165,6 +165,11 @@ class Socket:
         self.is_open = False
         line.to_browser.end = self
 
+    @property
+    def carries(self) -> bool:
+        """Whether what either end says reaches the other."""
+        return self.is_open and not self._line.is_held and self._line.to_server.end is not None
+
     def send(self, payload: bytes, *, binary: bool = False) -> None:
         self._line.to_server.send(("binary" if binary else "text", payload))
 

@@ -14,10 +14,12 @@ from config.bus import BusOptions
 from config.gateway import AuthOptions, ConnectionOptions
 from gateway.auth import Authenticator
 from gateway.bus import Bus
+from gateway.bus.lease import LeasedDirectory
 from gateway.codec import CODECS, JSON
 from gateway.connection import Connection
 from gateway.hub import Hub
 from gateway.metrics import Metrics
+from gateway.races import Rooms
 from gateway.slices import Slices
 from gateway.submissions import Submissions
 from gateway.takeovers import Takeovers
@@ -34,6 +36,7 @@ from tests.simulation.disk import Disk, DiskSpool
 from tests.simulation.library import library
 from tests.simulation.network import GONE, Line
 from tests.simulation.process import Process
+from tests.simulation.races.rooms import open_rooms
 from tests.simulation.redis import Redis, RedisHolders
 from tests.simulation.stores import Rows, Topic, TopicSink
 from tests.simulation.wire import Wire
@@ -128,6 +131,10 @@ class SimulatedHub(Hub):
         return connection
 
 
+def _is_in(directory: LeasedDirectory, name: str) -> bool:
+    return name in directory.nodes
+
+
 class Server:
     """One life of a server's process."""
 
@@ -142,11 +149,14 @@ class Server:
         chance = world.chance(f"{machine.name} life {life}")
         self.process = Process(world, self.name, chance=chance, clock_s=float(chance.randrange(10, 100_000)))
         self._chance = chance
+        self._life = life
         self.lines: dict[Wire, Line] = {}
         self._is_ready = asyncio.Event()
         self.hub: SimulatedHub
         self.spool: DiskSpool
         self.stream: Drain
+        self.rooms: Rooms | None = None
+        """The rooms of races, where there are any in this world."""
         self._opened = AsyncExitStack()
         self.process.create_task(self._run())
 
@@ -188,12 +198,20 @@ class Server:
         )
         hub.start()
         self._opened.push_async_callback(hub.stop)
+        knows = machine.knows
+        directory: LeasedDirectory | None = None
+        if machine.races:
+            self.rooms, directory = await open_rooms(
+                machine, self.process, hub, bus, run=f"{self._life:x}", enter=enter
+            )
+            self._opened.callback(self.rooms.stop)
+            knows = partial(_is_in, directory)
         Takeovers(
             bus,
             hub,
             RedisHolders(machine.redis, self.name),
             node=self.name,
-            present=machine.knows,
+            present=knows,
             epoch_ms=machine.epoch_ms,
             answer_ms=BusOptions().answer_ms,
         )
@@ -205,6 +223,8 @@ class Server:
         self.stream = await enter(
             Drain(spool, sink, self._stored, StreamOptions(close_ms=_FLUSH_MS), chance=self._chance)
         )
+        if self.rooms is not None and directory is not None:
+            self.rooms.watch(await enter(directory))
         self._is_ready.set()
 
     def _stored(self, result: Result) -> None:
@@ -282,6 +302,8 @@ class Machine:
         """Whether another one is in the directory."""
         self.seen_s = 0.0
         """When its lease was last renewed, where it runs no more or hangs."""
+        self.races = False
+        """Whether its servers have races."""
         self._lives = 0
 
     @property

@@ -17,6 +17,7 @@ from tests.simulation.world import Timer, cancel
 
 FLUSH_MS: Final = 230
 LEAST_RETRY_MS: Final = 250
+EARLY_MS: Final = 60
 TOKEN: Final = "typegate.token"
 GUEST: Final = "typegate.guest"
 
@@ -76,7 +77,7 @@ class Page(Tab):
         self.link.open()
         session = self.of_tab.get("current")
         log = Log.read(self.browser, session) if session else None
-        if log is None or log.finished is not None:
+        if log is None or log.finished is not None or log.race is not None:
             taken_up(None)
             return
 
@@ -120,12 +121,16 @@ class Page(Tab):
         log = self.log
         assert log is not None
         log.add(key, self.browser.clock_ms())
-        if log.n == 1:
-            self.of_tab["current"] = log.session
-            self.browser.hold(log.session, self, partial(self._locked, log.session))
+        if log.n == 1 and log.race is None:
+            self.remember(log)
         if self._flush_timer is None:
             wait = max(0.0, self._flushed_at + FLUSH_MS - self.browser.clock_ms())
             self._flush_timer = self.timer(wait, self._flush)
+
+    def remember(self, log: Log) -> None:
+        """It belongs to this tab from here on, also after a reload."""
+        self.of_tab["current"] = log.session
+        self.browser.hold(log.session, self, partial(self._locked, log.session))
 
     def _locked(self, session: str, release: Callable[[], None] | None) -> None:
         if release is not None:
@@ -224,6 +229,13 @@ class Page(Tab):
         guest = self.browser.kept[GUEST]
         return self._own if user in ("", self.user) else guest["token"] if guest["user"] == user else None
 
+    def beat(self, message: Message) -> None:
+        return
+
+    def starts_at(self, started: Message) -> float:
+        """When a test's time begins, by the page's clock."""
+        return self.browser.clock_ms()
+
     def lost(self) -> None:
         self.attached = False
         if self.log is not None:
@@ -237,10 +249,12 @@ class Page(Tab):
         kind = message["t"]
         if kind == "started":
             if message.get("ref", self._ref) == self._ref:
-                self.log = Log(message, self.browser.clock_ms())
+                self.log = Log(message, self.starts_at(message))
                 self.log.user = self.user
                 self.wanted = None
                 self._attach(0)
+                if self.log.race is not None:  # its time runs
+                    self.remember(self.log)
                 self._watcher.started(self.log)
         elif kind == "resumed":
             if self.log is not None and message["session"] == self.log.session:
@@ -290,6 +304,9 @@ class Page(Tab):
         if error["code"] == "gap" and self.log is not None:
             self._attach(error["expected"])
             self._flush()
+        elif error["code"] == "early" and self.log is not None:
+            self._attach(0)
+            self._flush_timer = self.timer(EARLY_MS, self._flush)
         elif error["code"] == "conflict":
             return
         elif retry is not None:

@@ -61,8 +61,11 @@ class Person:
         """Open the tab, or load it anew."""
         if self.page is None:
             self.browser.world.note(self.name, "loads the page")
-            self.page = Page(self.browser, self.name, self._of_tab, self)
+            self.page = self._new_page()
             self.page.begin(self._loaded)
+
+    def _new_page(self) -> Page:
+        return Page(self.browser, self.name, self._of_tab, self)
 
     def _loaded(self, log: Log | None) -> None:
         if log is None:
@@ -138,18 +141,18 @@ class Person:
             page.finish()
             self._later()
         else:
-            due = log.started_at + log.events[0] + self._end_ms if log.n else 0
+            due = self._zero(log) + self._end_ms if log.n else 0
             self._key = page.timer(due - self.browser.clock_ms(), self._time_over, log)
+
+    def _zero(self, log: Log) -> float:
+        """When the time of a test that has been begun began."""
+        return log.started_at + float(log.events[0])
 
     def _press(self, log: Log) -> None:
         page = self.page
         if page is None or page.log is not log or log.finished is not None:
             return
-        if (
-            self._end_ms is not None
-            and log.n
-            and self.browser.clock_ms() - log.started_at - log.events[0] >= self._end_ms
-        ):
+        if self._end_ms is not None and log.n and self.browser.clock_ms() - self._zero(log) >= self._end_ms:
             self._time_over(log)
             return
         wished = self._wished

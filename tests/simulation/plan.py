@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tests.simulation.cheat import Trick
 from tests.simulation.person import Wish
+
+if TYPE_CHECKING:
+    from tests.simulation.races.racer import Habits
 
 FAULTS_S: Final = 24.0
 """So long things go wrong."""
@@ -47,6 +51,8 @@ class Tabs:
     """Whether somebody has been here before, as a guest whose token is kept."""
     resends: int
     """Events that it sends again at times, though nobody asked for them; a page of ours never does."""
+    races: Habits | None = None
+    """How somebody races in it, who types nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,12 @@ class Plan:
     trick: Trick | None = None
     """What somebody tries who cheats."""
     faults: tuple[Fault, ...] = field(default=())
+    races: bool = False
+    """Whether servers have races, and people race."""
+    redis_offset_s: float = 0.0
+    """How far the clock of Redis is from the right time."""
+    sharded: bool = False
+    """Whether Redis is a cluster."""
 
     def without(self, *faults: Fault) -> Plan:
         """The same, but these do not go wrong."""
@@ -79,7 +91,10 @@ def plan_of(seed: int) -> Plan:
         kind = chance.choice(("old receipt", "no receipt", "other log", "fork"))
         trick = Trick(chance.uniform(0, 5), kind, chance.choice((5, 10, 15)), chance.uniform(0.1, 3))
     plan = Plan(seed, machines, offsets, chance.random() < 0.7, browsers, trick)
-    faults = [_fault(plan, chance) for _ in range(chance.choice((0, 1, 2, 2, 3, 3, 4, 5, 6, 8)))]
+    faults = [
+        fault(plan, chance, FAULT_KINDS, within_s=FAULTS_S)
+        for _ in range(chance.choice((0, 1, 2, 2, 3, 3, 4, 5, 6, 8)))
+    ]
     if chance.random() < 0.1:
         tabs = chance.choice(plan.browsers)
         tab = f"{tabs.browser}{chance.randrange(len(tabs.wishes))}"
@@ -138,7 +153,7 @@ def _wish(chance: random.Random) -> Wish:
             return Wish({"mode": "zen"}, zen="free as a bird"[: chance.randrange(1, 14)], abort_after=abort)
 
 
-_KINDS: Final = {
+FAULT_KINDS: Final = {
     "kill": 6,
     "kill at": 6,
     "power": 2,
@@ -168,9 +183,10 @@ _KINDS: Final = {
 }
 
 
-def _fault(plan: Plan, chance: random.Random) -> Fault:
-    (kind,) = chance.choices(list(_KINDS), weights=list(_KINDS.values()))
-    at_s = chance.uniform(0.2, FAULTS_S)
+def fault(plan: Plan, chance: random.Random, kinds: Mapping[str, int], *, within_s: float) -> Fault:
+    """Something that goes wrong by then, of these kinds by their weights."""
+    (kind,) = chance.choices(list(kinds), weights=list(kinds.values()))
+    at_s = chance.uniform(0.2, within_s)
     machine = chance.choice(plan.machines)
     tabs = chance.choice(plan.browsers)
     browser = tabs.browser
@@ -211,7 +227,7 @@ def _fault(plan: Plan, chance: random.Random) -> Fault:
             return Fault(at_s, kind, machine, amount=chance.choice((-1, 1)) * 10 ** chance.uniform(-1, 3.5))
         case "wall clock":
             return Fault(at_s, kind, browser, amount=chance.choice((-1, 1)) * 10 ** chance.uniform(-1, 3.5))
-        case "slow reader" | "dead line" | "drop":
+        case "slow reader" | "dead line" | "drop" | "moved":
             return Fault(at_s, kind, browser, lasts_s=short_s)
         case "tab closed":
             return Fault(at_s, kind, tab, lasts_s=long_s)

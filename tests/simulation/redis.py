@@ -10,8 +10,12 @@ from gateway.bus import Hearer
 from gateway.bus.port import Frame
 from persistence.errors import StoreError
 from persistence.holders import Holding, MemoryHolders
+from tests.simulation.keys import Keys
 from tests.simulation.process import Process
-from tests.simulation.world import World
+from tests.simulation.world import EPOCH_S, World
+
+_TWICE = 0.02
+"""Share of what a cluster says that comes twice."""
 
 
 class Redis:
@@ -23,8 +27,17 @@ class Redis:
         self.away = False
         self.cuts: set[str] = set()
         """Machines that cannot reach it."""
+        self.offset_s = 0.0
+        """How far its clock is from the right time."""
         self.holders = MemoryHolders()
+        self.keys = Keys(self.now_ms)
+        self.sharded = False
+        """Whether it is a cluster: channels are on several servers, and what comes of two of them in no order."""
         self._carriers: list[RedisCarrier] = []
+
+    def now_ms(self) -> float:
+        """What its clock shows."""
+        return (EPOCH_S + self.offset_s + self.world.now) * 1000
 
     def is_away(self, machine: str) -> bool:
         """Whether this machine cannot reach it."""
@@ -57,6 +70,7 @@ class Redis:
     def lose(self) -> None:
         """Lose all data."""
         self.holders = MemoryHolders()
+        self.keys.lose()
 
     def publish(self, frames: Sequence[Frame]) -> None:
         """Bring frames to all who listen now."""
@@ -75,7 +89,7 @@ class RedisCarrier:
         self.channels: dict[str, bool] = {}
         self._redis = redis
         self._hearer: Hearer
-        self._last = 0.0
+        self._last: dict[str, float] = {}
 
     async def open(self, hearer: Hearer) -> None:
         self._hearer = hearer
@@ -103,6 +117,8 @@ class RedisCarrier:
 
     def bring(self, channel: str, frame: bytes) -> None:
         self._later(self._hear, channel, frame)
+        if self._redis.sharded and self._redis.random() < _TWICE:
+            self._later(self._hear, channel, frame)
 
     def come_back(self) -> None:
         """The connections stand again."""
@@ -115,8 +131,9 @@ class RedisCarrier:
         """What comes over one connection comes in order."""
         random = self._redis.random
         delay_s = 0.0005 + 0.01 * random() ** 3
-        self._last = max(self._last + 1e-6, self._redis.world.now + delay_s)
-        self._redis.world.at(self._last, self.process.call_soon, call, *args)
+        connection = str(args[0]) if self._redis.sharded and args else ""
+        at = self._last[connection] = max(self._last.get(connection, 0.0) + 1e-6, self._redis.world.now + delay_s)
+        self._redis.world.at(at, self.process.call_soon, call, *args)
 
     def _hear(self, channel: str, frame: bytes) -> None:
         if channel in self.channels and not self._redis.is_away(self.machine):

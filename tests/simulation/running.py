@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from unittest import mock
 
+from gateway.races import room
 from tests.simulation.browser import Browser
 from tests.simulation.cheat import Cheat
 from tests.simulation.copies import SETTLED_S, strays
@@ -15,6 +17,9 @@ from tests.simulation.node import AUTHENTICATOR, Machine, Server
 from tests.simulation.page import GUEST, TOKEN
 from tests.simulation.person import Person
 from tests.simulation.plan import Fault, Plan
+from tests.simulation.races.racer import Racer
+from tests.simulation.races.rooms import SimulatedPlace
+from tests.simulation.races.scene import RECORDED_S, RacesOfScene
 from tests.simulation.redis import Redis
 from tests.simulation.stores import Rows, Topic, Worker
 from tests.simulation.world import EPOCH_S, Broken, World, no_other_world
@@ -27,6 +32,8 @@ _SILENCING = frozenset(
     {"kill", "kill at", "power", "new disk", "hang", "stop", "redis away", "redis cut", "redis loses", "island"}
 )
 """Faults after which somebody may not have answered."""
+VISITS_S = 40.0
+"""So long after everything is well racers look at other pages, too."""
 PATIENCE_S = 400.0
 """How long everybody may take until all is in, once nothing goes wrong any more."""
 
@@ -55,6 +62,7 @@ class Scene:
         """When every fault is over."""
         self.network = Network(world)
         self.redis = Redis(world)
+        self.redis.offset_s, self.redis.sharded = plan.redis_offset_s, plan.sharded
         self.rows = Rows(world)
         self.topic = Topic(world) if plan.kafka else None
         self.worker = Worker(world, self.topic, self.rows) if self.topic is not None else None
@@ -64,8 +72,10 @@ class Scene:
         }
         for machine in self.machines.values():
             machine.server_class = server_class
+            machine.races = plan.races
             machine.knows = self._is_there
         self.ledger = Ledger(world, self.rows, durable=self._is_durable, confirmed=self._is_confirmed)
+        self.racing = RacesOfScene(self)
         qualities = world.chance("qualities")
         self.browsers: dict[str, Browser] = {}
         self.people: dict[str, Person] = {}
@@ -89,7 +99,12 @@ class Scene:
                 browser.kept[GUEST] = {"user": str(guest.user), "token": guest.token}
             for number, wishes in enumerate(tabs.wishes):
                 name = f"{tabs.browser}{number}"
-                person = self.people[name] = Person(browser, name, tabs.seeds[number], list(wishes), self.ledger)
+                seed = tabs.seeds[number]
+                if tabs.races is None:
+                    person = Person(browser, name, seed, list(wishes), self.ledger)
+                else:
+                    person = Racer(browser, name, seed, tabs.races, self.ledger, self.racing.ledger)
+                self.people[name] = person
                 world.at(tabs.opened_s[number], person.open)
         self.cheat: Cheat | None = None
         if plan.trick is not None:
@@ -104,6 +119,8 @@ class Scene:
         for fault in plan.faults:
             world.at(fault.at_s, self._go_wrong, fault)
         world.at(self.well_s, self._get_well)
+        if plan.races:
+            world.at(1.0, self.racing.look)
 
     # -- what is where ------------------------------------------------------------------------------------------------
 
@@ -112,7 +129,7 @@ class Scene:
         return self._is_confirmed(session) or any(session in disk.sessions() | disk.lost for disk in disks)
 
     def _is_confirmed(self, session: bytes) -> bool:
-        if self.topic is not None and any(result.session == session for result in self.topic.log):
+        if self.topic is not None and self.topic.has(session):
             return True
         return self.rows.row(session) is not None
 
@@ -268,14 +285,23 @@ class Scene:
 
     def is_quiet(self) -> bool:
         """Whether nothing is under way any more."""
+        self._bring_in()
         return (
             self.world.now > max(self.well_s, self.opened_s)
             and all(person.idle for person in self.people.values())
             and (self.cheat is None or self.cheat.done)
             and not any(self._kept())
             and (self.worker is None or not self.worker.behind)
-            and all(machine.listens and not machine.disk.sessions() for machine in self.machines.values())
+            and all(machine.listens and machine.disk.is_empty for machine in self.machines.values())
         )
+
+    def _bring_in(self) -> None:
+        """Racers whose browsers keep a log after all is over go to the page of tests, which brings it in."""
+        if self.plan.races and self.world.now > self.well_s + VISITS_S:
+            for name, browser in self.browsers.items():
+                if any(each.startswith(PREFIX) for each in browser.kept) and f"{name}/" not in self.people:
+                    person = self.people[f"{name}/"] = Person(browser, f"{name}/", 0, [], self.ledger)
+                    person.open()
 
     def _kept(self) -> list[str]:
         return [
@@ -292,13 +318,16 @@ class Scene:
     def play(self) -> None:
         """Let it all happen, and assert the laws. Raises `Broken`."""
         quiet = self.world.run(self.well_s + PATIENCE_S, unless=self.is_quiet)
+        if quiet and self.plan.races:  # who settles a race late may still have to record it
+            self.world.run(self.world.now + RECORDED_S, unless=self.racing.ledger.is_recorded)
+            quiet = self.world.run(self.world.now + PATIENCE_S, unless=self.is_quiet)
         if self.world.failures:
             raise Broken("nothing fails unseen", "; ".join(self.world.failures))
         if not quiet:
             waits = [name for name, person in self.people.items() if not person.idle]
             if waits:
                 raise Broken("nobody hangs for ever", f"{', '.join(waits)} still wait")
-        spooled = [name for name, machine in self.machines.items() if machine.disk.sessions()]
+        spooled = [name for name, machine in self.machines.items() if not machine.disk.is_empty]
         if spooled:
             raise Broken("what is spooled goes on", f"{', '.join(spooled)} have rows left")
         self._judge_copies()
@@ -306,6 +335,8 @@ class Scene:
             self.cheat.judge(clocks_agree=self._clocks_agree(), answered=self._all_answer(until_s=self.cheat.stored_s))
             self.ledger.pass_over(self.cheat.session)
         self.ledger.judge(self._kept())
+        if self.plan.races:
+            self.racing.judge()
 
     def _judge_copies(self) -> None:
         """One node has a test. Who missed that, and has no record of it any more to look at, may be another."""
@@ -335,7 +366,7 @@ def run(plan: Plan, *, server_class: type[Server] = Server) -> Run:
     """Run a plan."""
     world = World(plan.seed)
     broken = None
-    with no_other_world(world):
+    with no_other_world(world), mock.patch.object(room, "Place", SimulatedPlace):
         scene = Scene(plan, world, server_class=server_class)
         try:
             scene.play()

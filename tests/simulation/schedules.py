@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from tests.simulation.plan import plan_of
+from tests.simulation.plan import Plan, plan_of
+from tests.simulation.races.plan import race_plan_of
 from tests.simulation.running import run
 
+PLANS: Final[Mapping[str, Callable[[int], Plan]]] = {"tests": plan_of, "races": race_plan_of}
+"""What a seed is the plan of."""
 PARTS: Final = 4
 _CHUNKS: Final = 5
 
@@ -21,17 +25,26 @@ def chunks(part: int) -> list[range]:
     return [range(edges[i], edges[i + 1]) for i in range(part * _CHUNKS, (part + 1) * _CHUNKS)]
 
 
+def race_chunks() -> list[range]:
+    """The seeds of races in chunks. TYPEGATE_SIMULATION_RACES chooses others than 0:1000."""
+    first, _, beyond = os.environ.get("TYPEGATE_SIMULATION_RACES", "0:1000").partition(":")
+    edges = [int(first) + (int(beyond) - int(first)) * i // _CHUNKS for i in range(_CHUNKS + 1)]
+    return [range(edges[i], edges[i + 1]) for i in range(_CHUNKS)]
+
+
 def named(seeds: range) -> str:
     return f"{seeds.start}:{seeds.stop}"
 
 
-def broken_of(seeds: range) -> list[tuple[int, str]]:
+def broken_of(seeds: range, kind: str = "tests") -> list[tuple[int, str]]:
     """The seeds that break a law, and how."""
-    return [(seed, str(broken)) for seed in seeds if (broken := run(plan_of(seed)).broken) is not None]
+    return [(seed, str(broken)) for seed in seeds if (broken := run(PLANS[kind](seed)).broken) is not None]
 
 
-def all_hold(seeds: range) -> None:
+def all_hold(seeds: range, kind: str = "tests") -> None:
     """Run these, and fail with the first that breaks a law."""
+    which = "" if kind == "tests" else f" --{kind}"
     for seed in seeds:
-        broken = run(plan_of(seed)).broken
-        assert broken is None, f"seed {seed}: {broken}\nsee it: python -m tests.simulation --replay {seed} --shrink"
+        broken = run(PLANS[kind](seed)).broken
+        see = f"see it: python -m tests.simulation{which} --replay {seed} --shrink"
+        assert broken is None, f"seed {seed}: {broken}\n{see}"

@@ -90,6 +90,9 @@ class Settling:
     def ready(self, message: Message) -> None:
         return
 
+    def beat(self, message: Message) -> None:
+        return
+
     def lost(self) -> None:
         self._done()
 

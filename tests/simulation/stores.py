@@ -7,7 +7,7 @@ may be slow, and may have done what it did not answer for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +16,7 @@ from persistence.errors import StoreError
 from persistence.results.copies import Copy, Standing, as_it_stands, settle
 from persistence.stream.port import SinkFacts
 from persistence.stream.spool import Spooled
+from session.race_record import RaceRecord
 from session.result import Result
 from tests.simulation.world import World
 
@@ -31,6 +32,7 @@ class Rows:
         self._standing: dict[bytes, Standing] = {}
         self._copies: dict[bytes, Result] = {}
         self.away = False
+        self.races = RaceRows(world, self._way)
 
     def settle(self, results: Sequence[Result]) -> None:
         """One transaction."""
@@ -78,25 +80,65 @@ class Rows:
             raise StoreError("the store is away", retriable=True)
 
 
+class RaceRows:
+    """The records of races (`RaceRecords`): one a race, of several that of the greatest version."""
+
+    def __init__(self, world: World, way: Callable[[], Awaitable[None]]) -> None:
+        self._world = world
+        self._way = way
+        self.written: dict[str, list[RaceRecord]] = {}
+        """All that came of each race, in their order."""
+
+    def settle(self, records: Sequence[RaceRecord]) -> None:
+        """One transaction."""
+        for record in records:
+            self.written.setdefault(record.id, []).append(record)
+            self._world.note("store", "race", (record.id, record.race.version))
+
+    def row(self, race: str) -> RaceRecord | None:
+        """The one that stands."""
+        return max(self.written.get(race, ()), key=lambda record: record.race.version, default=None)
+
+    # -- as a node sees it --------------------------------------------------------------------------------------------
+
+    async def of(self, race: str) -> RaceRecord | None:
+        await self._way()
+        return self.row(race)
+
+    async def write(self, records: Sequence[RaceRecord]) -> None:
+        """Used without a broker: may have written what it does not answer for."""
+        await self._way()
+        self.settle(records)
+        await self._way()
+
+
 class Topic:
     """Kafka's topic of results: a log. What it has acknowledged stays."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self.random = world.chance("topic").random
-        self.log: list[Result] = []
+        self.log: list[Result | RaceRecord] = []
         self.away = False
         self.deaf = 0.0
         """Share of the batches that it keeps and does not answer for."""
         self.kept: Callable[[], None] = lambda: None
         """Called when something has come."""
 
-    def append(self, results: Sequence[Result], node: str) -> None:
+    def append(self, records: Sequence[Result | RaceRecord], node: str) -> None:
         """Keep these."""
-        for result in results:
-            self.log.append(Result.unpack(result.pack()))
-            self._world.note(node, "hands on", result.session.hex()[-6:])
+        for record in records:
+            if isinstance(record, RaceRecord):
+                self.log.append(RaceRecord.unpack(record.pack()))
+                self._world.note(node, "hands on", record.id)
+            else:
+                self.log.append(Result.unpack(record.pack()))
+                self._world.note(node, "hands on", record.session.hex()[-6:])
         self.kept()
+
+    def has(self, session: bytes) -> bool:
+        """Whether a session's result has come."""
+        return any(isinstance(record, Result) and record.session == session for record in self.log)
 
 
 class TopicSink:
@@ -123,15 +165,15 @@ class TopicSink:
             raise StoreError("no broker answers", retriable=True)
         late = StoreError("not all brokers have answered", retriable=True)
         # some of a batch may not be kept, and then none of the later ones of its user
-        kept: list[Result] = []
-        users: set[int] = set()
+        kept: list[Result | RaceRecord] = []
+        behind: set[int | str] = set()
         answers: list[StoreError | None] = []
         for row in rows:
-            if row.result.user in users or (topic.deaf and topic.random() < topic.deaf / 2):
-                users.add(row.result.user)
+            if row.order in behind or (topic.deaf and topic.random() < topic.deaf / 2):
+                behind.add(row.order)
                 answers.append(late)
             else:
-                kept.append(row.result)
+                kept.append(row.record)
                 answers.append(None)
         topic.append(kept, self._node)
         if kept:
@@ -185,7 +227,9 @@ class Worker:
             self._world.after(0.5, self._read, life)
             return
         upto = min(len(self._topic.log), self._committed + 4)
-        self._rows.settle([replace(result) for result in self._topic.log[self._committed : upto]])
+        read = self._topic.log[self._committed : upto]
+        self._rows.settle([replace(record) for record in read if isinstance(record, Result)])
+        self._rows.races.settle([record for record in read if isinstance(record, RaceRecord)])
         self._world.after(0.001 + 0.05 * self._random() ** 2, self._commit, life, upto)
 
     def _commit(self, life: int, upto: int) -> None:

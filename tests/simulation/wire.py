@@ -47,6 +47,11 @@ class Wire:
         if self._state == "open":
             self._line.to_browser.send(("binary" if binary else "text", payload))
 
+    def send_frame(self, frame: bytes) -> None:
+        """A whole frame that was made for many."""
+        head = {126: 4, 127: 10}.get(frame[1], 2)
+        self.send(frame[head:], frame[0] & 0x0F == 2)
+
     def ping(self, payload: bytes) -> None:
         if self._state == "open":
             self._line.to_browser.send(("ping", payload))
