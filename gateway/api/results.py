@@ -29,7 +29,7 @@ from persistence.errors import CursorError, StoreError
 from persistence.rescoring import Unreplayable, keyed, rescoring
 from persistence.results import Page, ResultStore, why_not_public
 from persistence.results.bests import DAY_MS
-from persistence.results.cursor import cursor_after
+from persistence.results.cursor import MAX_PAGE, cursor_after
 from session.result import Result
 
 __all__ = ["ResultRow", "TitleOf", "router", "shown"]
@@ -266,7 +266,7 @@ def router(
         try:
             claimed = await guests.of(user)
             page, visible = await asyncio.gather(
-                _page(user, claimed, min(limit, page_rows), cursor, since, until), public.of((user, *claimed))
+                _page(user, claimed, min(limit, page_rows, MAX_PAGE), cursor, since, until), public.of((user, *claimed))
             )
         except CursorError as fault:
             raise Problem(422, f"cursor: {fault}") from None

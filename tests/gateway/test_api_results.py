@@ -275,6 +275,19 @@ async def test_who_typed_nothing_has_an_empty_list(http: httpx.AsyncClient, typi
     assert response.json() == {"results": [], "cursor": None}
 
 
+async def test_pages_may_be_longer_than_those_of_a_store(tmp_path: Path) -> None:
+    """The setting is of all lists: where it allows more than a store gives at once, there are as many as that."""
+    async with (
+        serving(tmp_path, http=HttpOptions(page_rows=1000)) as (gateway, http),
+        client(gateway.url) as typist,
+    ):
+        results = [sample(i, user=int(typist.ready["user"])) for i in range(101)]
+        await gateway.hub.store.write(results)
+        response = await http.get("/v1/users/me/results?limit=1000", headers=bearer(typist))
+        page = ResultList.model_validate_json(response.content)
+        assert (len(page.results), page.cursor is None) == (100, False)
+
+
 async def test_a_user_who_asks_too_much_waits_and_nobody_else(tmp_path: Path) -> None:
     limits = HttpOptions(user_per_s=0.01, user_burst=2)
     async with (
