@@ -74,7 +74,7 @@ class SessionLimits:
             ("untimed_ms", 24 * 3_600_000),
             ("words", 10_000),
             ("text_graphemes", 100_000),
-            ("text_bytes", 1 << 20),
+            ("text_bytes", 64 * 1024),  # a result must fit into its row
             ("events", 30_000),  # the replay codec's own limit
             ("replay_bytes", 60 * 1024),  # a result must fit into its row
             ("history_bytes", 1 << 20),

@@ -21,10 +21,12 @@ from session.identity import MAX_USER, is_race
 from session.options import INPUTS, MODES
 from session.result import Result, core_hash_of
 
-__all__ = ["FIELD_BYTES", "LISTED", "SERIES", "Implausible", "check", "check_core"]
+__all__ = ["FIELD_BYTES", "LISTED", "NODE_BYTES", "SERIES", "Implausible", "check", "check_core"]
 
 FIELD_BYTES: Final = 64 * 1024
 """A row's longest field."""
+NODE_BYTES: Final = 80
+"""A node's longest name: 64 bytes, and the number of its process."""
 SERIES: Final = 24 * 3_600
 """Seconds of the longest test that settings allow."""
 LISTED: Final = 64
@@ -196,7 +198,8 @@ _RULES: Final = (
     _each(_series, f"four lists of whole numbers, equally long, {SERIES} at most", "summary.series"),
     _each(_flag, "true or false", "punctuation", "numbers", "gave_up"),
     _text(71, "language"),
-    _text(64, "scoring_version", "node"),
+    _text(64, "scoring_version"),
+    _text(NODE_BYTES, "node"),
     _each(_tags, "at most 255 texts of at most 32 bytes", "tags"),
     _each(_features, f"at most {LISTED} finite numbers by name", "features"),
     _each(_reasons, f"at most {LISTED} reasons, each a name and two finite numbers", "reasons"),

@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
-from persistence.workers.checking import FIELD_BYTES, LISTED, SERIES, check_core
+from persistence.workers.checking import FIELD_BYTES, LISTED, NODE_BYTES, SERIES, check_core
 from scoring.plausibility import Reason
 from scoring.summary import CharCounts, InsertCounts, Series, Summary
 from session.identity import MAX_USER, RACE_PATTERN
@@ -107,7 +107,7 @@ class _Packed(msgspec.Struct, array_like=True, gc=False):
     scoring_version: _Name
     gave_up: bool
     core_hash: _Digest
-    node: _Name
+    node: Annotated[str, msgspec.Meta(max_length=NODE_BYTES)]
     epoch: _Epoch
     seen_live: _Whole
     unseen_ms: _Whole

@@ -75,7 +75,7 @@ def test_what_nodes_send_is_let_through(typists: Typists) -> None:
         ("language", "\ud800", "text of at most 71 bytes"),
         ("text", "x" * 65_537, "text of at most 65536 bytes"),
         ("gave_up", 1, "true or false"),
-        ("node", "n" * 65, "text of at most 64 bytes"),
+        ("node", "n" * 81, "text of at most 80 bytes"),
         ("race", "0123456789abi", "a race's id, or nothing"),
         ("race", 5, "a race's id, or nothing"),
     ],

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from config.gateway import NodeOptions
+from config.processes import ProcessesOptions
 from loadtest.finished import Typists
 from persistence.catalogue import EmbeddedCatalogue
 from persistence.catalogue.texts import Texts
@@ -38,6 +40,16 @@ def record(result: Result | RaceRecord, **changes: Any) -> MemoryRecord:
 
 def test_what_a_gateway_sends_is_what_a_worker_gets(honest: Result) -> None:
     assert decode(record(honest)) == honest
+
+
+def test_the_longest_that_settings_allow_is_let_through(honest: Result) -> None:
+    """Else what a client saw stored would end among the dead letters, every result of a node with a long name."""
+    name = NodeOptions(name="n" * 64).name
+    of_a_process = f"{name}-{ProcessesOptions(count=256).count - 1}"
+    longest = replace(honest, node=of_a_process, text="x" * SessionLimits(text_bytes=65_536).text_bytes)
+    assert decode(record(longest)) == longest
+    with pytest.raises(ValueError, match="text_bytes is 65537; allowed is 1 to 65536"):
+        SessionLimits(text_bytes=65_537)
 
 
 def reason_of(bad: MemoryRecord) -> tuple[str, str]:
