@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
-from persistence.workers.checking import FIELD_BYTES, LISTED, NODE_BYTES, SERIES, check_core
+from persistence.workers.checking import FASTEST, FIELD_BYTES, LISTED, NODE_BYTES, SERIES, check_core
 from scoring.plausibility import Reason
 from scoring.summary import CharCounts, InsertCounts, Series, Summary
 from session.identity import MAX_USER, RACE_PATTERN
@@ -26,7 +26,7 @@ _Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 _Epoch: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 _Wholes: TypeAlias = Annotated[list[_Whole], msgspec.Meta(max_length=SERIES)]
 _Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
-_Speed: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=99_999)]
+_Speed: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=FASTEST)]
 _Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=100)]
 _Ms: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**31)] | Annotated[float, msgspec.Meta(ge=0, le=2**31)]
 """Whole or not: it stays what it is, for a store keeps the one in fewer bytes than the other."""

@@ -17,9 +17,14 @@ from persistence.catalogue.texts import Texts
 from persistence.stream.record import encode, key_of
 from persistence.workers.batch import Undecodable
 from persistence.workers.decoding import decode
-from session.options import SessionLimits
+from scoring.slices import at_once
+from session.messages import Error
+from session.offline import OfflineTest
+from session.options import SessionLimits, TestOptions
 from session.race_record import RaceRecord
+from session.receipt import KeyRing
 from session.result import Result
+from tests.persistence.samples import T0_MS
 from tests.persistence.workers.memory import MemoryRecord
 from tests.session.races import over
 
@@ -50,6 +55,33 @@ def test_the_longest_that_settings_allow_is_let_through(honest: Result) -> None:
     assert decode(record(longest)) == longest
     with pytest.raises(ValueError, match="text_bytes is 65537; allowed is 1 to 65536"):
         SessionLimits(text_bytes=65_537)
+
+
+@pytest.mark.parametrize("length", [1, 9, 11, 100, 2_000])
+async def test_what_is_pasted_is_let_through(length: int) -> None:
+    """All of it within a millisecond, as an input method may bring it: a speed beyond all typing, and a result."""
+    text = ("hello world " * 500)[:length].strip()
+    limits = SessionLimits()
+    events = [part for at, key in enumerate(text, 1) for part in (int(at == len(text)), key)]
+    pasted = OfflineTest(
+        user=7,
+        options=TestOptions("text", text=text),
+        seed=0,
+        test_version=0,
+        list_version=0,
+        generator=0,
+        started_ms=T0_MS,
+        events=events,
+        holds=(),
+    )
+    ring = KeyRing([(1, bytes(32))])
+    async with EmbeddedCatalogue(None) as catalogue:
+        material = at_once(Texts(catalogue, limits=limits).again(pasted.ticket(), text=text, ref=None))
+        assert not isinstance(material, Error)
+        session = at_once(pasted.scoring(material, ring=ring, limits=limits, now_ms=1e6, epoch_ms=T0_MS + 60_000))
+    assert not isinstance(session, str)
+    result = session.settle(node="node-1")
+    assert decode(record(result)) == result
 
 
 def reason_of(bad: MemoryRecord) -> tuple[str, str]:
