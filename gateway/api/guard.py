@@ -5,6 +5,7 @@ A plain ASGI callable (the framework's own middleware costs a task a request).
 
 import time
 from collections.abc import Callable, MutableMapping
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -90,7 +91,10 @@ class Guard:
             nonlocal status, answered
             if message["type"] == "http.response.start":
                 status, answered = message["status"], True
-                message["headers"] = [*message.get("headers", ()), *headers]
+                given = message.get("headers", ())
+                if status == HTTPStatus.TEMPORARY_REDIRECT:
+                    given = [(name, _path_of(value) if name == b"location" else value) for name, value in given]
+                message["headers"] = [*given, *headers]
             elif method == "HEAD" and message["type"] == "http.response.body":
                 message["body"] = b""
             await send(message)
@@ -158,6 +162,15 @@ def allowing(origins: tuple[str, ...]) -> Callable[[str], bool]:
         )
 
     return may_read
+
+
+def _path_of(location: bytes) -> bytes:
+    """Where a path with a slash too many is led to (RFC 9110, 10.2.2: a reference relative to what was asked for).
+
+    The framework puts Host and scheme before it: what anybody writes, and what a balancer that ends TLS has changed.
+    """
+    _, mark, rest = location.partition(b"://")
+    return b"/" + rest.partition(b"/")[2].lstrip(b"/") if mark else location
 
 
 _PREFLIGHT = [

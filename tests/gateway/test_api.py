@@ -173,6 +173,14 @@ async def test_every_answer_is_guarded(http: httpx.AsyncClient, path: str) -> No
     assert "server" not in headers
 
 
+@pytest.mark.parametrize("path", ["/race", "/v1/tests", "/v1/tests/7", "/v1/tests?category=nature"])
+async def test_a_slash_too_many_leads_to_the_path_without_it(http: httpx.AsyncClient, path: str) -> None:
+    """On the same host and by the same scheme, whatever Host says and whoever has ended TLS before us."""
+    name, mark, query = path.partition("?")
+    answer = await http.get(f"{name}/{mark}{query}", headers={"host": "evil.example"})
+    assert (answer.status_code, answer.headers["location"]) == (307, path)
+
+
 async def test_errors_are_problem_details(http: httpx.AsyncClient) -> None:
     assert "/nothing" in problem(await http.get("/nothing"), 404).detail
     assert "GET" in problem(await http.post("/v1/tests"), 405).detail
