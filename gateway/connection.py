@@ -445,11 +445,16 @@ class Connection(Link):
         if session is None:
             return
         self._drop(session)
-        if session.seen and session.state not in FINAL:
-            if self._working:
-                self._hub.takeovers.accounts.keep(session.id, session.epoch, session.answer())
-            else:
-                self._hub.hold(session)
+        if session.state in FINAL:
+            return
+        accounts = self._hub.takeovers.accounts
+        if not session.seen:
+            if session.taken:  # it was taken for this process: whoever is about to make it anew here still may
+                accounts.keep(session.id, session.epoch, None)
+        elif self._working:
+            accounts.keep(session.id, session.epoch, session.answer())
+        else:
+            self._hub.hold(session)
 
     def supersede(self) -> None:
         """Another connection has resumed the test: give it up and close."""

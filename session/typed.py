@@ -223,6 +223,11 @@ class Typed(_OfEachTick):
         return 0 if self._takeover is None else self._takeover.epoch
 
     @property
+    def taken(self) -> bool:
+        """Whether it was made anew here, or begun for what another process had."""
+        return self._takeover is not None
+
+    @property
     def seen(self) -> bool:
         """Whether anything of it was, here or before it came here."""
         takeover = self._takeover

@@ -253,6 +253,29 @@ async def test_of_two_who_resume_at_once_one_keeps_it(two: list[Gateway]) -> Non
         assert (await result_of(two[1], first)).unseen_ms == 0
 
 
+async def test_of_two_who_resume_at_once_at_one_server_one_keeps_it_though_nothing_was_seen(two: list[Gateway]) -> None:
+    """A client that came back twice is not sent away altogether: both wait for one answer, and the later has it."""
+    async with client(two[0].url) as before, AsyncExitStack() as stack:
+        await before.start("words", count=5, input="assistive")
+        rivals = [await stack.enter_async_context(client(two[1].url, token=before.ready["token"])) for _ in range(2)]
+        taken = {"session": before.started["session"], "ticket": before.started["ticket"]}
+        for rival in rivals:
+            await rival.send("resume", **taken, n=0)
+        loop = asyncio.get_running_loop()
+        ends = [loop.create_task(rival.closed()) for rival in rivals]
+        (done,), (survivor,) = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        assert done.result().code == 4502
+        survivor.cancel()
+        await asyncio.wait([survivor])
+        typist = rivals[ends.index(survivor)]
+        await typist.send("hb", c=1)
+        await typist.receive("hb")
+        (resumed,) = [message for message in typist.seen if message["t"] == "resumed"]
+        assert resumed["n"] == 0
+        typist.started, typist.log = before.started, []
+        assert (await finish(typist))["verdict"] == "ok"
+
+
 async def test_two_bumps_and_a_chain_of_three(tmp_path: Path, redis: RedisOptions) -> None:
     """Who is asked while it is itself waiting for an answer hands that on, and its own client is told."""
     async with cluster(tmp_path, redis, "a", "b", "c") as (one, two, three), client(one.url) as first:

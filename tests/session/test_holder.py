@@ -112,11 +112,11 @@ def test_all_that_was_seen() -> None:
 
 def test_a_session_without_a_key_has_seen_nothing() -> None:
     player = Player(ZEN)
-    assert not player.session.seen
+    assert (player.session.seen, player.session.taken) == (False, False)
     assert player.session.answer() == Answer(Word.HELD)
     player = typed()
     player.session = rebuilt(player.claim(receipt=None), player.options, now_ms=player.now_ms)
-    assert not player.session.seen
+    assert (player.session.seen, player.session.taken) == (False, True)
     player.session = rebuilt(player.claim(), player.options, now_ms=player.now_ms, conflict=True)
     assert player.session.seen
 

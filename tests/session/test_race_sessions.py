@@ -272,6 +272,7 @@ def test_a_test_that_was_had_from_elsewhere_is_a_new_one_at_its_epoch() -> None:
         epoch=7,
     )
     assert (player.session.epoch, player.session.seen, player.session.returning) == (7, False, False)
+    assert player.session.taken
     assert player.session.answer() == Answer(Word.HELD, None, epoch=7)
     player.note(2_000, player.material.text[0])
     assert player.send(0) is None

@@ -75,6 +75,32 @@ async def test_back_without_the_test(two: list[Gateway]) -> None:
             assert closing["racers"][1]["place"] == 1
 
 
+async def test_of_two_tabs_that_come_back_at_once_one_has_the_lane(two: list[Gateway]) -> None:
+    """Both ask for the test where it is, and one answer is for both: the later begins it, and is not sent away too."""
+    async with racers(two[0], two[0]) as (host, other), AsyncExitStack() as stack:
+        await race_of(host, other)
+        await other.begin()
+        await host.until(lambda state: state["phase"] == "running")
+        token = other.typist.ready["token"]
+        tabs = [await stack.enter_async_context(racer(two[1], token=token)) for _ in range(2)]
+        for tab in tabs:
+            await tab.say("race.join", race=host.race)
+        loop = asyncio.get_running_loop()
+        ends = [loop.create_task(tab.typist.closed()) for tab in tabs]
+        (done,), (survivor,) = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        assert done.result().code == 4502
+        survivor.cancel()
+        await asyncio.wait([survivor])
+        tab = tabs[ends.index(survivor)]
+        begun = [message for message in tab.typist.seen if message["t"] == "started"]
+        tab.typist.started = begun[-1] if begun else await tab.hear("started")
+        assert tab.typist.started["session"] == other.typist.started["session"]
+        await tab.type()
+        await tab.finish()
+        closing = await host.phase("closing")
+        assert closing["racers"][1]["place"] == 1
+
+
 async def test_what_is_typed_is_not_begun_anew_by_another_tab(two: list[Gateway]) -> None:
     """Neither while it is typed nor while it is held, at any node; who joins twice over one connection is answered."""
     async with racers(two[0], two[0]) as (host, other):
