@@ -1,6 +1,7 @@
 """The containers: their settings are Typegate's own and go together, and all that a service names is there."""
 
 import re
+from configparser import ConfigParser
 from typing import Any
 
 import pytest
@@ -54,6 +55,38 @@ def test_what_services_name_is_there() -> None:
     root = (FOLDER / build["context"]).resolve()
     assert (root / "setup.cfg").is_file()
     assert (root / build["dockerfile"]).samefile(FOLDER / "Dockerfile")
+
+
+def test_the_image_gets_what_builds_it_and_nothing_else_of_the_folder() -> None:
+    """The packages, and the files that their building reads; no data, settings or keys that lie beside them."""
+    root = (FOLDER / SERVICES["gateway"]["build"]["context"]).resolve()
+    lines = [
+        line for line in (root / ".dockerignore").read_text(encoding="utf-8").splitlines() if line and line[0] != "#"
+    ]
+    setup = ConfigParser()
+    setup.read(root / "setup.cfg", encoding="utf-8")
+    packages = {name.rstrip("*") for name in setup["options.packages.find"]["include"].split()}
+    assert lines[0] == "*"
+    assert {line[1:] for line in lines if line[0] == "!"} == packages | {
+        *("setup.cfg", "pyproject.toml", "constraints.txt", setup["metadata"]["long_description"].split()[1])
+    }
+    assert set(lines[1:]) >= {"**/__pycache__", "**/*.egg-info"}
+
+
+def test_the_images_user_owns_the_folder_that_the_settings_name() -> None:
+    """It is the volume of the gateway, and nobody else may look into it."""
+    image = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
+    found = re.search(r"TYPEGATE_NODE_DATA=(\S+)", image)
+    assert found is not None
+    assert f"install -d -o typegate -g typegate -m 0700 {found[1]}\n" in image
+    assert f"VOLUME {found[1]}\n" in image
+    assert SERVICES["gateway"]["volumes"] == [f"gateway:{found[1]}"]
+
+
+def test_health_is_asked_where_it_is_told() -> None:
+    admin = load(environ={}).admin
+    for name, port in (("gateway", admin.port), ("worker", admin.worker_port)):
+        assert f"'http://127.0.0.1:{port}/readyz'" in SERVICES[name]["healthcheck"]["test"][-1]
 
 
 def test_prometheus_asks_services_for_what_the_rules_are_about() -> None:
