@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ from session.race_record import RaceRecord
 from session.result import Result
 from session.state import RacerState
 
-__all__ = ["Recorded", "Told", "of_races", "read_races", "told_by", "unrecorded"]
+__all__ = ["Recorded", "Told", "losable", "of_races", "read_races", "told_by", "unrecorded"]
 
 _AT_ONCE = 8
 _A_PAGE = 20
@@ -69,17 +69,21 @@ def told_by(clients: Sequence[TypingClient]) -> dict[str, dict[str, RaceEnd]]:
     return {one.token or "": one.ends for one in racing if one.ends}
 
 
-def unrecorded(cluster: Cluster, told: Told) -> int:
-    """How many of the races that somebody was told of have no record yet."""
-    return len(_races(told) - _rows(cluster).keys())
+def unrecorded(cluster: Cluster, told: Told, *, but: Collection[str] = ()) -> int:
+    """How many of the races that somebody was told of, but these, have no record yet."""
+    return len(_races(told) - _rows(cluster).keys() - set(but))
+
+
+def losable(told: Told, may_be_lost: Callable[[float], bool]) -> set[str]:
+    """The races that may be lost: of which nobody was told that the places are final, begun when that may be."""
+    certain = {
+        race for ends in told.values() for race, end in ends.items() if end.final or not may_be_lost(end.start_ms)
+    }
+    return _races(told) - certain
 
 
 def _races(told: Told) -> set[str]:
     return {race for ends in told.values() for race in ends}
-
-
-def _ends(told: Told, race: str) -> list[RaceEnd]:
-    return [ends[race] for ends in told.values() if race in ends]
 
 
 def _rows(cluster: Cluster) -> Counter[str]:
@@ -178,8 +182,7 @@ def of_races(
     """
     races = sorted(_races(told))
     absent = [race for race in races if not recorded.rows[race]]
-    lost = {race for race in absent if all(may_be_lost(end.start_ms) for end in _ends(told, race))}
-    lost -= {race for race in lost if any(end.final for end in _ends(told, race))}
+    lost = losable(told, may_be_lost).intersection(absent)
     missing = [race for race in absent if race not in lost]
     twice = [race for race, count in recorded.rows.items() if count > 1]
     records = {race: one for race, one in recorded.records.items() if isinstance(one, RaceRecord)}

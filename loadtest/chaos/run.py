@@ -33,6 +33,7 @@ _COME_S = 120.0
 _RACE_S = 120.0  # until at least one race has come to its end
 _SETTLE_S = 300.0  # after the last key: a slow typist of a long quote types for almost seven minutes
 _ROWS_S = 300.0
+_LOST_S = 60.0  # for the records of races that may be lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,16 @@ def run(options: ChaosOptions, folder: Path, *, progress: Progress = lambda shar
         told = {session: kept for client in people.clients for session, kept in client.sessions.items()}
         progress(0.9, "the last rows")
         raced = races.told_by(people.clients)
-        within(lambda: not checks.rows_there(cluster, told) and not races.unrecorded(cluster, raced), within_s=_ROWS_S)
+
+        def since(start_ms: float) -> bool:
+            return may_be_lost((start_ms - begun_ms) / 1000, faults.suffered)
+
+        perhaps = races.losable(raced, since)
+        within(
+            lambda: not checks.rows_there(cluster, told) and not races.unrecorded(cluster, raced, but=perhaps),
+            within_s=_ROWS_S,
+        )
+        within(lambda: not races.unrecorded(cluster, raced), within_s=_LOST_S)
         settled_s = clock()
         watch.stop()
         progress(0.93, "what is in the shards")
@@ -147,12 +157,7 @@ def run(options: ChaosOptions, folder: Path, *, progress: Progress = lambda shar
         cluster.stop()
         found = [
             *checks.everything(people, told, stored, cluster),
-            *races.of_races(
-                raced,
-                recorded,
-                stored,
-                may_be_lost=lambda start_ms: may_be_lost((start_ms - begun_ms) / 1000, faults.suffered),
-            ),
+            *races.of_races(raced, recorded, stored, may_be_lost=since),
             *checks.of_faults(faults, unwell),
         ]
         facts = {
