@@ -413,7 +413,7 @@ async def test_all_who_ask_are_told_at_once_that_the_store_is_away(tmp_path: Pat
         assert isinstance(room, Room)
         answers = await asyncio.gather(*(room.ask(room.step(Due())) for _ in range(3 * AT_ONCE)))
         assert {answer.code for answer in answers if isinstance(answer, Error)} == {"away"}
-        assert store.tries == 1
+        assert store.tries <= 2  # one may be the room's own: it catches up when its channel is there
 
 
 async def test_a_room_that_has_closed_answers(tmp_path: Path) -> None:
