@@ -225,7 +225,7 @@ class Connection(Link):
         if wire.heard:
             wire.heard = False
             self._silent_s = 0
-        else:
+        elif not self._working:  # else it is we who do not read
             self._silent_s += 1
             if self._silent_s > 2 * options.heartbeat_s:
                 self.close(CloseCode.HEARTBEAT, f"nothing heard for {self._silent_s} s")

@@ -41,6 +41,23 @@ async def test_a_test_from_hello_to_stored(url: str, subprotocol: str) -> None:
         ]
 
 
+async def test_who_is_not_read_from_is_not_silent(tmp_path: Path) -> None:
+    """While its request waits for a slow store nothing that it says is heard: that is our silence, not the client's."""
+    async with Gateway(settings(tmp_path)) as gateway, client(gateway.url) as typist:
+        (connection,) = gateway.hub.connections
+        answered = asyncio.Event()
+
+        async def slow() -> None:
+            await answered.wait()
+
+        connection.wait_for(slow())
+        for _ in range(100):
+            connection.beat(gateway.hub.clock() * 1000)
+        answered.set()
+        await typist.send("hb", c=1)
+        await typist.receive("hb")
+
+
 async def test_ticks_acknowledge_with_a_receipt(typist: TypingClient) -> None:
     """Within about a second a tick has the figures of the first n events, and comes once for them."""
     text = (await typist.start("words", count=10))["text"]
