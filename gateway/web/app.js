@@ -435,7 +435,7 @@ async function begin() {
   setInterval(() => client.online && settle(), SETTLE_MS);
   keepPage();
   client.open();
-  const log = await client.takeUp(({ started }) => !started.race); // a race is left with its page
+  const log = await client.takeUp(({ started, finished }) => !started.race && finished === null); // a race is left with its page
   if (log) {
     setHash("#/");
     showSection("test");

@@ -152,19 +152,20 @@ export class Client {
   }
 
   /**
-   * Takes up this tab's test after a reload; null where there is none.
+   * Takes up this tab's test after a reload; null where there is none. One that is over, but not saved, is brought in.
    *
    * @param {(log: TestLog) => boolean} mine whether this page goes on with such a test @returns {Promise<TestLog | null>}
    */
   async takeUp(mine) {
     const session = current.read();
     const log = session ? readLog(session) : null;
-    if (!log || log.finished !== null || !mine(log)) return null;
+    if (!log || !mine(log)) return null;
     const [visit] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType("navigation"));
     const release = await hold(log.session, { ours: visit?.type === "reload" }); // the page before lets go of it
     if (!release) return null; // a copy of the tab has it
     this.locks.set(log.session, release);
     this.log = log;
+    if (log.finished !== null) this.unsaved.set(log.session, log);
     if (this.connection.isOpen) this.resume();
     return log;
   }

@@ -68,6 +68,8 @@ export class Connection {
     this.hello = {};
     this.heardAt = 0;
     this.sentAt = 0;
+    /** When the first of what was said since something was last heard was said: who types on says something all the time. */
+    this.unheardAt = 0;
     this.timers = { retry: 0, heartbeat: 0, deadline: 0, drain: 0, steady: 0 };
     this.closed = false;
     this.wake = () => this.comeBack();
@@ -146,6 +148,7 @@ export class Connection {
     if (!this.isOpen) return false;
     /** @type {WebSocket} */ (this.socket).send(JSON.stringify(message));
     this.sentAt = performance.now();
+    if (this.unheardAt <= this.heardAt) this.unheardAt = this.sentAt;
     return true;
   }
 
@@ -195,7 +198,7 @@ export class Connection {
   beat() {
     const now = performance.now();
     const silence = this.heartbeatMs();
-    if (now - this.heardAt > 2.5 * silence && this.sentAt > this.heardAt && now - this.sentAt > silence / 4) {
+    if (now - this.heardAt > 2.5 * silence && this.unheardAt > this.heardAt && now - this.unheardAt > silence / 4) {
       if (this.socket) this.dropped(this.socket, 4003);
     } else if (now - Math.min(this.sentAt, this.heardAt) > silence / 2) {
       this.send({ t: "hb", c: now });

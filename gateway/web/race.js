@@ -57,7 +57,7 @@ const client = new Client({
     heard: (message) => room.heard(message),
     beat: (hb, at) => clock.heard(hb, at),
     startsAt: (started) => clock.at(started.start_ms),
-    started: onStarted,
+    started: (log) => (log.started.race === room.id ? onStarted(log) : client.abort()), // left before it came
     tick: (tick) => typing.tick(tick),
     result: onResult,
     stored: onStored,
@@ -597,6 +597,7 @@ async function start() {
   const [, , id = ""] = location.pathname.split("/");
   const kept = await client.takeUp(({ started }) => started.race === id);
   if (kept) onStarted(kept);
+  if (kept && kept.finished !== null) typing.end(false);
   client.open();
   route();
 }

@@ -144,6 +144,12 @@ export class Room {
     this.send(message);
   }
 
+  /** @param {number | null} retry ms after which what is wanted is asked for again */
+  askLater(retry) {
+    clearTimeout(this.retryTimer);
+    this.retryTimer = window.setTimeout(() => this.wanted && this.send(this.wanted), Math.max(retry ?? 0, LEAST_RETRY_MS));
+  }
+
   /**
    * There is a connection: what waits is asked for, and what was there is come back to.
    *
@@ -153,9 +159,13 @@ export class Room {
   opened(resuming) {
     this.behind = resuming;
     if (resuming) return;
-    if (this.wanted && this.wanted.t !== "race.again") this.send(this.wanted);
-    else if (this.id) this.send(this.watching ? { t: "watch", race: this.id } : { t: "race.join", race: this.id, ...this.who() });
-    if (this.wanted?.t === "race.again") this.send(this.wanted);
+    const back = this.watching ? { t: "watch", race: this.id } : { t: "race.join", race: this.id, ...this.who() };
+    if (this.wanted) {
+      if (this.wanted.t === "race.again" && this.id) this.send(back);
+      this.send(this.wanted);
+    } else if (this.id) {
+      this.ask(back); // until it is answered: races may stand still
+    }
   }
 
   /** @param {Record<string, any>} message @returns {boolean} whether it was about a race */
@@ -186,6 +196,7 @@ export class Room {
     if (state.race !== this.id && !(wanted && state.race !== this.state?.race)) return;
     if (state.race === this.state?.race && state.version < this.state.version) return;
     if (t !== "race.again" || state.race !== this.id) this.wanted = null;
+    if (this.behind && this.wanted) this.send(this.wanted); // the test came first
     this.behind = false;
     const before = this.state?.race === state.race ? this.state : null;
     this.id = state.race;
@@ -196,15 +207,20 @@ export class Room {
 
   /** @param {{code: string, message: string, retry: number | null, ref?: number | null}} error */
   onError(error) {
+    if (error.code === "full" && this.wanted) {
+      this.askLater(error.retry); // said of tests, too: whose it is may be both
+      return false;
+    }
     // `running` is said of tests, too, but then of a message with a number.
     const elsewhere = error.code === "running" && this.id !== "" && typeof error.ref !== "number";
     if (!elsewhere && !CODES.has(error.code)) return false;
     if (typeof error.retry === "number" && this.wanted) {
-      this.retryTimer = window.setTimeout(() => this.wanted && this.send(this.wanted), Math.max(error.retry, LEAST_RETRY_MS));
+      this.askLater(error.retry);
       this.listener.refused(error, false);
       return true;
     }
-    const lost = elsewhere || (WITHOUT.has(error.code) && this.state === null);
+    // Who is told so in a lobby is in it no longer: the lane was given up meanwhile.
+    const lost = elsewhere || (WITHOUT.has(error.code) && (this.state === null || this.state.phase === "lobby"));
     this.wanted = null;
     this.listener.refused(error, lost || (error.code === "no_race" && this.id !== ""));
     return true;
