@@ -191,6 +191,10 @@ class Person:
 
     def refused(self, code: int) -> None:
         self.ledger.refused(self.name, code, locks=self.browser.has_locks)
+        self.come_again()
+
+    def come_again(self) -> None:
+        """The page has said that it goes on elsewhere, or not at all: load it anew in a while."""
         cancel(self._key)
         self.browser.world.after(2 + 3 * self.browser.chance.random(), self._reload_refused, self.page)
 

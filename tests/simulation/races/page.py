@@ -27,6 +27,9 @@ class RaceWatcher(Watcher, Protocol):
     def ticked(self, log: Log) -> None:
         """The server has counted some of its keys."""
 
+    def asked_in_vain(self) -> None:
+        """The connection was lost before the server had answered."""
+
     def came_in(self, state: Message, before: Message | None) -> None:
         """This is how the race is; `before`: how it was, where it is no other race than then."""
 
@@ -114,6 +117,11 @@ class RacePage(Page):
     def ready(self, message: Message) -> None:
         super().ready(message)
         self.clock.connected()
+
+    def lost(self) -> None:
+        if self.room.wanted is not None:
+            self._racer.asked_in_vain()
+        super().lost()
 
     def beat(self, message: Message) -> None:
         self.clock.heard(message)

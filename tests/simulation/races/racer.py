@@ -54,6 +54,7 @@ class Racer(Person):
         self._again = habits.again
         self._lobby = ""
         """The race in whose lobby one has last been."""
+        self._asked_in_vain = False
         self.out = False
         """Whether one wants nothing of races any more: has left, or was told that there is none."""
 
@@ -173,6 +174,14 @@ class Racer(Person):
         if page.room.own is not None and state.get("start_ms") is not None:
             self._races.asks_again(self.name, state["race"])
             page.room.again()
+
+    def asked_in_vain(self) -> None:
+        self._asked_in_vain = True
+
+    def refused(self, code: int) -> None:
+        # a server that hung may hear what was said before the racer went elsewhere, and take it for the newest
+        self.ledger.refused(self.name, code, locks=not self._asked_in_vain)
+        self.come_again()
 
     def shut_out(self, code: str) -> None:
         """The page says why; whose race is in another tab, or was in one before the reload, comes in here again."""
