@@ -1,7 +1,7 @@
 """What MariaDB and MySQL are told in different words: how a server's first data are made, options, and replication.
 
-Servers are this machine's MariaDB. `TYPEGATE_TEST_MYSQLD=/path/to/mysqld` names a program of MySQL, or of another
-MariaDB; then each server that is started is that one, the private ones of tests that kill theirs too.
+Servers are this machine's MariaDB. `TYPEGATE_TEST_MYSQLD=/path/to/mysqld` names the program of a MySQL, from 8.0.30 on,
+or of another MariaDB; then each server that is started is that one, those of tests that kill their own too.
 """
 
 from __future__ import annotations
