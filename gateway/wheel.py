@@ -179,7 +179,8 @@ class Wheel:
         until = now_ms + TURN_S * 1000
         try:
             while rings and rings[0][0] <= now_ms + 1:  # the loop's timers are whole milliseconds
-                heappop(rings)[2].alarm(now_ms)
+                at_ms, _, member = heappop(rings)
+                member.alarm(max(at_ms, now_ms))  # never before its instant: it would ask again, or not at all
                 if self._clock() * 1000 >= until:
                     break
         finally:

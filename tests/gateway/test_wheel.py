@@ -191,6 +191,23 @@ def test_alarms_ring_in_order_and_on_time(clockwork: Clockwork, wheel: Wheel) ->
     assert late.alarms == pytest.approx([start_ms + 700])
 
 
+def test_no_alarm_rings_before_its_instant(clockwork: Clockwork, wheel: Wheel) -> None:
+    """The loop's timers may be a millisecond early; who looks what is due by then finds it due, and asks once."""
+
+    class Punctual(Visited):
+        def alarm(self, now_ms: float) -> None:
+            super().alarm(now_ms)
+            if now_ms < due_ms:
+                wheel.ring(self, due_ms)
+
+    early, member = Visited(clockwork), Punctual(clockwork)
+    due_ms = clockwork.now * 1000 + 100.9
+    wheel.ring(early, due_ms - 0.9)
+    wheel.ring(member, due_ms)
+    clockwork.advance(0.5)
+    assert member.alarms == [due_ms]
+
+
 def test_stopped_it_visits_and_rings_no_more(clockwork: Clockwork, wheel: Wheel) -> None:
     """After `stop` neither the wheel nor an alarm calls anybody."""
     member = Visited(clockwork)
