@@ -1,12 +1,18 @@
 """`resume`: where the test is, and how it goes on here.
 
-    resume ─> is it here? ─> is it stored? ─> taken from whoever has it (`gateway.takeovers`) ─> made anew, in slices
+    resume ─> is it here? ─┬─> is it stored? ─────────────────────────────────┬─> made anew, in slices
+                           └─> taken from whoever has it (`gateway.takeovers`) ┘
 
 Much may happen while one waits: what this process has is looked at again after each wait, and is the truth.
+
+Of two who resume a test the later has it, and the later is who asked later, not who had to wait longer: a connection
+that broke off, and has not heard of it, may wait for a store that is away. So a test is taken in the moment in which
+its `resume` is read, while it is looked for in the store; and here only who asked last goes on.
 """
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,6 +24,7 @@ from session.holder import Grounds, Question, Verdict, outdated, weigh
 from session.machine import Claim, TypingSession
 from session.messages import ERRORS, Error, Resume
 from session.passages import Material
+from session.result import Result
 
 if TYPE_CHECKING:
     from gateway.connection import Connection
@@ -33,6 +40,8 @@ class Resuming:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        self._last: dict[bytes, Claim] = {}
+        """Of those who wait, who asked last for each session; nobody, where someone who did not wait came after."""
 
     def hear(self, connection: Connection, resume: Resume) -> None:
         """Go on with a test, or say why not."""
@@ -47,7 +56,9 @@ class Resuming:
         claim = Claim.open(resume, user=connection.user, ring=hub.ring, limits=hub.limits, epoch_ms=hub.epoch_ms())
         if isinstance(claim, Error):
             connection.refuse(claim)
-        elif not self._go_on(connection, claim):
+            return
+        self._last.pop(claim.ticket.session, None)
+        if not self._go_on(connection, claim):
             connection.wait_for(self._look_up(connection, claim))
 
     def make_anew(self, connection: Connection, copy: TypingSession, claim: Claim) -> None:
@@ -82,23 +93,38 @@ class Resuming:
         return False
 
     async def _look_up(self, connection: Connection, claim: Claim) -> None:
-        """Answer with the stored result, or else take the session over and make it anew."""
+        """Answer with the stored result, or else make the session anew, which is taken over meanwhile."""
+        session = claim.ticket.session
+        self._last[session] = claim
         try:
-            result = await self._hub.store.by_id(claim.ticket.session)
-        except StoreError as exc:
-            # made anew it comes to the same result, and the store will meet its own row
-            _log.warning("a resumed session could not be looked up", reason=str(exc))
-            result = None
-        if not connection.alive or self._go_on(connection, claim):  # much may have happened meanwhile
+            verdict, result = await asyncio.gather(self._hub.takeovers.take(claim), self._stored(session))
+        finally:
+            last = self._last.get(session) is claim
+            if last:
+                del self._last[session]
+        if not connection.alive:
+            return
+        if not last:
+            connection.supersede()
+            return
+        if self._go_on(connection, claim):  # much may have happened meanwhile
             return
         if result is not None:
+            self._hub.takeovers.accounts.forget(session)
             connection.tell_stored(result, ref=claim.ref)
             if claim.ticket.seat is not None and self._hub.racing is not None:
                 self._hub.racing.stored(claim.ticket.seat, result)
             return
-        verdict = await self._hub.takeovers.take(claim)
-        if connection.alive:
-            self._take_over(connection, verdict)
+        self._take_over(connection, verdict)
+
+    async def _stored(self, session: bytes) -> Result | None:
+        """The result of a test, where it is stored and that can be looked up."""
+        try:
+            return await self._hub.store.by_id(session)
+        except StoreError as exc:
+            # made anew it comes to the same result, and the store will meet its own row
+            _log.warning("a resumed session could not be looked up", reason=str(exc))
+            return None
 
     def _take_over(self, connection: Connection, verdict: Verdict | None) -> None:
         """Go on as it was found: make the session anew, or say why not."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -274,6 +274,42 @@ async def test_of_two_who_resume_at_once_at_one_server_one_keeps_it_though_nothi
         assert resumed["n"] == 0
         typist.started, typist.log = before.started, []
         assert (await finish(typist))["verdict"] == "ok"
+
+
+class SlowStore:
+    """A store whose answer to the first question comes when it is let; all else is the store's own."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.asked = asyncio.Event()
+        self.let = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def by_id(self, session: bytes) -> Any:
+        if not self.asked.is_set():
+            self.asked.set()
+            await self.let.wait()
+        return await self._store.by_id(session)
+
+
+@pytest.mark.parametrize("later", [0, 1], ids=["at the same server", "at another"])
+async def test_who_asked_later_has_it_though_the_earlier_waits_for_a_slow_store(two: list[Gateway], later: int) -> None:
+    """A connection that broke off without a word is not served last: its client has come back since."""
+    slow = SlowStore(two[0].hub.store)
+    async with client(two[1].url) as before:
+        await typed(before, 12)
+    two[0].hub.store = cast(Any, slow)
+    async with client(two[0].url, token=before.ready["token"]) as stale:
+        taken = {"session": before.started["session"], "ticket": before.started["ticket"], **receipt_of(before)}
+        await stale.send("resume", **taken, n=12)
+        await slow.asked.wait()
+        async with resuming(two[later], before) as typist:
+            slow.let.set()
+            assert (await stale.closed()).code == 4502
+            assert (await finish(typist))["verdict"] != "void"
+            assert [message["t"] for message in stale.seen if message["t"] == "resumed"] == []
 
 
 async def test_two_bumps_and_a_chain_of_three(tmp_path: Path, redis: RedisOptions) -> None:
