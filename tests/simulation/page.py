@@ -62,6 +62,8 @@ class Page(Tab):
         self._sent = 0
         self._finish_sent = False
         self.unsaved: dict[str, Log] = {}
+        self.resuming = ""
+        """The test that was last asked back over this connection: another one would take it away from this one."""
         self.locks: dict[str, Callable[[], None]] = {}
         self._flush_timer: Timer | None = None
         self._retry_timer: Timer | None = None
@@ -187,6 +189,7 @@ class Page(Tab):
         assert log is not None
         self._ref += 1
         log.started["ref"] = self._ref
+        self.resuming = log.session
         self.link.send(resume_of(log) | {"ref": self._ref})
 
     def _flush(self) -> None:
@@ -238,6 +241,7 @@ class Page(Tab):
 
     def lost(self) -> None:
         self.attached = False
+        self.resuming = ""
         if self.log is not None:
             self.log.save(self.browser)
 
@@ -252,6 +256,10 @@ class Page(Tab):
                 self.log = Log(message, self.starts_at(message))
                 self.log.user = self.user
                 self.wanted = None
+                left = self.resuming in self.unsaved  # asked back, and let go of for this one before its log was sent
+                self.resuming = ""
+                if left:
+                    self.settle()
                 self._attach(0)
                 if self.log.race is not None:  # its time runs
                     self.remember(self.log)

@@ -43,7 +43,7 @@ class Settling:
         while self._sessions:
             session = self._sessions.pop()
             log = Log.read(browser, session)
-            if log is None or (page.log is not None and page.log.session == session):
+            if log is None or session == page.resuming or (page.log is not None and page.log.session == session):
                 continue
             if log.finished is not None and page.token_of(log.user) is None:
                 continue
