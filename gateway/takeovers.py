@@ -142,16 +142,15 @@ class Takeovers:
     async def take(self, claim: Claim) -> Verdict | None:
         """What a claim comes to whose session is not here. None: another has it by now."""
         session = claim.ticket.session
-        account = self.accounts.of(session)
-        if account is None or outdated(claim, account.answer):
-            taking = self._takings.get(session)
-            if taking is not None:
-                account = await asyncio.shield(taking.done)
-            elif len(self._takings) < MOST:
-                account = await self._begin(claim)
-            else:
-                self._hub.metrics.takeover("full")
-                account = self.accounts.keep(session, self._now(), None if account is None else account.answer)
+        taking = self._takings.get(session)
+        if taking is not None:
+            account = await asyncio.shield(taking.done)
+        elif len(self._takings) < MOST:  # also where it was taken for us before: others may have had it since
+            account = await self._begin(claim)
+        else:
+            self._hub.metrics.takeover("full")
+            before = self.accounts.of(session)
+            account = self.accounts.keep(session, self._now(), None if before is None else before.answer)
         return None if account is None else weigh(claim, account.answer, epoch=account.epoch)
 
     async def seen(self, session: bytes, node: str) -> Answer | None:
@@ -179,7 +178,7 @@ class Takeovers:
         try:
             epoch, answer = await self._take(claim, taking)
             if ours is not None and (answer is None or answer.word is Word.NOTHING):
-                answer = ours.answer  # outdated, but nobody else says anything
+                answer = ours.answer  # it may be outdated, but nobody else says anything
             if taking.beyond < (epoch, self._node):
                 account = self.accounts.keep(session, epoch, answer)
             else:
