@@ -13,6 +13,7 @@ its `resume` is read, while it is looked for in the store; and here only who ask
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from gateway.hub import Hub
 
 __all__ = ["Resuming"]
+
+_UNTIMED = Error("away", "this node could not ask what time the races go by yet; the test goes on once it can", 1_000)
 
 _log = structlog.get_logger(__name__)
 
@@ -115,7 +118,12 @@ class Resuming:
             if claim.ticket.seat is not None and self._hub.racing is not None:
                 self._hub.racing.stored(claim.ticket.seat, result)
             return
-        self._take_over(connection, verdict)
+        self._take_over(connection, verdict if self._may_time(claim) else replace(_UNTIMED, ref=claim.ref))
+
+    def _may_time(self, claim: Claim) -> bool:
+        """Whether a test made anew can be given its time: a racer's goes by the clock that all nodes share."""
+        racing = self._hub.racing
+        return claim.ticket.seat is None or racing is None or racing.rooms.races.timed
 
     async def _stored(self, session: bytes) -> Result | None:
         """The result of a test, where it is stored and that can be looked up."""

@@ -211,7 +211,8 @@ export class Room {
       this.askLater(error.retry); // said of tests, too: whose it is may be both
       return false;
     }
-    // `running` is said of tests, too, but then of a message with a number.
+    // `away` and `running` are said of tests, too, but then of a message with a number.
+    if (error.code === "away" && typeof error.ref === "number") return false;
     const elsewhere = error.code === "running" && this.id !== "" && typeof error.ref !== "number";
     if (!elsewhere && !CODES.has(error.code)) return false;
     if (typeof error.retry === "number" && this.wanted) {

@@ -21,6 +21,9 @@ __all__ = ["RaceClock"]
 
 READINGS: Final = 5
 
+_UNKNOWN_S: Final = 0.5
+"""Until it is known it is asked for again so soon: tests of races that come from another node wait for it."""
+
 
 class RaceClock:
     """A server's TIME, from here. All processes of a cluster ask the server that has `key`.
@@ -79,4 +82,4 @@ class RaceClock:
                 await self.read()
             except StoreError:
                 pass  # it is told where somebody wants to change a race
-            await asyncio.sleep(self._every_s)
+            await asyncio.sleep(self._every_s if self.known else min(_UNKNOWN_S, self._every_s))

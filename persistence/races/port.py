@@ -89,6 +89,11 @@ class Races(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
+    @property
+    def timed(self) -> bool:
+        """Whether `now_ms` is what all go by; until then it is this machine's clock, which may be anything."""
+        ...
+
     def now_ms(self) -> int:
         """The race's clock, epoch ms; cheap."""
         ...

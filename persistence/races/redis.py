@@ -84,6 +84,11 @@ class RedisRaces:
     ) -> None:
         await self._clock.__aexit__(kind, error, trace)
 
+    @property
+    def timed(self) -> bool:
+        """Whether the server's clock was ever read."""
+        return self._clock.known
+
     def now_ms(self) -> int:
         """The clock of the server that counts races."""
         return self._clock.now_ms()

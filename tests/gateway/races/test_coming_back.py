@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.app import Gateway
+from persistence.races import RedisRaces
 from persistence.redis import RedisOptions
 from session.identity import session_from_text
 from tests.gateway.races.racers import RULES, node, nodes, race_of, racer, racers, resumed
@@ -48,6 +49,34 @@ async def test_back_by_the_test(two: list[Gateway]) -> None:
             await back.finish()
             closing = await host.phase("closing")
             assert closing["racers"][1]["place"] == 1
+
+
+async def test_a_test_is_not_timed_by_a_clock_that_nobody_shares(tmp_path: Path, redis_single: RedisOptions) -> None:
+    """Who comes back to a node that could not ask for the races' time yet waits until it could."""
+    async with (
+        nodes(tmp_path, redis_single, "a", "b", bus=PATIENT) as (here, there),
+        racers(here, here) as (host, other),
+    ):
+        await race_of(host, other)
+        await other.begin()
+        await host.until(lambda state: state["phase"] == "running")
+        await other.type(0.5)
+        assert there.hub.racing is not None
+        races = there.hub.racing.rooms.races
+        assert isinstance(races, RedisRaces)
+        await until(lambda: races.timed)
+        assert races._clock._task is not None
+        races._clock._task.cancel()
+        races._clock.known = False
+        async with racer(there, MSGPACK, token=other.typist.ready["token"]) as back:
+            started, log = other.typist.started, other.typist.log
+            taken = {"session": started["session"], "ticket": started["ticket"], "n": len(log) // 2, "ref": 3}
+            await back.say("resume", **taken)
+            error = await back.hear("error")
+            assert (error["code"], error["retry"], error["ref"]) == ("away", 1000, 3)
+            races._clock.known = True
+            await back.say("resume", **taken)
+            assert (await back.hear("resumed"))["n"] <= len(log) // 2
 
 
 async def test_back_without_the_test(two: list[Gateway]) -> None:
@@ -209,10 +238,10 @@ async def test_what_is_stored_is_finished_though_the_race_has_not_heard_of_it(
         await race_of(host, other)
         await other.begin()
         await host.phase("running")
-        await other.type()
         assert gateway.hub.racing is not None
         (room,) = gateway.hub.racing.rooms.rooms()
         say, room._finishes._owe = room._finishes._owe, lambda key, what: None
+        await other.type()  # its last key may end it
         await other.say("finish", n=len(other.typist.log) // 2)
         while (await other.typist.receive("result", "stored"))["t"] != "stored":
             pass

@@ -153,6 +153,8 @@ class Room:
             cancel(self._retry)
             self._retry = self._tab.timer(max(retry or 0, LEAST_RETRY_MS), self._again)
             return False
+        if code == "away" and error.get("ref") is not None:  # it is the test that has to wait
+            return False
         elsewhere = code == "running" and self.id != "" and error.get("ref") is None
         if not elsewhere and code not in CODES:
             return False
