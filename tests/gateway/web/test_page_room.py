@@ -28,6 +28,11 @@ ANSWERS = {
         "state('lobby', 1); room.opened(false); error('race_running'); return refused;",
         [["race_running", True]],
     ),
+    "a test that waits for the races' time, which is its own to ask for again": (
+        "state('running', 1); room.opened(true);"
+        "return [room.heard({ t: 'error', code: 'away', message: '', retry: 1, ref: 1 }), ...refused];",
+        [False],
+    ),
     "another race, from a server that is full": (
         "state('settled', 1); room.again(); const dealt = error('full', 1); await several(3); return [dealt, ...said];",
         [False, "race.join", "race.again", "race.again"],

@@ -8,8 +8,9 @@ from itertools import count
 
 import pytest
 
+from persistence.errors import StoreError
 from persistence.races import RaceClock
-from persistence.redis import Call, RedisOptions, RedisServers
+from persistence.redis import Answer, Call, RedisOptions, RedisServers
 
 
 @pytest.fixture(name="servers")
@@ -52,6 +53,21 @@ async def test_one_answer_that_takes_long_does_not_move_it(servers: RedisServers
     await clock.read()
     assert before_ms - 1 <= clock.now_ms() <= await time_ms(servers) + 1
     assert next(looks) == 12
+
+
+async def test_until_it_is_known_it_is_asked_for_soon(servers: RedisServers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not an hour later, as one that is known: who comes back to a race waits for it."""
+    ask, asked = servers.ask, count()
+
+    async def away_at_first(call: Call) -> Answer:
+        if next(asked) == 0:
+            raise StoreError("Redis is away", retriable=True)
+        return await ask(call)
+
+    monkeypatch.setattr(servers, "ask", away_at_first)
+    async with RaceClock(servers, "k", every_ms=3_600_000) as clock, asyncio.timeout(60):
+        while not clock.known:  # noqa: ASYNC110  # it tells nobody
+            await asyncio.sleep(0.01)
 
 
 async def test_it_is_read_again_and_again_until_it_is_closed(servers: RedisServers) -> None:
