@@ -1,6 +1,6 @@
 """A test that goes on here is taken from whoever has it: recorded, asked for, and given up there.
 
-    resume ─> is it here? ─> is it stored? ─> record {epoch, node}, and who was it before ─> ask that one ─> made anew
+    resume ─> is it here? ─> record {epoch, node}, and who was it before ─> ask that one ─> made anew, or told if stored
 
 A record of all processes (`persistence.holders`) says who took a session over last, and orders those who do so by
 epochs; of one that was never taken over the ticket says where it began. That process is asked over the bus to let it

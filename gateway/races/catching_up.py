@@ -1,8 +1,7 @@
 """Rooms that may have missed something read their races anew: a few at a time, in the order in which they say so.
 
-When Redis comes back all rooms of a node say so in the same moment. A room takes some 0.4 ms: so many as are read
-together hold the loop for some 3 ms, and a thousand are through in about a second. Whoever asks something of a race
-does not wait behind them.
+When Redis comes back all rooms of a node say so in the same moment. On a busy machine a thousand that read at once held
+the loop for up to 166 ms of CPU, and for 6 to 11 ms so. Whoever asks something of a race does not wait behind them.
 """
 
 from __future__ import annotations
