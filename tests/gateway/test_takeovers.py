@@ -305,6 +305,7 @@ async def test_who_asked_later_has_it_though_the_earlier_waits_for_a_slow_store(
         taken = {"session": before.started["session"], "ticket": before.started["ticket"], **receipt_of(before)}
         await stale.send("resume", **taken, n=12)
         await slow.asked.wait()
+        await until(lambda: not two[1].hub.copies())  # it is recorded, and asked for, meanwhile: that is the earlier
         async with resuming(two[later], before) as typist:
             slow.let.set()
             assert (await stale.closed()).code == 4502
