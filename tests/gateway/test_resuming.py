@@ -34,7 +34,7 @@ async def test_two_tabs_that_go_apart_between_two_receipts(url: str, again: bool
         started = await first.start("words", count=3)
         await first.keys(*started["text"][:4])
         receipt = (await first.receive("tick"))["r"]
-        await first.keys("x", "y")
+        await first.keys("~", "~")
         await first.send("hb")
         await first.receive("hb")
         fields = {"session": started["session"], "ticket": started["ticket"], "receipt": receipt}
@@ -60,7 +60,7 @@ async def test_a_log_that_goes_apart_is_typed_to_its_end(url: str) -> None:
     async with client(url) as first:
         started = await first.start("words", count=3)
         await first.keys(*started["text"][:4])
-        await first.keys("x", "y")
+        await first.keys("~", "~")
         await first.receive("tick")
     async with client(url, token=first.ready["token"]) as second:
         second.started = started

@@ -154,7 +154,7 @@ async def test_a_race_that_all_have_left_is_settled_and_recorded(tmp_path: Path)
             await host.type()
             await other.typist.socket.close()
             await host.finish()
-            await host.phase("closing")
+            await host.until(lambda state: state["phase"] in ("closing", "settled"))
         record = await recorded(gateway, host.race)
         assert [racer.place for racer in record.race.racers] == [1, None]
         await gone(gateway)
