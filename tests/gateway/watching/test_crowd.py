@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ async def test_a_thousand_cost_one_subscription_and_one_encoding_a_frame(
     tmp_path: Path, redis_single: RedisOptions
 ) -> None:
     """For each of the two encodings; and what they are sent is bounded by what is typed."""
-    patient = WatchOptions(silent_ms=600_000)  # how slow the machine may be: a typist who is taken for away is told of
+    patient = replace(PATIENT, silent_ms=600_000)  # however slow the machine: a typist who is taken for away is told of
     async with together(tmp_path, redis_single, watch=patient) as (here, there), AsyncExitStack() as stack:
         typist = await stack.enter_async_context(client(here.url))
         started = await typist.start(mode="words", count=10, watch=True)
