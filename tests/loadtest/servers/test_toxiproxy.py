@@ -21,11 +21,15 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toxiproxy]:
         yield started
 
 
-@pytest.fixture
-async def way(proxy: Toxiproxy, request: pytest.FixtureRequest) -> AsyncIterator[Way]:
-    """A way to a server that says everything again."""
+class Echo:
+    """A server that says everything again, and knows how often somebody came."""
 
-    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self) -> None:
+        self._came = asyncio.Semaphore(0)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        self._came.release()
         try:
             while data := await reader.read(65_536):
                 writer.write(data)
@@ -34,7 +38,23 @@ async def way(proxy: Toxiproxy, request: pytest.FixtureRequest) -> AsyncIterator
         finally:
             writer.close()
 
-    server = await asyncio.start_server(echo, "127.0.0.1", 0)
+    async def came(self, times: int) -> None:
+        """Wait until so many more have come."""
+        async with asyncio.timeout(PATIENCE_S):
+            for _ in range(times):
+                await self._came.acquire()
+
+
+@pytest.fixture
+def echo() -> Echo:
+    """The server at the end of the way."""
+    return Echo()
+
+
+@pytest.fixture
+async def way(proxy: Toxiproxy, echo: Echo, request: pytest.FixtureRequest) -> AsyncIterator[Way]:
+    """A way to it."""
+    server = await asyncio.start_server(echo.serve, "127.0.0.1", 0)
     async with server:
         yield proxy.way(request.node.name, server.sockets[0].getsockname()[1])
 
@@ -98,10 +118,11 @@ async def test_a_narrow_way_takes_as_long_as_there_is_to_carry(way: Way) -> None
         assert time.monotonic() - began_s >= LEAST_S
 
 
-async def test_a_silent_way_loses_what_is_said_and_ends_when_healed(way: Way) -> None:
+async def test_a_silent_way_loses_what_is_said_and_ends_when_healed(way: Way, echo: Echo) -> None:
     async with settled_peer(way) as before:
         await asyncio.to_thread(way.silence)
-        async with peer(way) as since:
+        async with peer(way) as since, peer(way):
+            await echo.came(3)  # the proxy takes one after the other, so it is done with the last but one
             async with asyncio.TaskGroup() as group:
                 asked = [group.create_task(one.ask(b"hello")) for one in (before, since)]
                 done, _ = await asyncio.wait(asked, timeout=LEAST_S)
