@@ -62,6 +62,14 @@ def test_golden_of_all_scripts() -> None:
     assert sha256(texts.encode()).hexdigest()[:16] == "4b083617f58c58e9"
 
 
+def test_golden_of_plain_words() -> None:
+    """Without marks and numbers, where texts are drawn in a way of their own: of all scripts, and of tiny lists."""
+    tiny = [Vocabulary(WORDS[:count], language="en", version=1, direction="ltr") for count in (1, 2, 3)]
+    options = (TestOptions("time", seconds=60), TestOptions("words", count=300))
+    texts = "\n".join(generated(words, one, seed).text for words in (*ALL, *tiny) for one in options for seed in (0, 4))
+    assert sha256(texts.encode()).hexdigest()[:16] == "682f41039da1f048"
+
+
 @given(
     st.sampled_from(ALL),
     st.integers(1, 60),
