@@ -154,12 +154,13 @@ class Pipeline:
             if i % _DECODED_AT_ONCE == 0:
                 await asyncio.sleep(0)
         began = self._done("decode", began)
-        for i, (record, result) in enumerate(batch.items):
-            if self._rescorer.chooses(result):
-                checked = await self._rescorer.check(result)
-                batch.items[i] = (record, checked)
-                if checked.verdict != result.verdict:
-                    batch.doubted.add(result.session)
+        chosen = [i for i, (_, result) in enumerate(batch.items) if self._rescorer.chooses(result)]
+        checked = await self._rescorer.check([batch.items[i][1] for i in chosen])
+        for i, now in zip(chosen, checked, strict=True):
+            record, result = batch.items[i]
+            batch.items[i] = (record, now)
+            if now.verdict != result.verdict:
+                batch.doubted.add(result.session)
         self._done("rescore", began)
         batch.prepared = True
 

@@ -1,7 +1,7 @@
 """Which results are played again, and what comes of those that do not come to their figures."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -14,6 +14,7 @@ from persistence.catalogue import CatalogueError, EmbeddedCatalogue
 from persistence.catalogue.entries import NewTest
 from persistence.catalogue.texts import Texts
 from persistence.errors import StoreError
+from persistence.rescoring import Rescored, rescoring
 from persistence.workers.rescore import RescoreOptions, Rescorer
 from scoring.plausibility import Reason
 from session.identity import mint_session
@@ -35,6 +36,12 @@ def rescorer(catalogue: EmbeddedCatalogue, **options: Any) -> tuple[Rescorer, Co
     meter = Counting()
     texts = Texts(catalogue, limits=SessionLimits())
     return Rescorer(texts, RescoreOptions(**options), refresh=catalogue.refresh, meter=meter), meter
+
+
+async def checked(checker: Rescorer, result: Result) -> Result:
+    """A result by itself, played again."""
+    (found,) = await checker.check([result])
+    return found
 
 
 def typists(catalogue: EmbeddedCatalogue, mix: str = "short") -> Typists:
@@ -89,7 +96,7 @@ async def test_honest_results_agree_and_stay_as_they_are(catalogue: EmbeddedCata
     checker, meter = rescorer(catalogue)
     results = list(typists(catalogue, mix).results(24))
     assert {result.mode for result in results} >= {"words", "time", "text", "zen"}
-    assert [await checker.check(result) for result in results] == results
+    assert await checker.check(results) == results
     assert meter.rescorings == {"agrees": 24}
 
 
@@ -98,19 +105,51 @@ async def test_a_result_that_differs_is_kept_for_review(catalogue: EmbeddedCatal
     checker, meter = rescorer(catalogue)
     honest = replace(typists(catalogue).finish(mode="words", count=10), verdict="ok", reasons=())
     forged = replace(honest, summary=replace(honest.summary, wpm=200.0, acc=100.0))
-    kept = await checker.check(forged)
+    kept = await checked(checker, forged)
     assert kept == replace(forged, verdict="review", reasons=(Reason("rescore_differs", 2.0, 0.0),))
-    assert (await checker.check(replace(forged, verdict="void"))).verdict == "void"
+    assert (await checked(checker, replace(forged, verdict="void"))).verdict == "void"
     assert meter.rescorings == {"differs": 2}
-    assert await checker.check(forged) == kept, "each delivery comes to the same"
+    assert await checked(checker, forged) == kept, "each delivery comes to the same"
 
 
 async def test_a_log_that_cannot_be_read_is_kept_for_review(catalogue: EmbeddedCatalogue) -> None:
     checker, meter = rescorer(catalogue)
     honest = typists(catalogue).finish(mode="words", count=5)
-    kept = await checker.check(replace(honest, verdict="ok", reasons=(), replay=b"\x01rubbish"))
+    kept = await checked(checker, replace(honest, verdict="ok", reasons=(), replay=b"\x01rubbish"))
     assert (kept.verdict, [reason.name for reason in kept.reasons]) == ("review", ["rescore_unreplayable"])
     assert meter.rescorings == {"unreplayable": 1}
+
+
+async def test_results_that_are_played_side_by_side_come_each_to_its_own(catalogue: EmbeddedCatalogue) -> None:
+    """In their order: honest ones, one that differs, one whose log cannot be read, one of another version."""
+    checker, meter = rescorer(catalogue)
+    results = [replace(one, verdict="ok", reasons=()) for one in typists(catalogue).results(25)]
+    results[3] = replace(results[3], summary=replace(results[3].summary, wpm=200.0))
+    results[4] = replace(results[4], replay=b"\x01rubbish")
+    results[12] = replace(results[12], scoring_version="0/1.0")
+    kept = await checker.check(results)
+    assert [at for at, (before, after) in enumerate(zip(results, kept, strict=True)) if before != after] == [3, 4]
+    assert [kept[at].reasons[0].name for at in (3, 4)] == ["rescore_differs", "rescore_unreplayable"]
+    assert meter.rescorings == {"agrees": 22, "differs": 1, "unreplayable": 1, "other version": 1}
+
+
+async def test_a_bug_that_one_result_finds_is_its_own(
+    catalogue: EmbeddedCatalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is kept for review, and its neighbours agree."""
+    results = [replace(one, verdict="ok", reasons=()) for one in typists(catalogue).results(3)]
+    honest = rescoring
+
+    def failing(result: Result, *known: Any, **how: Any) -> Generator[None, None, Rescored]:
+        if result is results[1]:
+            raise ZeroDivisionError
+        return (yield from honest(result, *known, **how))
+
+    monkeypatch.setattr("persistence.workers.rescore.rescoring", failing)
+    checker, _ = rescorer(catalogue)
+    kept = await checker.check(results)
+    assert [result.verdict for result in kept] == ["ok", "review", "ok"]
+    assert kept[1].reasons == (Reason("rescore_unreplayable", 1.0, 0.0),)
 
 
 async def test_a_test_that_was_just_imported_is_looked_for(catalogue: EmbeddedCatalogue, tmp_path: Path) -> None:
@@ -126,10 +165,30 @@ async def test_a_test_that_was_just_imported_is_looked_for(catalogue: EmbeddedCa
         await catalogue.add([passage], created_at_ms=EPOCH_MS)
 
     texts = Texts(catalogue, limits=SessionLimits())
-    assert await Rescorer(texts, refresh=refresh, meter=meter).check(result) == result
+    assert await checked(Rescorer(texts, refresh=refresh, meter=meter), result) == result
     unknown = replace(result, test=4243)
-    assert (await Rescorer(texts, refresh=catalogue.refresh, meter=meter).check(unknown)).verdict == "review"
+    assert (await checked(Rescorer(texts, refresh=catalogue.refresh, meter=meter), unknown)).verdict == "review"
     assert meter.rescorings == {"agrees": 1, "unreplayable": 1}
+
+
+async def test_several_results_of_a_test_that_was_just_imported_look_for_it_once(
+    catalogue: EmbeddedCatalogue, tmp_path: Path
+) -> None:
+    """They are played side by side, so that none knew it yet when the first had it looked for."""
+    passage = NewTest("New", "one two three", "zoo", "easy", "en", words=3, id=4242)
+    async with EmbeddedCatalogue(tmp_path / "other.db") as other:
+        await other.add([passage], created_at_ms=EPOCH_MS)
+        result = replace(typists(other).finish(mode="quote", test=4242), verdict="ok", reasons=())
+    meter, asked = Counting(), 0
+
+    async def refresh() -> None:
+        nonlocal asked
+        asked += 1
+        await catalogue.add([passage], created_at_ms=EPOCH_MS)
+
+    checker = Rescorer(Texts(catalogue, limits=SessionLimits()), refresh=refresh, meter=meter)
+    assert await checker.check([result] * 3) == [result] * 3
+    assert (asked, meter.rescorings) == (1, {"agrees": 3})
 
 
 async def test_a_result_of_an_unknown_test_waits_while_the_catalogue_is_away(
@@ -151,13 +210,13 @@ async def test_a_result_of_an_unknown_test_waits_while_the_catalogue_is_away(
     checker = Rescorer(Texts(catalogue, limits=SessionLimits()), refresh=away, meter=meter)
     for _ in range(2):
         with pytest.raises(StoreError, match="not known here yet, and the content database: cannot connect") as caught:
-            await checker.check(result)
+            await checked(checker, result)
         assert caught.value.retriable
     assert asked == 1
     unreadable = replace(typists(catalogue).finish(mode="words", count=5), verdict="ok", replay=b"\x01rubbish")
-    assert (await checker.check(unreadable)).verdict == "review"
+    assert (await checked(checker, unreadable)).verdict == "review"
     await catalogue.add([passage], created_at_ms=EPOCH_MS)
-    assert await checker.check(result) == result
+    assert await checked(checker, result) == result
     assert meter.rescorings == {"unreplayable": 1, "agrees": 1}
 
 
@@ -186,9 +245,9 @@ async def test_results_of_several_batches_wait_for_one_look_at_the_catalogue(
     meter = Counting()
     checker = Rescorer(Texts(catalogue, limits=SessionLimits()), refresh=refresh, meter=meter)
     loop = asyncio.get_running_loop()
-    first = loop.create_task(checker.check(result))
+    first = loop.create_task(checked(checker, result))
     await begun.wait()
-    others = [loop.create_task(checker.check(result)) for _ in range(3)]
+    others = [loop.create_task(checked(checker, result)) for _ in range(3)]
     for _ in range(20):
         await asyncio.sleep(0)  # they have found out that its test is not known
     if end == "given up":
@@ -208,7 +267,7 @@ async def test_a_result_of_another_scoring_version_is_no_evidence(catalogue: Emb
     """While nodes are upgraded both are right, each by its own rules."""
     checker, meter = rescorer(catalogue)
     result = replace(sample(1), scoring_version="0/1.0", verdict="ok")
-    assert await checker.check(result) == result
+    assert await checked(checker, result) == result
     assert meter.rescorings == {"other version": 1}
 
 
@@ -226,6 +285,6 @@ async def test_a_long_log_does_not_hold_the_loop(catalogue: EmbeddedCatalogue, m
             await asyncio.sleep(0)
 
     beating = asyncio.get_running_loop().create_task(beat())
-    assert await checker.check(result) == result
+    assert await checked(checker, result) == result
     beating.cancel()
     assert turns > 5
