@@ -115,6 +115,8 @@ class Metrics(Exposition):
         self._rows = rows
         self._closes = Counter("typegate_ws_closes", "Ended WebSockets by close code", ["code"], registry=registry)
         self._errors = Counter("typegate_errors", "`error` messages sent, by code", ["code"], registry=registry)
+        self._errors.labels("full")  # what availability is reckoned by must be seen to begin at 0
+        self._closes.labels("4000")
         self._takeovers = Counter(
             "typegate_takeovers",
             "Tests taken over from other processes, by what became of the question to their holder",

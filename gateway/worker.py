@@ -8,6 +8,7 @@ goes on when that is back. Stopping: the batch under way is finished, its offset
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -105,7 +106,9 @@ class WorkerProcess:
         }
         if settings.webhook.enabled:
             group = replace(settings.feed, group=settings.webhook.group)
-            news = await enter(KafkaFeed(kafka.analytics_topic, connection, group))
+            # one that is switched on for the first time tells what is news, and not all that Kafka has
+            since_ms = partial(_ago_ms, settings.webhook.give_up_s)
+            news = await enter(KafkaFeed(kafka.analytics_topic, connection, group, since_ms=since_ms))
             letters = KafkaLetters(bench.sender, kafka, worker=settings.node.name)
             pings["webhook"] = (await enter(Webhook(news, settings.webhook, letters, metrics))).ping
         self.health = Health(pings, behind=pings.keys() - {"worker"})
@@ -196,6 +199,11 @@ class _Nowhere:
 
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Keep nothing."""
+
+
+def _ago_ms(seconds: float) -> int:
+    """The instant so long ago, epoch ms."""
+    return int((time.time() - seconds) * 1000)
 
 
 async def _keeping_up(upkeep: Upkeep) -> None:

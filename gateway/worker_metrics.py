@@ -70,6 +70,8 @@ class WorkerMetrics(Exposition, Meter):
             self._rescored.labels(outcome)  # an alarm on an increase must see it begin at 0
         for reason in ("malformed", "implausible", "newer", "refused", "fault", "webhook"):
             self._dead.labels(reason)
+        for outcome in ("delivered", "failed", "dead"):
+            self._posts.labels(outcome)  # nor is more than nothing more than what there is not
 
     def watch(self, *, feed: Callable[[], FeedFacts], worker: Callable[[], WorkerFacts]) -> None:
         """Take functions that a scrape asks for the state of the feed and of the worker."""

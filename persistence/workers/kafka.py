@@ -7,13 +7,14 @@ What aiokafka leaves to its user, and where that is done here:
 - `getmany` gives what has arrived, be it one record: `take` goes on asking for a short time.
 - a commit is tried for ever while its coordinator is away: ours has a limit, and the next one says it again.
 - fetched records of partitions that are given up are dropped by it; those that `take` has gathered are dropped by us.
+- a group that is new begins at the first record or behind the last one: `since_ms` lets it begin between them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -37,7 +38,11 @@ _METADATA_MS = 30_000
 
 
 class KafkaFeed:
-    """A `Feed` of one topic. `connection` are aiokafka's own arguments: where the brokers are, and how one gets in."""
+    """A `Feed` of one topic. `connection` are aiokafka's own arguments: where the brokers are, and how one gets in.
+
+    A partition of which the group has committed nothing is given from its beginning on, or where `since_ms` is given
+    from the first record that was sent at that instant (epoch ms, asked for at the time) or later.
+    """
 
     def __init__(
         self,
@@ -45,11 +50,13 @@ class KafkaFeed:
         connection: Mapping[str, Any],
         options: FeedOptions | None = None,
         *,
+        since_ms: Callable[[], int] | None = None,
         chance: random.Random | None = None,
     ) -> None:
         self._topic = topic
         self._connection = connection
         self._options = options or FeedOptions()
+        self._since_ms = since_ms
         self._back_off = BackOff(100, 5_000, chance or random.Random())
         self._revoked: Revoked | None = None
         self._consumer: AIOKafkaConsumer | None = None
@@ -125,7 +132,7 @@ class KafkaFeed:
             await stop(consumer)
             raise
         # after the start, which would else wait for the group
-        consumer.subscribe([self._topic], listener=_Listener(self))
+        consumer.subscribe([self._topic], listener=_Listener(self, consumer))
         return consumer
 
     async def _reopen(self, consumer: AIOKafkaConsumer, fault: str) -> None:
@@ -153,6 +160,25 @@ class KafkaFeed:
         self._held = self._held.difference(partitions)
         for partition in partitions:
             self._places.pop(partition, None)
+
+    async def begin(self, consumer: AIOKafkaConsumer, places: Collection[TopicPartition]) -> None:
+        """Let those of our new partitions that nobody has committed anything of begin at `since_ms`."""
+        if self._since_ms is None or not places:
+            return
+        consumer.pause(*places)  # what is fetched meanwhile may be older
+        try:
+            new = [place for place in places if await consumer.committed(place) is None]
+            if new:
+                ends = await consumer.end_offsets(new)
+                starts = await consumer.offsets_for_times(dict.fromkeys(new, max(0, self._since_ms())))
+                for place in new:
+                    start = starts[place]
+                    consumer.seek(place, ends[place] if start is None else start.offset)
+        except KafkaError as error:
+            # whoever reads must not be kept from all of it by where it begins
+            log.warning("where to begin cannot be asked for; it is at the beginning", why=str(error) or repr(error))
+        finally:
+            consumer.resume(*places)
 
     def given(self, partitions: Collection[int]) -> None:
         """These partitions are ours now."""
@@ -254,8 +280,9 @@ class KafkaFeed:
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """Passes the group's decisions on."""
 
-    def __init__(self, feed: KafkaFeed) -> None:
+    def __init__(self, feed: KafkaFeed, consumer: AIOKafkaConsumer) -> None:
         self._feed = feed
+        self._consumer = consumer
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """Before a rebalance."""
@@ -263,7 +290,10 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """After it."""
-        self._feed.given([place.partition for place in assigned])
+        try:
+            await self._feed.begin(self._consumer, assigned)
+        finally:
+            self._feed.given([place.partition for place in assigned])
 
 
 async def stop(consumer: AIOKafkaConsumer) -> None:

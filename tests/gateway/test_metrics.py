@@ -92,6 +92,13 @@ async def test_two_servers_in_one_process_share_nothing() -> None:
     assert ("typegate_errors_total", labels(code="gap")) not in await figures(second)
 
 
+async def test_what_availability_is_reckoned_by_is_shown_before_there_is_any() -> None:
+    """A rate sees nothing of what a figure is at its first sight."""
+    shown = await figures(Metrics(node="a"))
+    assert shown["typegate_errors_total", labels(code="full")] == 0
+    assert shown["typegate_ws_closes_total", labels(code="4000")] == 0
+
+
 @pytest.mark.parametrize("code", [999, 3000, 4100, 4999])
 async def test_codes_of_a_client_s_invention_make_no_series_of_their_own(code: int) -> None:
     metrics = Metrics(node="a")

@@ -14,22 +14,26 @@ from typing import Any
 
 import httpx
 import pytest
+from aiokafka import AIOKafkaProducer
 
+from config.webhook import WebhookOptions
 from gateway.app import Gateway
 from gateway.opening import CannotStart
+from gateway.posting import signature
 from gateway.worker import WorkerProcess
 from loadtest.finished import Typists
 from loadtest.servers.addresses import Addresses
 from persistence.catalogue import EmbeddedCatalogue
 from persistence.catalogue.texts import Texts
 from persistence.mysql import MysqlOptions
-from persistence.stream.record import key_of
+from persistence.stream.record import key_of, partition_of
 from session.identity import session_from_text, session_to_text
 from session.options import SessionLimits
 from tests.gateway.plant import (
     LONG_SESSION_MS,
     PATIENCE_S,
     Plant,
+    accounts_of_a_site,
     build,
     committed,
     figures,
@@ -39,8 +43,10 @@ from tests.gateway.plant import (
     worker_of,
 )
 from tests.gateway.running import command, worker_program
+from tests.gateway.test_webhook import SECRET, event, listening
 from tests.gateway.typing_client import TypingClient, client
 from tests.persistence.kafka.brokers import read_all
+from tests.persistence.samples import sample
 
 
 @pytest.fixture(name="plant")
@@ -160,6 +166,30 @@ async def _shown(worker: WorkerProcess) -> dict[str, float] | None:
     """The worker's figures, once it has committed."""
     shown = await figures(worker.admin_url)
     return shown if shown.get('typegate_worker_step_seconds_count{step="commit"}') else None
+
+
+async def test_the_webhook_is_told_of_news_and_not_of_what_is_old(plant: Plant, tmp_path: Path) -> None:
+    """Switched on for the first time: what has lain in Kafka for longer than news are news is not posted."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(SECRET)
+    old = event(sample(1, user=7, created_ms=int(time.time() * 1000) - 120_000))
+    partition = partition_of(7, plant.topics.analytics_partitions)
+    producer = AIOKafkaProducer(bootstrap_servers=list(plant.kafka.servers))
+    await producer.start()
+    await producer.send_and_wait(plant.kafka.analytics_topic, old, partition=partition)
+    await producer.stop()
+    await asyncio.sleep(1.1)  # it is the brokers' clock that says how old it is, and it must be older than `give_up_s`
+    async with accounts_of_a_site() as theirs, listening() as site:
+        group = f"webhook-{plant.group}"
+        options = WebhookOptions(url=site.url, secret_file=secret, group=group, limit_s=60.0, give_up_s=1.0)
+        async with worker_of(plant, tmp_path, webhook=options):
+            best = theirs.one(7)
+            await send(plant, best)
+            await site.until(1)
+    first = site.posts[0]
+    assert first.body["id"] == session_to_text(best.session), "a user's news are posted in order: an old one came first"
+    epoch_s = int(first.header("Typegate-Signature").split(",")[0].removeprefix("t="))
+    assert first.header("Typegate-Signature") == signature(SECRET, first.raw, epoch_s=epoch_s)
 
 
 async def test_malformed_records_become_dead_letters(plant: Plant, tmp_path: Path) -> None:

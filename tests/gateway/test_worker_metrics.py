@@ -57,6 +57,13 @@ async def test_everything_that_a_worker_tells_is_shown() -> None:
     assert abs(float(total.split()[1]) - 0.2) < 1e-6
 
 
+async def test_what_alarms_compare_is_shown_before_there_is_any() -> None:
+    """Nothing is more than what was never shown: an alarm on a site that never took a post would be mute."""
+    lines = (await WorkerMetrics().scrape()).decode().splitlines()
+    for outcome in ("delivered", "failed", "dead"):
+        assert f'typegate_webhook_posts_total{{outcome="{outcome}"}} 0.0' in lines
+
+
 async def test_a_clock_that_was_set_back_gives_no_negative_time() -> None:
     metrics = WorkerMetrics(clock=lambda: 10.0)
     result = sample(1)

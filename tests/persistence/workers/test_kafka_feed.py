@@ -15,7 +15,7 @@ from loadtest.servers.kafka import Kafka
 from persistence.errors import StoreError
 from persistence.workers.feed import FeedOptions
 from persistence.workers.kafka import KafkaFeed
-from tests.persistence.workers.test_feed import in_kafka, taken, until, values
+from tests.persistence.workers.test_feed import PARTITIONS, in_kafka, taken, until, values
 from tests.servers import skip_without
 
 TOPIC = "results"
@@ -125,6 +125,34 @@ async def test_what_was_gathered_is_dropped_where_its_partition_is_given_once_mo
         assert taking.cancelled()
         feed.rewind(0, 1)
         assert values(await feed.take(2), 0) == [b"1", b"2"]
+
+
+async def test_a_new_group_may_begin_at_an_instant(kafka_servers: list[str], fresh_name: Callable[[str], str]) -> None:
+    """Where nothing was committed: at what was sent since, or at what comes next; where something was, behind it."""
+    topic = fresh_name("since")
+    connection: dict[str, Any] = {"bootstrap_servers": kafka_servers}
+    options = FeedOptions(group=topic, gather_ms=5)
+    async with in_kafka(kafka_servers, topic):
+        producer = AIOKafkaProducer(**connection)
+        await producer.start()
+        try:
+            for partition, sent_ms in ((0, 1_000), (0, 5_000), (0, 6_000), (1, 2_000)):
+                await producer.send_and_wait(topic, b"%d" % sent_ms, partition=partition, timestamp_ms=sent_ms)
+
+            def feed() -> KafkaFeed:
+                return KafkaFeed(topic, connection, options, since_ms=lambda: 5_000, chance=Random(1))
+
+            async with feed() as first:
+                assert values(await taken(first, 2), 0) == [b"5000", b"6000"]
+                await until(lambda: len(first.facts().held) == PARTITIONS)
+                await producer.send_and_wait(topic, b"3000", partition=1, timestamp_ms=3_000)
+                assert values(await taken(first, 1), 1) == [b"3000"]
+                await first.commit({0: 2, 1: 1})
+            async with feed() as second:
+                records = await taken(second, 2)
+            assert (values(records, 0), values(records, 1)) == ([b"6000"], [b"3000"])
+        finally:
+            await producer.stop()
 
 
 @pytest.mark.parametrize(
