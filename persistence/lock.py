@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
+
+_LOOKING_S = 5.0
+"""So long it is waited for who only looks at what is locked; a look takes milliseconds."""
+_AGAIN_S = 0.01
 
 
 class FileLock:
@@ -21,9 +26,26 @@ class FileLock:
 
     @classmethod
     def take(cls, path: Path) -> FileLock | None:
-        """Lock `path` (made where it is missing) for this process; None where another one holds it."""
+        """Lock `path` (made where it is missing) for this process; None where another one holds it.
+
+        Who only looks does not hold it, and is waited for.
+        """
+        until = time.monotonic() + _LOOKING_S
+        while True:
+            try:
+                return cls.wait_for(path, flags=fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pass
+            if time.monotonic() >= until or (looking := cls.look(path)) is None:
+                return None
+            looking.release()
+            time.sleep(_AGAIN_S)
+
+    @classmethod
+    def look(cls, path: Path) -> FileLock | None:
+        """Lock `path` for as long as it takes to look at something, beside others who look; None where it is held."""
         try:
-            return cls.wait_for(path, flags=fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return cls.wait_for(path, flags=fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return None
 

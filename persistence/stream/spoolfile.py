@@ -310,7 +310,7 @@ def survey(folder: Path) -> list[Found]:
             fault = "all that can be read of it was taken over" if salvaged else "the next start takes over what it can"
             found.append(Found(path, fault=f"damaged; {fault}"))
             continue
-        lock = FileLock.take(path.with_suffix(".lock"))
+        lock = FileLock.look(path.with_suffix(".lock"))
         if lock is None:
             found.append(Found(path, holder=FileLock.holder(path.with_suffix(".lock"))))
             continue

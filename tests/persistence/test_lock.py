@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 
+import pytest
+
 from persistence.lock import FileLock
 
 
@@ -58,6 +60,21 @@ def test_a_lock_file_removed_by_its_last_holder_is_not_taken_for_the_lock(tmp_pa
     first.release()
     assert FileLock.take(path) is None
     second.release()
+
+
+def test_who_looks_keeps_nobody_from_holding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several may look at a time; who wants to hold it waits for them, and nobody looks while it is held."""
+    path = tmp_path / "x.lock"
+    first, second = FileLock.look(path), FileLock.look(path)
+    assert first is not None
+    assert second is not None
+    looks = [first, second]
+    monkeypatch.setattr("persistence.lock.time.sleep", lambda _: looks.pop().release())
+    lock = FileLock.take(path)
+    assert lock is not None
+    assert not looks
+    assert FileLock.look(path) is None
+    lock.release()
 
 
 def test_a_damaged_lock_file_names_no_process(tmp_path: Path) -> None:

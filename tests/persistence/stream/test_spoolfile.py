@@ -56,6 +56,22 @@ async def test_spools_that_others_left_are_adopted_in_order_and_removed(tmp_path
         assert {name for name in names(folder) if name.endswith((".db", ".lock"))} == {"spool-0.db", "spool-0.lock"}
 
 
+async def test_who_lists_spools_keeps_no_server_from_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody looks at just then is taken, and adopted, when the look is over; not by a later start alone."""
+    folder = tmp_path / "spool"
+    await leave(folder, 0, 3, slot=0)
+    await leave(folder, 3, 2, slot=4)
+    looks = [look for slot in (0, 4) if (look := FileLock.look(folder / f"spool-{slot}.lock")) is not None]
+    monkeypatch.setattr("persistence.lock.time.sleep", lambda _: looks.pop(0).release())
+    assert [found.rows for found in spoolfile.survey(folder)] == [3, 2]
+    assert len(looks) == 2
+    slot = open_slot(folder, max_file_bytes=2**30, now_ms=0)
+    assert not looks
+    assert (slot.path.name, slot.adopted_rows) == ("spool-0.db", 2)
+    slot.connection.close()
+    slot.lock.release()
+
+
 async def test_a_spool_that_is_in_use_is_left_alone(tmp_path: Path) -> None:
     async with Spool(tmp_path) as first, Spool(tmp_path) as second:
         await second.put(sample(1))
