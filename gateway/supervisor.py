@@ -228,6 +228,9 @@ class Supervisor:
                 why, lived_s = await self._life(place)
             except OSError as fault:  # no memory, too many processes: as if it had died
                 why, lived_s = f"it cannot be started: {fault.strerror or fault}", 0.0
+            except Exception as fault:  # of ours, or words of its that are none: nobody else would start it again
+                log.exception("a process could not be followed", number=place.number)
+                why, lived_s = f"it cannot be followed: {fault!r}", 0.0
             if self._stopping.is_set():
                 return
             if place.leaving:
@@ -286,6 +289,10 @@ class Supervisor:
                     if self._started:
                         log.info("a process serves", number=place.number, pid=place.process.pid)
             code = await place.process.wait()
+        except Exception:
+            place.signal(signal.SIGKILL)  # there must be one of it at a time
+            await place.process.wait()
+            raise
         finally:
             watch.cancel()
             writer.transport.abort()

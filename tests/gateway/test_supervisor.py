@@ -22,9 +22,10 @@ from config.processes import ProcessesOptions
 from config.settings import Settings
 from gateway.bus import Node
 from gateway.bus.lease import read_nodes
-from gateway.supervisor import share_of
+from gateway.opening import CannotStart
+from gateway.supervisor import Supervisor, share_of
 from persistence.redis import RedisOptions, RedisServers
-from tests.gateway.running import UNHURRIED, environment, program, store_locked
+from tests.gateway.running import UNHURRIED, environment, program, settings, store_locked
 from tests.gateway.typing_client import Closed, TypingClient, client
 
 PATIENCE_S = 120.0
@@ -473,3 +474,30 @@ def test_each_has_its_own_ports(own_ports: bool, ports: list[tuple[int, int, int
     assert {share.server.reuse_port for share in shares} == {not own_ports}
     free = share_of(Settings(server=EdgeOptions(port=0), admin=AdminOptions(port=0), agent=AgentOptions(port=0)), 1)
     assert (free.server.port, free.admin.port, free.agent.port) == (0, 0, 0)
+
+
+async def test_a_process_that_says_no_word_counts_as_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot be followed: it is killed, and started again as one that dies at once."""
+    pids = tmp_path / "pids"
+    babbling = tmp_path / "babbling"
+    babbling.write_text(
+        f"#!{sys.executable}\n"
+        "import os, sys, time\n"
+        f"with open({str(pids)!r}, 'a') as file:\n"
+        "    print(os.getpid(), file=file)\n"
+        "os.write(int(sys.argv[-1].split(':')[1]), b'no word\\n')\n"
+        "time.sleep(600)\n",
+        encoding="utf-8",
+    )
+    babbling.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(babbling))
+    options = ProcessesOptions(count=2, most_deaths=3, again_min_ms=1, again_max_ms=1)
+    here = settings(tmp_path / "data", processes=options)
+    with pytest.raises(CannotStart, match=r"process 0: it cannot be followed: .*It died at once 3 times"):
+        async with Supervisor(here, arguments=["serve"], reread=lambda: here):
+            pass
+    started = pids.read_text(encoding="ascii").split()
+    assert len(started) == 3
+    for pid in started:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid), 0)
