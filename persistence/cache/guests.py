@@ -19,7 +19,8 @@ _GUEST = Struct(">q")
 class AccountGuests:
     """Key `user:{id}:guests`: an account's guests, for `ttl_ms`; forgotten when it takes one more.
 
-    Whoever reads an account's history, or opens a result for it, asks this first.
+    Whoever reads an account's history, or opens a result for it, asks this first. What the store read of a server that
+    may be behind is not kept.
     """
 
     def __init__(self, cache: Cache, store: ResultStore, *, ttl_ms: int) -> None:
@@ -35,17 +36,24 @@ class AccountGuests:
         return tuple(guest for (guest,) in _GUEST.iter_unpack(packed or b""))
 
     async def _load(self, user: int) -> bytes:
-        return b"".join(map(_GUEST.pack, await self._store.guests_of(user)))
+        behind: list[bool] = []
+        guests = await self._store.guests_of(user, behind=partial(behind.append, True))
+        if behind:
+            await self._forget(user)  # while it is being loaded: so it is not kept
+        return b"".join(map(_GUEST.pack, guests))
 
     async def link(self, guest: int, account: int) -> Linked:
         """Let a guest's past be an account's. Raises `StoreError` as the store does."""
         try:
             return await self._store.link(guest, account)
         finally:  # also of one that failed: it may have been committed, and the answer lost
-            try:
-                await self._cache.drop(_key(account))
-            except StoreError as error:  # it is dropped when the cache answers again
-                log.warning("an account's guests are read from the store until the cache is back", why=str(error))
+            await self._forget(account)
+
+    async def _forget(self, account: int) -> None:
+        try:
+            await self._cache.drop(_key(account))
+        except StoreError as error:  # it is dropped when the cache answers again
+            log.warning("an account's guests are read from the store until the cache is back", why=str(error))
 
 
 def _key(user: int) -> str:

@@ -21,8 +21,9 @@ _ID_BYTES: Final = 16
 class PublicResults:
     """Key `user:{id}:public`: a user's results that are public, for `ttl_ms`; forgotten when one more is, or one less.
 
-    It says which of a list are. Whether a stranger may see a result, the store says itself (`holds`): what was taken
-    back is shown to nobody because a cache could not be told.
+    It says which of a list are. What the store read of a server that may be behind is not kept. Whether a stranger may
+    see a result, the store says itself (`holds`): what was taken back is shown to nobody because a cache could not be
+    told.
     """
 
     def __init__(self, cache: Cache, store: ResultStore, *, ttl_ms: int) -> None:
@@ -40,7 +41,11 @@ class PublicResults:
         return [packed[at : at + _ID_BYTES] for at in range(0, len(packed), _ID_BYTES)]
 
     async def _load(self, user: int) -> bytes:
-        return b"".join(await self._store.public_of(user))
+        behind: list[bool] = []
+        sessions = await self._store.public_of(user, behind=partial(behind.append, True))
+        if behind:
+            await self._forget(user)  # while it is being loaded: so it is not kept
+        return b"".join(sessions)
 
     async def holds(self, session: bytes) -> bool:
         """Whether a result is public, by the store's own word. Raises `StoreError` as the store does."""

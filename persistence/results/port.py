@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
@@ -214,8 +214,11 @@ class ResultStore(Protocol):
         """Let a guest's past, and what it still types, be an account's, for good; since now, or since `at_ms`."""
         ...
 
-    async def guests_of(self, account: int) -> tuple[int, ...]:
-        """The guests whose past is this account's, in the order in which they became that."""
+    async def guests_of(self, account: int, *, behind: Callable[[], None] | None = None) -> tuple[int, ...]:
+        """The guests whose past is this account's, in the order in which they became that.
+
+        `behind` is called where a server answered that may lack what was said in the last moment: keep it not.
+        """
         ...
 
     async def account_of(self, guest: int) -> int | None:
@@ -238,8 +241,8 @@ class ResultStore(Protocol):
         """Whether a result is public."""
         ...
 
-    async def public_of(self, user: int) -> Sequence[bytes]:
-        """The sessions (16 bytes) of a user's results that are public, the oldest first."""
+    async def public_of(self, user: int, *, behind: Callable[[], None] | None = None) -> Sequence[bytes]:
+        """The sessions (16 bytes) of a user's results that are public, the oldest first; `behind` as of `guests_of`."""
         ...
 
     async def take_words(self, words: Sequence[Visibility]) -> None:

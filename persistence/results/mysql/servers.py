@@ -134,12 +134,11 @@ class Shard:
         job: Callable[[Connection], Awaitable[T]],
         *,
         history: bool = False,
-        behind: Callable[[], None] = lambda: None,
+        behind: Callable[[], None] | None = None,
     ) -> T:
         """Run a job that reads: `history` on a replica, else on the primary; where that is away, on any other.
 
-        A replica may lack what was stored just now: `behind` is called where one answers, and `history` was not asked
-        for.
+        A replica may lack what was stored just now: `behind` is called where one is asked, and not for `history`.
         """
         replicas = self._replicas
         if replicas:
@@ -154,7 +153,7 @@ class Shard:
                 if not error.away:
                     raise
                 log.warning("a database server is away; another one is asked", server=pool.name, why=str(error))
-            if not history:
+            if behind is not None and not history:
                 behind()
         async with pools[-1].connection(self._options.read_ms) as connection:
             return await job(connection)

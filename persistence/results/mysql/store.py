@@ -303,9 +303,10 @@ class MysqlResults:
             raise Stale
         return await shard.change(job, state)
 
-    async def guests_of(self, account: int) -> tuple[int, ...]:
+    async def guests_of(self, account: int, *, behind: Callable[[], None] | None = None) -> tuple[int, ...]:
         """The guests whose past is this account's."""
-        return await self._read(self._reader(bucket_of_user(account)), partial(links.guests, account=account))
+        job = partial(links.guests, account=account)
+        return await self._read(self._reader(bucket_of_user(account)), job, behind=behind)
 
     async def account_of(self, guest: int) -> int | None:
         """The account whose a guest's past is."""
@@ -343,9 +344,10 @@ class MysqlResults:
         """Whether a result is public."""
         return await self._read(self._reader(bucket_of(session_id)), partial(public.is_public, session=session_id))
 
-    async def public_of(self, user: int) -> Sequence[bytes]:
+    async def public_of(self, user: int, *, behind: Callable[[], None] | None = None) -> Sequence[bytes]:
         """A user's results that are public."""
-        return await self._read(self._reader(bucket_of_user(user)), partial(public.sessions, user=user))
+        job = partial(public.sessions, user=user)
+        return await self._read(self._reader(bucket_of_user(user)), job, behind=behind)
 
     async def take_words(self, words: Sequence[Visibility]) -> None:
         """Take over what another store was told of who may see results."""
@@ -540,7 +542,7 @@ class MysqlResults:
         job: Callable[[Connection], Awaitable[T]],
         *,
         history: bool = False,
-        behind: Callable[[], None] = lambda: None,
+        behind: Callable[[], None] | None = None,
     ) -> T:
         try:
             return await shard.read(job, history=history, behind=behind)

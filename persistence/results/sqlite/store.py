@@ -344,7 +344,7 @@ class SqliteResults:
         since_ms = time.time_ns() // 1_000_000 if at_ms is None else at_ms
         return await self._writer.run(partial(_link, guest=guest, account=account, at_ms=since_ms))
 
-    async def guests_of(self, account: int) -> tuple[int, ...]:
+    async def guests_of(self, account: int, *, behind: Callable[[], None] | None = None) -> tuple[int, ...]:
         """The guests whose past is this account's."""
         return await self._read(partial(_guests_of, account=account))
 
@@ -367,7 +367,7 @@ class SqliteResults:
         """Whether a result is public."""
         return await self._read(partial(public.is_public, session=session_id))
 
-    async def public_of(self, user: int) -> Sequence[bytes]:
+    async def public_of(self, user: int, *, behind: Callable[[], None] | None = None) -> Sequence[bytes]:
         """A user's results that are public."""
         return await self._read(partial(public.sessions, user=user))
 

@@ -1,6 +1,6 @@
 """Which results are public, as lists show it and as strangers are asked: never other than the store was told."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,14 @@ USER, GUEST = 7, -8
 
 
 class Forgetful(SqliteResults):
-    """A store whose answers are lost, once it has done what was asked."""
+    """A store whose answers are lost, once it has done what was asked, and whose lists may be of a server behind it."""
+
+    behind = False
+
+    async def public_of(self, user: int, *, behind: Callable[[], None] | None = None) -> Sequence[bytes]:
+        if self.behind and behind is not None:
+            behind()
+        return await super().public_of(user)
 
     async def publish(self, session_id: bytes, user: int) -> bool:
         await super().publish(session_id, user)
@@ -57,3 +64,16 @@ async def test_strangers_are_asked_of_the_store_itself(store: Forgetful) -> None
         await SqliteResults.unpublish(store, session)
         assert not await public.holds(session)
         assert await public.of([USER]) == {session}, "the list may be older"
+
+
+async def test_a_list_that_may_lack_what_was_said_last_is_not_kept(store: Forgetful) -> None:
+    """It would show as public for an hour what was taken back before the store's primary went away."""
+    session = sample(0, user=USER).session
+    await SqliteResults.publish(store, session, USER)
+    store.behind = True
+    async with MemoryCache() as cache:
+        public = PublicResults(cache, store, ttl_ms=3_600_000)
+        assert await public.of([USER]) == {session}
+        store.behind = False
+        await SqliteResults.unpublish(store, session)
+        assert await public.of([USER]) == frozenset()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -143,6 +144,11 @@ async def test_a_replica_answers_while_its_primary_is_away(own: Own) -> None:
         assert (page.results, page.behind) == ((result,), True)
         (row,) = await store.progress(USER_A, since_day=0, until_day=30_000)
         assert row.tests == 1
+        behind: list[str] = []
+        assert await store.guests_of(USER_A, behind=partial(behind.append, "guests")) == ()
+        assert await store.public_of(USER_A, behind=partial(behind.append, "public")) == []
+        assert await store.guests_of(USER_B, behind=partial(behind.append, "the other shard's")) == (GUEST_A,)
+        assert behind == ["guests", "public"]
         theirs = await store.by_user(USER_B, guests=await store.guests_of(USER_B))
         assert theirs.results == (guests_own,), "what an account has of a guest in that shard is read, too"
         with pytest.raises(StoreError) as raised:
