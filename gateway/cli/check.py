@@ -367,20 +367,27 @@ async def _hear(servers: "RedisServers", settings: "Settings") -> None:
 
 
 def _mysql(settings: "Settings") -> Iterator[Finding]:
-    """Whether every shard answers, is one of ours, and has the buckets that the settings say."""
+    """Whether every shard answers, is one of ours, and has the buckets that the settings say; and so its replicas."""
     if not settings.mysql.enabled:
         return
+    from persistence.results.mysql import MysqlResults
 
     async def look() -> str:
-        from gateway.stores import store_of
-
-        async with store_of(settings) as store:
+        async with MysqlResults(settings.mysql) as store:
             began = time.perf_counter()
             await store.ping()
             took_ms = (time.perf_counter() - began) * 1000
         return f"{', '.join(settings.mysql.shard_map().names)} answer in {took_ms:.1f} ms"
 
-    yield _tried("MySQL", lambda: asyncio.run(look()))
+    async def look_at_replicas() -> str:
+        async with MysqlResults(settings.mysql) as store:
+            await store.check_replicas()
+        return f"{len(settings.mysql.replicas)} follow their shards"
+
+    primaries = _tried("MySQL", lambda: asyncio.run(look()))
+    yield primaries
+    if settings.mysql.replicas and primaries.state == "ok":
+        yield _tried("replicas", lambda: asyncio.run(look_at_replicas()))
 
 
 def _content(settings: "Settings") -> Iterator[Finding]:

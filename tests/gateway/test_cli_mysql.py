@@ -225,6 +225,21 @@ def test_a_hole_in_the_map_is_told_before_anything_is_done() -> None:
     assert "buckets 100-4095 have no shard" in refused.output
 
 
+def test_check_tries_replicas(commands: Commands, tmp_path: Path) -> None:
+    """One that is away, and one that follows another shard: of a user's history it would give nothing, unnoticed."""
+    lines(commands("migrate", "up"))
+    a, b = (server.dsn for server in commands.options.servers())
+    for address, told in (
+        (f"{a.host}:{a.port}/{a.database}", "1 follow their shards"),
+        (f"{b.host}:{b.port}/{b.database}", "the database that the settings call shard 'a' is shard 'b'"),
+        ("127.0.0.1:1/results", "cannot connect to 127.0.0.1:1/results"),
+    ):
+        replicas = json.dumps([f"a mysql://{a.user}:{a.password}@{address}"])
+        checked = commands("check", "--data", str(tmp_path), TYPEGATE_MYSQL_REPLICAS=replicas, COLUMNS="400")
+        (line,) = [line for line in checked.output.splitlines() if "│ replicas" in line]
+        assert told in line
+
+
 def test_settings_are_shown_without_passwords() -> None:
     shards = json.dumps(["a 0-4095 mysql://typegate:hunter2@127.0.0.1:1/results"])
     environment: dict[str, Any] = {"TYPEGATE_MYSQL_SHARDS": shards, "COLUMNS": "300"}

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 import structlog
 
+from persistence.errors import StoreError
 from persistence.mysql.errors import MysqlError
 from persistence.mysql.migrating import check_schema
 from persistence.mysql.options import MysqlOptions, Server
@@ -157,6 +158,16 @@ class Shard:
                 behind()
         async with pools[-1].connection(self._options.read_ms) as connection:
             return await job(connection)
+
+    async def check_replicas(self) -> None:
+        """Raise `StoreError` where a replica does not answer, or is of another shard: reading would not tell."""
+        for pool in self._replicas:
+            try:
+                async with pool.connection(self._options.read_ms) as connection:
+                    state, _ = await learn(connection, self.name)
+                state.check(self.name, self._shard_map)
+            except StoreError as error:
+                raise StoreError(f"the replica {pool.name} of shard {self.name!r}: {error}", retriable=True) from error
 
     async def ping(self) -> None:
         """Raise `StoreError` where its primary does not answer."""

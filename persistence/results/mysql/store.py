@@ -556,6 +556,10 @@ class MysqlResults:
         """Facts for metrics."""
         return StoreFacts(self._written, self._conflicts)
 
+    async def check_replicas(self) -> None:
+        """Raise `StoreError` where a replica does not answer, or is not one of the shard that the settings say."""
+        await asyncio.gather(*(shard.check_replicas() for shard in self._shards.values()))
+
     async def ping(self) -> None:
         """Raise `StoreError` where a shard's primary does not answer."""
         await asyncio.gather(*(shard.ping() for shard in self._shards.values()))
