@@ -147,6 +147,7 @@ export class Client {
   newLog(started) {
     const log = new TestLog(started, this.listener.startsAt?.(started) ?? performance.now(), this.wanted ?? {});
     log.user = this.user;
+    if (this.guest && this.user) log.token = token() ?? "";
     this.wanted = null;
     return log;
   }

@@ -24,6 +24,8 @@ export class TestLog {
     this.startedAt = startedAt;
     /** Who types it; "" where nobody has said yet who that is. */
     this.user = "";
+    /** What that one shows, if a guest: by the time this is sent the browser may be another one. */
+    this.token = "";
     /** Flat `[dt, key, ...]` and flat `[event, hold ms, ...]`. @type {(number | string)[]} */
     this.events = [];
     /** @type {number[]} */
@@ -101,8 +103,8 @@ export class TestLog {
         localStorage.setItem(`${key}.${block}`, JSON.stringify(this.events.slice(2 * block * BLOCK, 2 * (block + 1) * BLOCK)));
       }
       this.savedBlocks = whole;
-      const { user, receipt, finished, holds, acked } = this;
-      localStorage.setItem(key, JSON.stringify({ user, receipt, finished, acked, n: this.n, holds: holds.slice(-4 * BLOCK), at: Date.now() }));
+      const { user, token, receipt, finished, holds, acked } = this;
+      localStorage.setItem(key, JSON.stringify({ user, token, receipt, finished, acked, n: this.n, holds: holds.slice(-4 * BLOCK), at: Date.now() }));
       this.dirty = false;
     } catch (error) {
       if (!(error instanceof DOMException)) throw error;
@@ -165,7 +167,7 @@ export function readLog(session) {
     // A wall clock that was set back since must not make time stand still until it is there again.
     // A race's start may lie ahead, until its first key.
     if (log.n > 0 || !test.started.race) log.startedAt = Math.min(log.startedAt, performance.now() - log.lastMs);
-    Object.assign(log, { user: head.user ?? "", receipt: head.receipt, finished: head.finished, acked: head.acked, holds: head.holds });
+    Object.assign(log, { user: head.user ?? "", token: head.token ?? "", receipt: head.receipt, finished: head.finished, acked: head.acked, holds: head.holds });
     Object.assign(log, { savedBlocks: Math.floor(log.n / BLOCK), written: true, dirty: false });
     return log;
   } catch {
@@ -174,12 +176,21 @@ export function readLog(session) {
 }
 
 /**
+ * @typedef {object} Kept
+ * @property {string} session
+ * @property {string} user
+ * @property {string} token the guest's who typed it; "" where it was none, or is not known
+ * @property {boolean} finished
+ * @property {number} at when it was last written (epoch ms)
+ */
+
+/**
  * The logs that this browser keeps; those that nothing can be done with any more are dropped.
  *
- * @returns {{session: string, user: string, finished: boolean, at: number}[]} oldest first
+ * @returns {Kept[]} oldest first
  */
 export function keptLogs() {
-  /** @type {{session: string, user: string, finished: boolean, at: number}[]} */
+  /** @type {Kept[]} */
   const kept = [];
   try {
     for (const name of Object.keys(localStorage)) {
@@ -191,7 +202,7 @@ export function keptLogs() {
       } catch {
         // dropped below
       }
-      if (head && Date.now() - head.at < KEPT_MS) kept.push({ session, user: head.user ?? "", finished: head.finished !== null, at: head.at });
+      if (head && Date.now() - head.at < KEPT_MS) kept.push({ session, user: head.user ?? "", token: head.token ?? "", finished: head.finished !== null, at: head.at });
       else dropLog(session);
     }
   } catch (error) {

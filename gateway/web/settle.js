@@ -30,8 +30,11 @@ const LEFT_MS = 120_000;
  *   here; `busy`: the page's own connection works on it; `owned`: this tab holds its lock
  */
 export async function settleKeptLogs({ url, tokenOf, busy, owned, ...listener }) {
-  for (const { session, user, finished, at } of keptLogs()) {
-    const shown = tokenOf(user);
+  for (const { session, user, token, finished, at } of keptLogs()) {
+    let shown = tokenOf(user);
+    // A guest that the browser is no more: of several new tabs that no lock tells apart each may have become one of its
+    // own. A tab that is still open sends its log itself, and not so late.
+    if (shown === undefined && token && Date.now() - at > LEFT_MS) shown = token;
     if (busy(session) || (finished && shown === undefined)) continue;
     const release = owned(session) ? () => {} : await hold(session);
     if (!release) continue; // another tab does

@@ -1,7 +1,8 @@
 /**
  * Who the visitor is: an account's JWT, which the site puts here when somebody signs in, or the guest token that the
  * server gave, kept for the next visit where the browser keeps anything. The guest's is kept apart as well: it is the way
- * to what was typed before signing in, and to logs that are the guest's.
+ * to what was typed before signing in, and to logs that are the guest's. A tab that became another guest than the
+ * browser keeps its own for as long as it is open.
  *
  * @module
  */
@@ -48,6 +49,7 @@ export function keepToken(given, user) {
     const kept = guest();
     if (kept?.user === user) changeGuest({ token: given });
     else if (still) localStorage.setItem(GUEST, JSON.stringify({ user, token: given }));
+    keepForTab(user);
   } catch {
     // nothing is kept here: a guest for as long as the page is open
   }
@@ -77,9 +79,17 @@ export function spendGuest() {
   localStorage.setItem(CLAIMED, kept.user);
 }
 
+/** A guest that only this tab is stays so through its reloads: the test goes on. @param {string} user */
+function keepForTab(user) {
+  const there = localStorage.getItem(KEY);
+  if (own === null || own === there || localStorage.getItem(CLAIMED) === user) sessionStorage.removeItem(KEY);
+  else sessionStorage.setItem(KEY, own);
+}
+
 /** A tab that goes on as a guest that was forgotten keeps the token for the log that it begins. @param {string} user */
 export function keepForLog(user) {
   try {
+    keepForTab(user);
     if (own !== null && guest() === null) localStorage.setItem(GUEST, JSON.stringify({ user, token: own, spent: true }));
   } catch {
     // nor is the log kept
@@ -94,7 +104,10 @@ export function forgetGuest() {
 function stored() {
   const kept = guest();
   try {
-    return [localStorage.getItem(KEY), kept?.spent ? null : (kept?.token ?? null)].find((one) => one && !refused.has(one)) ?? null;
+    const there = localStorage.getItem(KEY);
+    // Who has signed in since is an account in all tabs: a JWT has dots, and a guest's token has none.
+    const ofTab = there?.includes(".") ? null : sessionStorage.getItem(KEY);
+    return [ofTab, there, kept?.spent ? null : (kept?.token ?? null)].find((one) => one && !refused.has(one)) ?? null;
   } catch {
     return null;
   }

@@ -22,6 +22,7 @@ class Log:
         self.started = started
         self.started_at = started_at
         self.user = ""
+        self.token = ""
         self.events: list[Any] = []
         self.last_ms = 0
         self.receipt: str | None = None
@@ -60,6 +61,7 @@ class Log:
                 "started": self.started,
                 "started_wall_ms": browser.wall_ms() - browser.clock_ms() + self.started_at,
                 "user": self.user,
+                "token": self.token,
                 "receipt": self.receipt,
                 "finished": self.finished,
                 "events": list(self.events),
@@ -73,7 +75,8 @@ class Log:
         if kept is None:
             return None
         log = cls(kept["started"], kept["started_wall_ms"] - (browser.wall_ms() - browser.clock_ms()))
-        log.user, log.receipt, log.finished = kept["user"], kept["receipt"], kept["finished"]
+        log.user, log.token = kept["user"], kept["token"]
+        log.receipt, log.finished = kept["receipt"], kept["finished"]
         log.events = list(kept["events"])
         log.last_ms = sum(log.events[::2])
         if log.n or log.race is None:  # a race's start may lie ahead

@@ -69,7 +69,7 @@ class Page(Tab):
         self._retry_timer: Timer | None = None
         self._flushed_at = float("-inf")
         self.user = ""
-        self._own = browser.kept.get(TOKEN)
+        self._own = of_tab.get(TOKEN) or browser.kept.get(TOKEN)
         self.link = Link(self, self, lambda: self._own)
         self._settling: Settling | None = None
 
@@ -132,6 +132,8 @@ class Page(Tab):
     def remember(self, log: Log) -> None:
         """It belongs to this tab from here on, also after a reload."""
         self.of_tab["current"] = log.session
+        if self.user:
+            self._keep_for_tab()
         self.browser.hold(log.session, self, partial(self._locked, log.session))
 
     def _locked(self, session: str, release: Callable[[], None] | None) -> None:
@@ -226,6 +228,14 @@ class Page(Tab):
             kept[TOKEN] = given
         if still or kept[GUEST]["user"] == self.user:
             kept[GUEST] = {"user": self.user, "token": given}
+        self._keep_for_tab()
+
+    def _keep_for_tab(self) -> None:
+        """A guest that only this tab is stays so through its reloads."""
+        if self._own is None or self._own == self.browser.kept[TOKEN]:
+            self.of_tab.pop(TOKEN, None)
+        else:
+            self.of_tab[TOKEN] = self._own
 
     def token_of(self, user: str) -> str | None:
         """What the user of a log shows; None where it is not here."""
@@ -255,6 +265,8 @@ class Page(Tab):
             if message.get("ref", self._ref) == self._ref:
                 self.log = Log(message, self.starts_at(message))
                 self.log.user = self.user
+                if self.user:
+                    self.log.token = self._own or ""
                 self.wanted = None
                 left = self.resuming in self.unsaved  # asked back, and let go of for this one before its log was sent
                 self.resuming = ""

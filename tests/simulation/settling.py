@@ -45,7 +45,7 @@ class Settling:
             log = Log.read(browser, session)
             if log is None or session == page.resuming or (page.log is not None and page.log.session == session):
                 continue
-            if log.finished is not None and page.token_of(log.user) is None:
+            if log.finished is not None and self._shown(log) is None:
                 continue
             if session in page.locks:
                 self._held(log, lambda: None)
@@ -53,6 +53,14 @@ class Settling:
                 browser.hold(session, page, partial(page.call, self._held, log))
             return
         page.settled()
+
+    def _shown(self, log: Log) -> str | None:
+        """As whom it is sent; None: its user is not here, and a tab that has it may be open still."""
+        page = self._page
+        shown = page.token_of(log.user)
+        if shown is None and page.browser.wall_ms() - page.browser.kept[PREFIX + log.session]["at"] > LEFT_MS:
+            return log.token or None
+        return shown
 
     def _held(self, log: Log, release: Callable[[], None] | None) -> None:
         page = self._page
@@ -70,7 +78,8 @@ class Settling:
             self.next()
             return
         self._log = fresh
-        self._link = Link(page, self, partial(page.token_of, fresh.user))
+        shown = self._shown(fresh)
+        self._link = Link(page, self, lambda: shown)
         self._timer = page.timer(PATIENCE_MS, self._done)
         self._link.open()
 

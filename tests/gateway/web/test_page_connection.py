@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.async_api import WebSocketRoute
@@ -328,6 +329,69 @@ async def test_of_two_tabs_of_one_test_that_no_lock_tells_apart_only_the_one_tha
     await second.type(TEXT["text"][20:])
     await second.state("stored")
     assert second.got("result")[-1]["chars"] == [len(TEXT["text"]), 0, 0, 0]
+
+
+ANOTHER_GUEST = """
+([token, user]) => {
+  localStorage.setItem("typegate.token", token);
+  localStorage.setItem("typegate.guest", JSON.stringify({ user, token }));
+}
+"""
+LONG_AGO = """
+for (const [name, value] of Object.entries(localStorage)) {
+  if (!/^typegate\\.log\\.[0-9a-f-]+$/.test(name)) continue;
+  localStorage.setItem(name, JSON.stringify({ ...JSON.parse(value), at: Date.now() - 3600_000 }));
+}
+"""
+
+
+async def another_guest(visit: Visit, visitor: Visitor, **options: Any) -> None:
+    """What a new tab leaves behind that became a guest of its own, since no lock told it of this one."""
+    other = await visit(**options)
+    ready = other.got("ready")[-1]
+    await visitor.page.evaluate(ANOTHER_GUEST, [ready["token"], ready["user"]])
+    await visitor.page.bring_to_front()
+
+
+async def test_a_tab_stays_the_guest_that_it_is_though_the_browser_is_another_one_by_now(visit: Visit) -> None:
+    """A reload in mid-test goes on: as another one it would lose the test."""
+    visitor = await visit(settings=TEXT)
+    await another_guest(visit, visitor)
+    await visitor.type(TEXT["text"][:17])
+    await visitor.until(lambda: keys(visitor) == TEXT["text"][:17])
+    await visitor.page.reload()
+    await visitor.ready()
+    await visitor.until(lambda: bool(visitor.got("resumed")))
+    await visitor.type(TEXT["text"][17:])
+    await visitor.state("stored")
+    assert visitor.got("result")[-1]["chars"] == [len(TEXT["text"]), 0, 0, 0]
+    assert len({ready["user"] for ready in visitor.got("ready")}) == 1
+
+
+async def test_a_kept_log_of_a_guest_that_the_browser_is_no_more_is_brought_in_as_its_own(
+    visit: Visit, own_server: Server
+) -> None:
+    """It bears the token of who typed it. Once it is old: a tab that is open sends its own itself."""
+    visitor = await visit(settings=TEXT, server=own_server, may_lose_server=True)
+    await another_guest(visit, visitor, server=own_server, may_lose_server=True)
+    typist = visitor.got("ready")[-1]["user"]
+    await visitor.type(TEXT["text"][:9])
+    own_server.kill()
+    await visitor.type(TEXT["text"][9:])
+    await visitor.state("unsent")
+    context = visitor.page.context
+    await visitor.page.close()
+    await asyncio.to_thread(own_server.start)
+    young = await visit(context=context, server=own_server)
+    assert young.got("ready")[-1]["user"] != typist
+    await young.page.close()
+    assert not young.sent("resume")
+    await context.add_init_script(LONG_AGO)
+    again = await visit(context=context, server=own_server)
+    await again.notice("earlier result")
+    await again.page.wait_for_function("() => !Object.keys(localStorage).some((key) => key.includes('.log.'))")
+    assert {ready["user"] for ready in again.got("ready")} >= {typist, young.got("ready")[-1]["user"]}
+    assert keys(again) == TEXT["text"]
 
 
 async def test_without_a_server_the_page_says_so_and_goes_on_by_itself(visit: Visit, own_server: Server) -> None:
