@@ -81,6 +81,10 @@ class EdgeOptions:
     pending_per_address: int = 2_000
     """Most connections of one client address (IPv6: one /64) that the application has not yet called ready."""
 
+    http_per_address: int = 5_000
+    """Most connections of one client address (IPv6: one /64) that speak HTTP; one more is answered 429. Those of trusted
+    proxies do not count."""
+
     head_bytes: int = 16_384
     """Longest request line and headers; longer ones are answered 431."""
 
@@ -117,7 +121,7 @@ class EdgeOptions:
                 f"proxy_protocol is {self.proxy_protocol} and trusted_proxies is empty; name the proxies whose headers "
                 "are believed"
             )
-        for name in ("backlog", "connections", "pending_per_address"):
+        for name in ("backlog", "connections", "pending_per_address", "http_per_address"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if not 512 <= self.head_bytes <= 1 << 20:

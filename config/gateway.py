@@ -239,6 +239,11 @@ class HttpOptions:
     """Requests to /v1 that an address (IPv6: a /64) may make per second, in the long run; a school sits behind one."""
     address_burst: int = 4000
     """Requests to /v1 that an address may make at once."""
+    page_per_s: float = 500.0
+    """Requests for pages, their files and /docs that an address may make per second, in the long run: a first visit makes
+    some 50."""
+    page_burst: int = 20_000
+    """Requests for pages and their files that an address may make at once."""
     user_per_s: float = 5.0
     """Requests for results that a user may make per second, in the long run."""
     user_burst: int = 60
@@ -257,6 +262,8 @@ class HttpOptions:
     def __post_init__(self) -> None:
         between("address_per_s", self.address_per_s, 0.01, 1_000_000)
         between("address_burst", self.address_burst, 1, 10_000_000)
+        between("page_per_s", self.page_per_s, 0.01, 1_000_000)
+        between("page_burst", self.page_burst, 1, 10_000_000)
         between("user_per_s", self.user_per_s, 0.01, 1_000_000)
         between("user_burst", self.user_burst, 1, 10_000_000)
         between("tracked", self.tracked, 100, 10_000_000)

@@ -56,7 +56,7 @@ class Tally:
     refused_full: int = 0
     """Connections refused since there were too many in all."""
     refused_address: int = 0
-    """Connections refused since too many of their address were not ready yet."""
+    """Connections refused since too many of their address were not ready yet, or spoke HTTP."""
     heads_overdue: int = 0
     """Requests that did not arrive in time."""
     proxy_untrusted: int = 0
@@ -82,6 +82,7 @@ class Edge:
         self.parser = Heads(options.path)
         self.handshake = Handshake(origins=options.origins, subprotocols=subprotocols)
         self.door = Door(limit=options.pending_per_address)
+        self.http_door = Door(limit=options.http_per_address)
         self.uvicorn_state = ServerState()
         self.opening: set[FirstRequest | ProxiedConnection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -269,7 +270,7 @@ class Edge:
     def crowded(self) -> Refusal:
         """The answer to one connection too many of one address."""
         self.tally.refused_address += 1
-        return Refusal(429, "Too many connections of your address are being opened; try again later.")
+        return Refusal(429, "Too many connections of your address are open or being opened; try again later.")
 
     def head_too_long(self) -> Refusal:
         """The answer to too long a head."""
@@ -357,7 +358,13 @@ class FirstRequest(asyncio.Protocol):
             else:
                 self._refuse(refusal)
             return
-        http = HttpConnection(edge)
+        place = None
+        if self._key is not None:
+            place = edge.http_door.enter(self._address)
+            if place is None:
+                self._refuse(edge.crowded())
+                return
+        http = HttpConnection(edge, place)
         transport.set_protocol(http)
         http.connection_made(transport)
         if self._told is not None:

@@ -68,11 +68,12 @@ class _Flow(FlowControl):
 
 
 class HttpConnection(HttpToolsProtocol):
-    """One connection that speaks HTTP, for one request after the other."""
+    """One connection that speaks HTTP, for one request after the other. `place`: its own among those of its address."""
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: Edge, place: str | None = None) -> None:
         super().__init__(edge.uvicorn, edge.uvicorn_state, {}, edge.loop)
         self._edge = edge
+        self._place = place
         self._awaited = _IDLE
         self._head_bytes = 0  # of the head under way, as far as it is parsed
         self._unparsed_bytes = 0  # received since the head began, while it is not complete
@@ -296,6 +297,9 @@ class HttpConnection(HttpToolsProtocol):
         edge = self._edge
         self._rest = b""
         edge.http.discard(self)
+        if self._place is not None:
+            edge.http_door.leave(self._place)
+            self._place = None
         for limit in (edge.heads, edge.bodies, edge.wires.stalled, edge.wires.closing):
             limit.stop(self)
         edge.gone()

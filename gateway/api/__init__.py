@@ -87,6 +87,7 @@ def public_app(parts: Parts, *, options: HttpOptions, origins: tuple[str, ...], 
     return Guard(
         app,
         allowance=Credits(rate_per_s=options.address_per_s, burst=options.address_burst, capacity=options.tracked),
+        pages=Credits(rate_per_s=options.page_per_s, burst=options.page_burst, capacity=options.tracked),
         metrics=parts.metrics,
         ban_of=parts.bans.address,
         tls=tls,

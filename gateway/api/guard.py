@@ -66,6 +66,7 @@ class Guard:
         app: Any,
         *,
         allowance: Credits,
+        pages: Credits,
         metrics: Metrics,
         ban_of: Callable[[str], Ban | None],
         tls: bool,
@@ -73,6 +74,7 @@ class Guard:
     ) -> None:
         self._app = app
         self._allowance = allowance
+        self._pages = pages
         self._metrics = metrics
         self._ban_of = ban_of
         self._headers = security_headers(tls=tls)
@@ -123,11 +125,15 @@ class Guard:
             self._metrics.http(_route(scope), method, status, time.perf_counter() - began)
 
     def _over_limit(self, scope: Scope) -> int:
-        """Milliseconds that this address must wait; 0: none. Only the API costs credits: the page is in memory."""
-        client = scope.get("client")
-        if client is None or not scope["path"].startswith("/v1/"):
+        """Milliseconds that this address must wait; 0: none. What is in memory costs credits of its own, and far less.
+
+        Health costs none: a balancer that is refused takes the server away.
+        """
+        client, path = scope.get("client"), scope["path"]
+        if client is None or path in _HEALTH:
             return 0
-        return self._allowance.take(network(client[0]), now_ms=time.monotonic() * 1000)
+        allowance = self._allowance if path.startswith("/v1/") else self._pages
+        return allowance.take(network(client[0]), now_ms=time.monotonic() * 1000)
 
     def _ban(self, scope: Scope) -> Ban | None:
         """The ban of this address. The page comes all the same: it says why nobody can type here."""
@@ -172,6 +178,8 @@ def _path_of(location: bytes) -> bytes:
     _, mark, rest = location.partition(b"://")
     return b"/" + rest.partition(b"/")[2].lstrip(b"/") if mark else location
 
+
+_HEALTH = frozenset({"/healthz", "/readyz"})
 
 _PREFLIGHT = [
     (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, DELETE"),

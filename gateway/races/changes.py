@@ -4,6 +4,8 @@
                                                               ├─> one compare-and-set ─> the race as it is now
     owed: tried until it is written, however long ────────────┘
 
+What fails by a fault of ours is tried more and more seldom: it may never succeed.
+
 What is *asked* is what somebody wants of a race (to join, to be ready). What is *owed* has come to pass, whatever the
 store says: somebody is gone, is back, has finished.
 """
@@ -31,6 +33,9 @@ NO_RACE = Error("no_race", "there is no such race, or it is long over")
 
 Step = Callable[[Race | None, int], Race | Error]
 """What is asked of a race, at an instant of the race's clock; None: there is no such race."""
+
+MOST_REST_MS = 60_000
+"""A race whose changes fail by a fault of ours is tried again at least so often, unless somebody asks."""
 
 Key = tuple[str, int]
 """What is owed, and of whom: "there" and "left" of a user, "finished" and "judged" of a lane, "gone" of a node."""
@@ -69,6 +74,10 @@ class Changes:
         self._owed: dict[Key, Change] = {}
         self._look = True
         self._retry_ms = 0.0
+        self._faults = 0
+        """Faults of ours in a row."""
+        self._rest_ms = 0.0
+        """Until when nothing is tried for their sake, but what somebody asks."""
         self._closed = False
 
     @property
@@ -127,9 +136,10 @@ class Changes:
         self._closed = True
 
     def _go_on(self) -> None:
-        if not self.busy and not self._closed:
-            self.busy = True
-            self._hub.spawn(self._all())
+        if self.busy or self._closed or (self._faults and not self._asked and self._now_ms() < self._rest_ms):
+            return
+        self.busy = True
+        self._hub.spawn(self._all())
 
     async def _all(self) -> None:
         """Bring what is asked and owed to the store, all of it together, as long as there is any."""
@@ -168,6 +178,7 @@ class Changes:
             race = await self._rooms.races.change(self._race, step)
         except Exception as fault:
             if not isinstance(fault, StoreError):  # a fault of ours: whoever asks is not to wait for ever
+                self._rest()
                 for _, answer in asked:
                     if not answer.done():
                         answer.set_exception(fault)
@@ -179,6 +190,7 @@ class Changes:
                 _resolve(answer, self._rooms.away())
             return False
         self._thaw()
+        self._faults = 0
         for key, what in owed:
             if self._owed.get(key) is what:
                 del self._owed[key]
@@ -203,11 +215,19 @@ class Changes:
     def _freeze(self, fault: StoreError) -> None:
         self._look = True
         jitter = 0.5 + self._hub.random_bits(10) / 2048
-        self._retry_ms = self._hub.clock() * 1000 + self._rooms.options.retry_ms * jitter
+        self._retry_ms = self._now_ms() + self._rooms.options.retry_ms * jitter
         if not self.frozen:
             self.frozen = True
             self._rooms.froze(fault)
             self._froze()
+
+    def _rest(self) -> None:
+        """Let a while pass, twice as long each time."""
+        self._rest_ms = self._now_ms() + min(MOST_REST_MS, self._rooms.options.retry_ms << min(self._faults, 16))
+        self._faults += 1
+
+    def _now_ms(self) -> float:
+        return self._hub.clock() * 1000
 
     def _thaw(self) -> None:
         if self.frozen:

@@ -21,6 +21,7 @@ from config.edge import EdgeOptions, WireOptions
         ({"proxy_protocol": "required"}, ("proxy_protocol", "trusted_proxies is empty")),
         ({"connections": 0}, ("connections", "0", "at least 1")),
         ({"pending_per_address": 0}, ("pending_per_address",)),
+        ({"http_per_address": 0}, ("http_per_address",)),
         ({"backlog": -1}, ("backlog", "-1")),
         ({"head_bytes": 100}, ("head_bytes", "512")),
         ({"head_limit_s": 0}, ("head_limit_s", "more than 0")),

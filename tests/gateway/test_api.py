@@ -200,6 +200,7 @@ async def test_a_fault_of_ours_is_an_answer_and_a_line_in_the_log() -> None:
     guard = Guard(
         app,
         allowance=Credits(rate_per_s=1, burst=9),
+        pages=Credits(rate_per_s=1, burst=9),
         metrics=metrics,
         ban_of=lambda _: None,
         tls=False,
@@ -222,7 +223,20 @@ async def test_an_address_that_asks_too_much_waits(tmp_path: Path) -> None:
         refused = await http.get("/v1/languages")
         assert "wait" in problem(refused, 429).detail
         assert int(refused.headers["retry-after"]) >= 90
-        assert (await http.get("/")).status_code == 200, "the page itself costs nothing"
+        assert (await http.get("/")).status_code == 200, "the page has a limit of its own"
+
+
+async def test_pages_cost_something_too_and_health_never(tmp_path: Path) -> None:
+    """Who asks for pages without end waits; the API has another limit, and a balancer always hears how it stands."""
+    limits = HttpOptions(page_per_s=0.01, page_burst=2)
+    async with serving(tmp_path / "data", http=limits) as (_, http):
+        for path in ("/", "/docs"):
+            assert (await http.get(path)).status_code == 200
+        for path in ("/", "/docs", "/race", "/nothing"):
+            assert int((await http.get(path)).headers["retry-after"]) >= 90
+        assert (await http.get("/v1/languages")).status_code == 200
+        for _ in range(3):
+            assert [(await http.get(path)).status_code for path in ("/healthz", "/readyz")] == [200, 200]
 
 
 async def test_addresses_behind_a_trusted_proxy_are_counted_each(tmp_path: Path) -> None:

@@ -449,6 +449,37 @@ async def test_an_upgrade_on_a_kept_connection_counts_at_the_door_too() -> None:
         assert len(edge.door) == 0
 
 
+@on_both_loops
+async def test_an_address_may_have_so_many_connections_that_speak_http() -> None:
+    """One that becomes a WebSocket, or is gone, counts no more; those of a trusted proxy are its clients'."""
+    async with served(App(), http_per_address=2) as (edge, _):
+        async with Client.connected(edge) as one, Client.connected(edge) as two, Client.connected(edge) as third:
+            for client in (one, two):
+                client.send(GET)
+                assert (await client.response())[0] == 200
+            third.send(GET)
+            assert (await third.response())[0] == 429
+            assert await third.end() == b""
+            one.send(upgrade_request())
+            assert (await one.head()).startswith(b"HTTP/1.1 101 ")
+            async with Client.connected(edge) as fourth:
+                fourth.send(GET)
+                assert (await fourth.response())[0] == 200
+                two.send(GET)  # those who are in are served
+                assert (await two.response())[0] == 200
+        assert await edge.emptied(60)
+        assert len(edge.http_door) == 0
+        assert edge.tally.refused_address == 1
+    async with (
+        served(App(), http_per_address=1, trusted_proxies=("127.0.0.1",)) as (edge, _),
+        Client.connected(edge) as one,
+        Client.connected(edge) as two,
+    ):
+        for client in (one, two):
+            client.send(GET)
+            assert (await client.response())[0] == 200
+
+
 # Proxies.
 
 

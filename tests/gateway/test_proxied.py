@@ -148,6 +148,15 @@ async def test_limits_count_the_told_client() -> None:
         async with Client.connected(edge) as other:
             other.send(LINE.replace(b".7", b".8") + upgrade_request())
             assert (await other.head()).startswith(b"HTTP/1.1 101 ")
+    async with required(http_per_address=1) as (edge, _), Client.connected(edge) as first:
+        first.send(LINE + GET)
+        await first.response()
+        async with Client.connected(edge) as second:
+            second.send(LINE + GET)
+            assert (await second.response())[0] == 429
+        async with Client.connected(edge) as other:
+            other.send(LINE.replace(b".7", b".8") + GET)
+            assert (await other.response())[0] == 200
     async with required(connections=1) as (edge, _), Client.connected(edge) as first:
         first.send(LINE + GET)
         await first.response()
