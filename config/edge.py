@@ -82,8 +82,8 @@ class EdgeOptions:
     """Most connections of one client address (IPv6: one /64) that the application has not yet called ready."""
 
     http_per_address: int = 5_000
-    """Most connections of one client address (IPv6: one /64) that speak HTTP; one more is answered 429. Those of trusted
-    proxies do not count."""
+    """Most connections of one client address (IPv6: one /64) that speak HTTP; one more is answered 429. Those of
+    trusted proxies do not count."""
 
     head_bytes: int = 16_384
     """Longest request line and headers; longer ones are answered 431."""

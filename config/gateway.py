@@ -240,8 +240,8 @@ class HttpOptions:
     address_burst: int = 4000
     """Requests to /v1 that an address may make at once."""
     page_per_s: float = 500.0
-    """Requests for pages, their files and /docs that an address may make per second, in the long run: a first visit makes
-    some 50."""
+    """Requests for pages, their files and /docs that an address may make per second, in the long run: a first visit
+    makes some 50."""
     page_burst: int = 20_000
     """Requests for pages and their files that an address may make at once."""
     user_per_s: float = 5.0

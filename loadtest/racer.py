@@ -6,6 +6,7 @@ begins at the start instant. Nobody waits for ever: who does not get in opens th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from time import monotonic, time
@@ -54,12 +55,14 @@ class RaceEnd:
     """When it began, in epoch ms."""
     racers: list[dict[str, Any]]
     """Its lanes as they are shown to everybody."""
+    nodes: Mapping[str, float]
+    """Which nodes told the racer of it once it had begun, and when each did so last, in epoch ms."""
 
 
 class RacingClient(TypingClient):
     """One racer with one connection. `count`: words of a race."""
 
-    __slots__ = ("_count", "_race", "_table", "ends")
+    __slots__ = ("_count", "_node", "_race", "_table", "_told_by", "ends")
 
     def __init__(
         self,
@@ -77,6 +80,10 @@ class RacingClient(TypingClient):
         self._count = count
         self._race: str | None = None
         """The race whose end it has not seen."""
+        self._node = ""
+        """The one that it is connected to, or was last."""
+        self._told_by: dict[str, dict[str, float]] = {}
+        """Of the last races: `RaceEnd.nodes`."""
         self.ends: dict[str, RaceEnd] = {}
         """How its races ended, where figures are kept: those that had begun."""
 
@@ -126,13 +133,17 @@ class RacingClient(TypingClient):
         self._say(dict(self._start or {}))
 
     def _other(self, kind: str, message: dict[str, Any]) -> None:
-        if kind == "race.state" and message.get("lane") is not None:
+        if kind == "hello":
+            self._node = message["node"]
+        elif kind == "race.state" and message.get("lane") is not None:
             self._take_state(message)
 
     def _take_state(self, state: dict[str, Any]) -> None:
         race, table = state["race"], self._table
         settled = state["phase"] == "settled" and state.get("start_ms") is not None
         final = state["phase"] == "settled" and state.get("provisional") is False
+        if state.get("start_ms") is not None:
+            self._note_node(race)
         if settled:
             self._keep(state, final=final)
         if final:
@@ -164,10 +175,18 @@ class RacingClient(TypingClient):
         if race == table.race:
             table.race = table.opener = None
 
+    def _note_node(self, race: str) -> None:
+        told_by = self._told_by
+        told_by.setdefault(race, {})[self._node] = time() * 1000
+        if len(told_by) > SEATS:
+            del told_by[next(iter(told_by))]
+
     def _keep(self, state: dict[str, Any], *, final: bool) -> None:
         race = state["race"]
         if self._options.keep and (final or race not in self.ends or not self.ends[race].final):
-            self.ends[race] = RaceEnd(state["lane"], final, state["start_ms"], _for_all(state["racers"]))
+            self.ends[race] = RaceEnd(
+                state["lane"], final, state["start_ms"], _for_all(state["racers"]), self._told_by[race]
+            )
 
     def _compare(self, race: str, racers: list[dict[str, Any]]) -> None:
         """All racers of a race are told the same in the end."""

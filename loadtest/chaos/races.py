@@ -74,11 +74,9 @@ def unrecorded(cluster: Cluster, told: Told, *, but: Collection[str] = ()) -> in
     return len(_races(told) - _rows(cluster).keys() - set(but))
 
 
-def losable(told: Told, may_be_lost: Callable[[float], bool]) -> set[str]:
-    """The races that may be lost: of which nobody was told that the places are final, begun when that may be."""
-    certain = {
-        race for ends in told.values() for race, end in ends.items() if end.final or not may_be_lost(end.start_ms)
-    }
+def losable(told: Told, may_be_lost: Callable[[RaceEnd], bool]) -> set[str]:
+    """The races that may be lost: of which nobody was told that the places are final, or by a server that lived on."""
+    certain = {race for ends in told.values() for race, end in ends.items() if end.final or not may_be_lost(end)}
     return _races(told) - certain
 
 
@@ -173,12 +171,12 @@ def of_races(
     stored: Stored,
     *,
     rules: RaceRules | None = None,
-    may_be_lost: Callable[[float], bool] = lambda start_ms: False,
+    may_be_lost: Callable[[RaceEnd], bool] = lambda end: False,
 ) -> list[Check]:
     """What must hold of the records of all races that somebody saw end.
 
-    `may_be_lost`: whether a race that began then (epoch ms) may be lost, where nobody was told that its places are
-    final (`loadtest.chaos.losses`).
+    `may_be_lost`: whether a race may be lost for all that one of its racers was told, where nobody was told that its
+    places are final (`loadtest.chaos.losses`).
     """
     races = sorted(_races(told))
     absent = [race for race in races if not recorded.rows[race]]

@@ -20,6 +20,7 @@ from loadtest.chaos.typing import People
 from loadtest.chaos.watching import Watch
 from loadtest.client import ClientOptions
 from loadtest.cluster.cluster import Cluster, ClusterOptions
+from loadtest.racer import RaceEnd
 from loadtest.report import machine
 from loadtest.share import SwarmOptions
 
@@ -139,10 +140,11 @@ def run(options: ChaosOptions, folder: Path, *, progress: Progress = lambda shar
         progress(0.9, "the last rows")
         raced = races.told_by(people.clients)
 
-        def since(start_ms: float) -> bool:
-            return may_be_lost((start_ms - begun_ms) / 1000, faults.suffered)
+        def lost(end: RaceEnd) -> bool:
+            told = {node: (at_ms - begun_ms) / 1000 for node, at_ms in end.nodes.items()}
+            return may_be_lost((end.start_ms - begun_ms) / 1000, told, faults.suffered)
 
-        perhaps = races.losable(raced, since)
+        perhaps = races.losable(raced, lost)
         within(
             lambda: not checks.rows_there(cluster, told) and not races.unrecorded(cluster, raced, but=perhaps),
             within_s=_ROWS_S,
@@ -157,7 +159,7 @@ def run(options: ChaosOptions, folder: Path, *, progress: Progress = lambda shar
         cluster.stop()
         found = [
             *checks.everything(people, told, stored, cluster),
-            *races.of_races(raced, recorded, stored, may_be_lost=since),
+            *races.of_races(raced, recorded, stored, may_be_lost=lost),
             *checks.of_faults(faults, unwell),
         ]
         facts = {

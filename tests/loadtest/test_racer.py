@@ -36,6 +36,7 @@ def test_racers_race_again_and_again_beside_a_typist() -> None:
     ends = [end for told in told_by(share.clients).values() for end in told.values()]
     assert {True} == {end.lane in {row["lane"] for row in end.racers} for end in ends}
     assert sum(end.final for end in ends) > 0
+    assert all(len(end.nodes) == 1 and min(end.nodes.values()) >= end.start_ms for end in ends), "one server told them"
     assert meters.resumed > 0
     assert meters.started == meters.stored == meters.checked, meters.notes
     assert (meters.mismatched, meters.errors["another table"], meters.errors["early"]) == (0, 0, 0), meters.notes
