@@ -214,6 +214,11 @@ class ConnectionOptions:
     """Tests that a user may start per second, in the long run."""
     starts_burst: int = 30
     """Tests that a user may start at once."""
+    address_starts_per_s: float = 0.0
+    """Tests that an address (IPv6: a /64) may start per second, in the long run; a school sits behind one. 0: no
+    limit."""
+    address_starts_burst: int = 1_000
+    """Tests that an address may start at once, where there is a limit."""
     tests: int = 0
     """Most tests under way, over all processes; who would start one more waits in a queue, and is told its place. 0: no
     limit. Races, and tests that are resumed, count and do not wait."""
@@ -228,6 +233,8 @@ class ConnectionOptions:
         between("per_address", self.per_address, 0, 1_000_000)
         between("starts_per_s", self.starts_per_s, 0.01, 10_000)
         between("starts_burst", self.starts_burst, 1, 100_000)
+        between("address_starts_per_s", self.address_starts_per_s, 0, 100_000)
+        between("address_starts_burst", self.address_starts_burst, 1, 1_000_000)
         between("tests", self.tests, 0, 10_000_000)
 
 

@@ -304,14 +304,12 @@ class Gateway:
             )
         limits = settings.connection
         if front.redis is not None:
-            hub.starts = await enter(
-                SharedCredits(
-                    front.redis,
-                    rate_per_s=limits.starts_per_s,
-                    burst=limits.starts_burst,
-                    clock_ms=lambda: hub.clock() * 1000,
+            starts = partial(SharedCredits, front.redis, clock_ms=lambda: hub.clock() * 1000)
+            hub.starts = await enter(starts(rate_per_s=limits.starts_per_s, burst=limits.starts_burst))
+            if hub.address_starts is not None:
+                hub.address_starts = await enter(
+                    starts(rate_per_s=limits.address_starts_per_s, burst=limits.address_starts_burst)
                 )
-            )
         if limits.tests:
             hub.ceiling = await enter(
                 Ceiling(

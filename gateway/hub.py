@@ -97,6 +97,10 @@ class Hub:
         self.wheel = Wheel(loop, turned=self.stalls.turned)
         self.submissions = Submissions(spool, self.slices, metrics, node=node, clock=self.clock)
         self.starts = Credits(rate_per_s=options.starts_per_s, burst=options.starts_burst)
+        self.address_starts: Credits | None = None
+        """Those of addresses, where they have a limit."""
+        if options.address_starts_per_s:
+            self.address_starts = Credits(rate_per_s=options.address_starts_per_s, burst=options.address_starts_burst)
         self.takeovers: Alone | Takeovers = Alone(Accounts(clock=self.clock, kept_s=limits.detached_ms / 1000))
         """Asked for a session that is not here."""
         self.admitting = Admitting(self)

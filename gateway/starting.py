@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from gateway.limits import network
 from session.identity import RANDOM_BITS, mint_session
 from session.machine import TypingSession
 from session.messages import Error, Start
@@ -48,9 +49,9 @@ class Starting:
             return
         connection.sign_in()
         began_s = hub.clock()
-        wait_ms = hub.starts.take(connection.user, now_ms=began_s * 1000)
-        if wait_ms:
-            connection.refuse(Error("busy", f"too many starts; the next one in {wait_ms} ms", wait_ms, ref=start.ref))
+        busy = self._busy(connection, start.ref, began_s * 1000)
+        if busy is not None:
+            connection.refuse(busy)
             return
         if hub.spool.refusal is not None:
             connection.refuse(Error("full", hub.spool.refusal, FULL_RETRY_MS, ref=start.ref))
@@ -63,6 +64,17 @@ class Starting:
             self._choose(connection, options, start.ref, began_s)
         else:
             connection.wait_for(self._queue(connection, hub.ceiling, options, start.ref))
+
+    def _busy(self, connection: Connection, ref: int | None, now_ms: float) -> Error | None:
+        """Too many starts of its user, or of its address."""
+        hub, whose = self._hub, ""
+        wait_ms = hub.starts.take(connection.user, now_ms=now_ms)
+        if not wait_ms and hub.address_starts is not None:
+            whose = " from your address"
+            wait_ms = hub.address_starts.take(network(connection.address), now_ms=now_ms)
+        if not wait_ms:
+            return None
+        return Error("busy", f"too many starts{whose}; the next one in {wait_ms} ms", wait_ms, ref=ref)
 
     async def _queue(self, connection: Connection, ceiling: Ceiling, options: TestOptions, ref: int | None) -> None:
         """There are many tests under way: start when it is our turn, or say when to ask again."""

@@ -1,11 +1,11 @@
-"""How often a user may start, over all processes: credits here, corrected by a bucket in Redis.
+"""How often a user, or an address, may start, over all processes: credits here, corrected by a bucket in Redis.
 
 `start` is answered from this process's own credits and waits for nobody. Of a user who has spent half a burst here
 Redis is told: what was spent so far, then each start, gathered for a tenth of a second. Redis keeps the user's one
 bucket, which may go into debt by as much as a burst; what is left in it is all that is left here from then on. So over
 all processes a user starts at most `rate` in the long run, and at once a burst, and beyond it in each further process
 half a burst and what is started until its answer comes. Who types as people do costs nobody a call. While Redis is away
-each process has its own credits.
+each process has its own credits. An address is treated likewise, where it has a limit.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Hashable
+from hashlib import blake2b
 from types import TracebackType
 from typing import Final, Self
 
@@ -50,7 +51,10 @@ log = structlog.get_logger(__name__)
 
 
 class SharedCredits(Credits):
-    """`Credits` of users, over all processes. An async context manager; `clock_ms` is the one of `take`."""
+    """`Credits` of users (by id) or addresses, over all processes. An async context manager.
+
+    `clock_ms` is the clock of `take`.
+    """
 
     __slots__ = ("_away", "_clock_ms", "_half", "_owed", "_refill_ms", "_servers", "_task", "_told", "_wake")
 
@@ -121,9 +125,8 @@ class SharedCredits(Credits):
     async def _tell(self, users: list[Hashable], owed: dict[Hashable, int]) -> bool:
         """Whether some could not be told of; they are owed still."""
         arguments = (repr(self._rate), repr(self._burst))
-        prefix = self._servers.prefix
         answers = await self._servers.each(
-            [_SPEND.call((f"{prefix}starts:{user}",), str(owed[user]), *arguments) for user in users]
+            [_SPEND.call((self._key(user),), str(owed[user]), *arguments) for user in users]
         )
         now_ms, failed = self._clock_ms(), False
         for user, answer in zip(users, answers, strict=True):
@@ -136,3 +139,8 @@ class SharedCredits(Credits):
             self._told[user] = now_ms
             self.lower(user, float(answer.value), now_ms=now_ms)
         return failed
+
+    def _key(self, who: Hashable) -> str:
+        """Addresses are people's: in Redis they have a name by which they cannot be read."""
+        name = f"a:{blake2b(who.encode(), digest_size=12).hexdigest()}" if isinstance(who, str) else who
+        return f"{self._servers.prefix}starts:{name}"

@@ -1,10 +1,13 @@
 """`start` over a real socket: every mode, what speaks against one, and the test that runs meanwhile."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.gateway.typing_client import TypingClient
+from config.gateway import ConnectionOptions
+from tests.gateway.running import serving
+from tests.gateway.typing_client import TypingClient, client
 
 
 async def test_restart_in_the_same_turn(typist: TypingClient) -> None:
@@ -97,6 +100,24 @@ async def test_a_recoverable_start(typist: TypingClient) -> None:
         assert (error["t"], error.get("code"), error["ref"]) == ("error", code, 2 * ref), fields
         assert len(error["message"]) > 10
         await typist.start("words", ref=2 * ref + 1)
+
+
+async def test_too_many_starts_of_an_address_without_redis(tmp_path: Path) -> None:
+    """It has one allowance for all its users; each has an own one as well, which is asked first."""
+    options = ConnectionOptions(starts_per_s=0.01, starts_burst=2, address_starts_per_s=0.01, address_starts_burst=3)
+    async with (
+        serving(tmp_path / "data", connection=options) as (gateway, _),
+        client(gateway.url) as one,
+        client(gateway.url) as other,
+    ):
+        said = []
+        for each in (one, one, one, other, other):
+            await each.send("start", mode="words", count=3)
+            said.append((await each.receive("started", "error")).get("message", ""))
+    assert [message.partition(";")[0] for message in said] == [
+        *("", "", "too many starts", ""),
+        "too many starts from your address",
+    ]
 
 
 async def test_too_many_starts(typist: TypingClient) -> None:

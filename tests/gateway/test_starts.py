@@ -174,6 +174,30 @@ async def test_two_servers_say_busy_as_one(tmp_path: Path, redis_single: RedisOp
         assert (answer.get("code"), answer.get("retry", 0) > 100_000) == ("busy", True)
 
 
+async def test_two_servers_say_busy_as_one_to_an_address(tmp_path: Path, redis_single: RedisOptions) -> None:
+    """Whoever comes as a guest anew has credits of his own, and the address has not; its own is not read in Redis."""
+    options = ConnectionOptions(address_starts_per_s=0.01, address_starts_burst=6)
+    async with AsyncExitStack() as stack:
+        two = await stack.enter_async_context(two_servers(tmp_path, redis_single, connection=options))
+        here, there = (gateway.hub.address_starts for gateway in two)
+        assert isinstance(here, SharedCredits)
+        assert isinstance(there, SharedCredits)
+        address = "127.0.0.1"
+        for _ in range(6):
+            await (await stack.enter_async_context(client(two[0].url))).start()
+        await until(lambda: address in here._told and here.left(address, now_ms=two[0].hub.clock() * 1000) < 1)
+        await until(lambda: not here._owed)
+        for _ in range(4):  # half a burst, and the one that is told of
+            await (await stack.enter_async_context(client(two[1].url))).start()
+        await until(lambda: there.left(address, now_ms=two[1].hub.clock() * 1000) < 0)
+        refused = await stack.enter_async_context(client(two[1].url))
+        await refused.send("start", mode="words", count=3)
+        answer = await refused.receive("started", "error")
+        assert (answer.get("code"), answer.get("retry", 0) > 100_000) == ("busy", True)
+        assert "your address" in answer["message"]
+        assert address not in there._key(address)
+
+
 @pytest.fixture(name="server")
 def _server(tmp_path: Path) -> Iterator[RedisServer]:
     skip_without("redis")
