@@ -1,16 +1,25 @@
 /**
- * The way into a race: find one, or make one.
+ * The way into a race: find one, or make one, with others or with the ghost of one's own best of the kind.
  *
  * @module
  */
 
 import { languages } from "./api.js";
 import { byId, h } from "./dom.js";
+import { fixed } from "./figures.js";
 import { choices, choose } from "./race-options.js";
 
 export class Entrance {
-  /** @param {{find: () => void, make: () => void, name: (name: string) => void}} actions */
+  /**
+   * @param {{find: () => void, make: () => void, name: (name: string) => void, against: (session: string) => void,
+   *   best: (test: import("./race-options.js").RaceChoices) => import("./bests.js").Best | null}} actions `best`: one's own
+   *   of this kind, as far as it is known
+   */
   constructor(actions) {
+    this.best = actions.best;
+    this.ownBest = /** @type {HTMLButtonElement} */ (byId("own-best"));
+    this.against = "";
+    this.ownBest.addEventListener("click", () => actions.against(this.against));
     this.heading = byId("entrance-title");
     this.form = /** @type {HTMLFormElement} */ (byId("make"));
     this.name = /** @type {HTMLInputElement} */ (byId("name"));
@@ -43,6 +52,15 @@ export class Entrance {
       else if (value !== undefined) field.value = String(value);
     }
     this.form.dataset.mode = choices.mode;
+    this.offer();
+  }
+
+  /** Offers a race against one's own best of what is chosen, where there is one. */
+  offer() {
+    const best = this.best(choices);
+    this.ownBest.hidden = best === null;
+    this.against = best?.session ?? "";
+    if (best) this.ownBest.textContent = `Race your best (${fixed(best.wpm, 1)} wpm)`;
   }
 
   /** Remembers what the form says. */
@@ -62,6 +80,7 @@ export class Entrance {
       ...(racers >= 2 && racers <= 100 ? { racers } : {}),
     });
     this.form.dataset.mode = choices.mode;
+    this.offer();
   }
 
   /** Fills in what only the server knows. */

@@ -6,12 +6,13 @@
 
 import { announce } from "./announce.js";
 import { ApiError, raceOf } from "./api.js";
+import { Bests } from "./bests.js";
 import { Client } from "./client.js";
 import { Countdown } from "./countdown.js";
 import { Courses } from "./courses.js";
 import { asSentence, byId, h, say } from "./dom.js";
 import { Entrance } from "./entrance.js";
-import { fixed } from "./figures.js";
+import { fixed, kindOf } from "./figures.js";
 import { FinishView } from "./finish-view.js";
 import { keepPage } from "./keep.js";
 import { Lanes } from "./lanes.js";
@@ -84,7 +85,14 @@ const typing = new RaceTyping(
   notice,
 );
 const courses = new Courses();
-const entrance = new Entrance({ find, make, name: (name) => (wish = name) });
+const bests = new Bests(() => client.user);
+const entrance = new Entrance({
+  find,
+  make,
+  name: (name) => (wish = name),
+  best: (test) => bests.of(kindOf(test)),
+  against: (session) => enter(`/race?ghost=${session}`),
+});
 const lobby = new Lobby({ ready: (ready) => room.ready(ready), start: () => room.start(), leave, rename });
 const lanes = new Lanes(byId("lanes"));
 const finish = new FinishView({ courses, again: () => room.again(), leave });
@@ -209,8 +217,15 @@ function route() {
   } else {
     showSection("entrance");
     entrance.heading.focus({ preventScroll: true });
-    if (client.online) entrance.load();
+    if (client.online) loadEntrance();
   }
+}
+
+/** What only the server knows. */
+function loadEntrance() {
+  entrance.load();
+  if (bests.read().complete) entrance.offer();
+  else bests.learnAll("").then(() => entrance.offer());
 }
 
 // --- what the server says of the race ---
@@ -489,7 +504,7 @@ function onConnection(state, { sentence = "" }) {
     if (notice.lasting) notice.tell("");
     clock.connected();
     if (resultView.state.dataset.state === "unsent") resultView.setState("sent");
-    if (shown === "entrance") entrance.load();
+    if (shown === "entrance") loadEntrance();
   } else if (state === "refused") {
     notice.tell(sentence, { label: "Reload", action: () => location.reload() });
   } else {

@@ -231,6 +231,29 @@ async def test_a_race_that_is_long_over_has_its_table(visit: Visit, tmp_path: Pa
         await asyncio.to_thread(server.stop)
 
 
+async def test_a_race_against_one_s_own_best_of_a_kind(visit: Visit, track: Server) -> None:
+    """It is offered where a race is made, also by a browser that has to read the history for it."""
+    ada = await visit(server=track, settings={"mode": "words", "count": 10}, script=choosing(mode="quote", count=25))
+    await type_as_a_person(ada, await ada.typed_text(), wpm=150)
+    await ada.state("stored")
+    best = ada.got("result")[0]
+    await ada.page.evaluate("localStorage.removeItem('typegate.bests')")
+    await ada.page.goto(f"{track.url}race")
+    await ada.page.wait_for_function("() => JSON.parse(localStorage.getItem('typegate.bests') ?? '{}').complete")
+    button = ada.page.locator("#own-best")
+    assert await button.is_hidden(), "there is none of quotes"
+    await ada.page.locator("label:has(> input[name=mode][value=words])").click()
+    assert await button.is_hidden(), "nor of 25 words"
+    await ada.page.locator("label:has(> input[name=count][value='10'])").click()
+    await expect(button).to_be_visible()
+    found = float((await button.inner_text()).removeprefix("Race your best (").removesuffix(" wpm)"))
+    assert found == pytest.approx(best["wpm"], abs=0.06)
+    await button.focus()
+    await ada.page.keyboard.press("Enter")
+    await ada.page.wait_for_selector("#lobby:not([hidden]) .seat:has-text('ghost')")
+    assert ada.sent("race.create")[0]["ghosts"] == [best["session"]]
+
+
 async def test_a_race_against_the_ghost_of_an_own_result(visit: Visit, track: Server) -> None:
     """From the result to a lobby with the ghost in it; it moves along its lane, and has its place in the table."""
     ada = await visit(server=track, settings={"mode": "words", "count": 10}, script=choosing(name="Ada"))
