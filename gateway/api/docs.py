@@ -24,7 +24,7 @@ STYLE = """\
   :root { --ink: #e4e4de; --paper: #17191c; --line: #34383e; --soft: #1f2226; --mark: #5cc8ae; --faint: #a0a5ad }
 }
 body { margin: 0 auto; max-width: 56rem; padding: 2rem 1.25rem 6rem; background: var(--paper); color: var(--ink);
-  font: 1rem/1.55 system-ui, sans-serif }
+  font: 1rem/1.55 system-ui, sans-serif; overflow-wrap: anywhere }
 h1 { font-size: 1.9rem; margin: 0 0 .25rem } h2 { margin: 2.5rem 0 .75rem; font-size: 1.2rem;
   text-transform: capitalize }
 h3 { font-size: 1rem; margin: 1.25rem 0 .25rem } p { margin: .4rem 0 } a { color: var(--mark) }
@@ -80,14 +80,26 @@ def _operation(api: Mapping[str, Any], path: str, method: str, operation: Mappin
     ]
     if rows:
         yield "<h3>Parameters</h3>" + _table(("name", "what", "meaning"), rows)
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+    if body:
+        yield "<h3>Body</h3>" + _table(("field", "type", "meaning"), list(_body(api, body)))
     for status, response in operation["responses"].items():
         schema = response.get("content", {}).get("application/json", {}).get("schema")
         said = response.get("description", "")
         yield f"<h3>{escape(status)}</h3>" + ("" if said == "Successful Response" else f"<p>{escape(said)}</p>")
         if schema:
             yield _table(("field", "type", "meaning"), list(_fields(api, schema)))
-    header = " -H 'Authorization: Bearer '$TOKEN" if secured else ""
-    yield f"<h3>Try</h3><pre>curl -s{header} http://localhost:8080{escape(path)}</pre></details>"
+    how = "" if method == "get" else f" -X {method.upper()}"
+    how += " -H 'Authorization: Bearer '$TOKEN" if secured else ""
+    how += " --json @body.json" if body else ""
+    yield f"<h3>Try</h3><pre>curl -s{how} http://localhost:8080{escape(path)}</pre></details>"
+
+
+def _body(api: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Fields of what is sent: like those of an answer, but some may be left out."""
+    needed = _resolved(api, schema).get("required", ())
+    for name, what, meaning in _fields(api, schema):
+        yield name if name in needed else f"{name}?", what, meaning
 
 
 def _fields(api: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -96,6 +96,7 @@ def router(
         "/results",
         status_code=202,
         response_model=ResultRow,
+        responses={200: {"model": ResultRow, "description": "It is stored"}},
         summary="Hand in a test that was typed offline",
         openapi_extra=schema_of(OfflineBody),
     )

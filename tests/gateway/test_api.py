@@ -437,6 +437,21 @@ async def test_the_docs_page_shows_every_path_and_asks_nobody_else(http: httpx.A
     assert (await http.get("/docs/style.css")).headers["content-type"] == "text/css; charset=utf-8"
 
 
+async def test_the_docs_page_tells_what_to_send_and_how(http: httpx.AsyncClient) -> None:
+    """By each path's own method; the fields of a body with what they mean, a `?` at those that may be left out."""
+    api: dict[str, Any] = json.loads((await http.get("/openapi.json")).text)
+    page = (await http.get("/docs")).text
+    operations = [(method, path) for path, methods in api["paths"].items() for method in methods]
+    tries = re.findall(r"<h3>Try</h3><pre>curl -s(?: -X (\S+))?.*? http://localhost:8080(\S+)</pre>", page)
+    assert sorted(tries) == sorted(("" if method == "get" else method.upper(), path) for method, path in operations)
+    whole = re.search(r'<span class="path">/v1/results</span>.*?<h3>Body</h3>(.*?)<h3>', page, re.DOTALL)
+    assert whole is not None
+    said = re.findall(r"<td><code>(\S+)</code></td><td>[^<]+</td><td>([^<]*)</td>", whole[1])
+    assert ("mode", "words, time, quote, text or zen") in said
+    assert {"holds?", "events", "started_at", "text?"} < {name for name, _ in said}
+    assert {"200", "202"} < api["paths"]["/v1/results"]["post"]["responses"].keys()
+
+
 async def test_every_answer_in_the_document_has_words(http: httpx.AsyncClient) -> None:
     api: dict[str, Any] = json.loads((await http.get("/openapi.json")).text)
     for path, methods in api["paths"].items():
