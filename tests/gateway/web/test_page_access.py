@@ -226,6 +226,40 @@ async def test_nothing_is_cut_off_sideways(visit: Visit, width: int, height: int
     assert await visitor.page.evaluate(over) <= 0
 
 
+async def test_on_any_phone_every_view_keeps_within_the_margins(visit: Visit) -> None:
+    """By finger the header's links are larger; its last button lies no farther out than the text, on any phone."""
+    beyond = """
+    () => {
+      const { paddingRight } = getComputedStyle(document.body);
+      const edge = document.body.getBoundingClientRect().right - parseFloat(paddingRight) + 0.5;
+      const within = Array.from(document.querySelectorAll(".top *, main:not([hidden]) > :not([hidden])"));
+      const out = within.filter((one) => one.getBoundingClientRect().right > edge).map((one) => one.outerHTML);
+      const over = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+      return over > 0 ? [over, ...out] : out;
+    }
+    """
+    phone = {"viewport": {"width": 390, "height": 667}, "has_touch": True, "is_mobile": True}
+    visitor = await visit(settings={**TEXT, "mode": "zen"}, **phone)
+    page = visitor.page
+
+    async def kept() -> None:
+        for width in (320, 344, 360, 375, 390, 393, 412):
+            await page.set_viewport_size({"width": width, "height": 667})
+            await page.wait_for_function("width => document.documentElement.clientWidth === width", arg=width)
+            assert await page.evaluate(beyond) == [], (page.url, width)
+
+    for view in ("test", "history", "leaderboards"):
+        await page.tap(f"#nav-{view}")
+        await page.wait_for_selector(f"#{view}:not([hidden])")
+        await kept()
+    await page.goto(visitor.url + "race")
+    await page.wait_for_selector("#entrance:not([hidden])")
+    await kept()
+    await page.goto(visitor.url + "docs")
+    await page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    await kept()
+
+
 async def test_with_large_text_everything_still_fits(visit: Visit) -> None:
     """Twice the reader's text size, and the largest size of the passage (WCAG 2.2, 1.4.4)."""
     visitor = await visit(settings={**TEXT, "size": "huge"}, viewport={"width": 800, "height": 900})
