@@ -73,13 +73,14 @@ def import_(
         if not report.rows:
             raise Failed(f"{file} has no rows; nothing was imported.")
         raise Failed(
-            f"{len(report.bad)} of {report.rows} rows are bad; nothing was imported. "
+            f"{report.left_out} of {report.rows} rows are bad; nothing was imported. "
             "Mend them, or import the good rows with --partial."
         )
     added = report.added
+    out = report.left_out
     click.echo(
         f"Imported {file} ({report.format}): {added.new} new, {added.changed} changed, {added.unchanged} as before"
-        + (f", {len(report.bad)} bad rows left out." if report.bad else ".")
+        + (f", {out} bad row{'s' * (out > 1)} left out." if out else ".")
     )
 
 

@@ -256,8 +256,10 @@ async def test_imported_tests_are_listed_and_shown(tmp_path: Path) -> None:
 
 
 async def test_bad_rows_keep_the_file_out_unless_partial(tmp_path: Path) -> None:
+    """They are counted once each, however much is wrong with one."""
     good = {"title": "T", "text": "One two three four five.", "category": "c", "difficulty": "easy", "language": "en"}
-    (tmp_path / "rows.json").write_text(json.dumps([good, {**good, "text": ""}, {**good, "difficulty": "huge"}]))
+    rows = [good, {**good, "text": "", "title": 5}, {**good, "difficulty": "huge"}]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
     code, _, errors = await command("tests", "import", "rows.json", folder=tmp_path)
     assert code == 1
     assert "2 of 3 rows are bad; nothing was imported" in errors
