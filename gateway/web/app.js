@@ -296,7 +296,10 @@ async function settle() {
         }
         client.onStored(session, verdict, as);
       },
-      refused: (session, why) => session === resultView.session && resultView.fail(why),
+      refused: (session, why) => {
+        if (session === resultView.session) resultView.fail(why);
+        else notice.later(`An earlier result cannot be saved: ${why}.`);
+      },
     });
     forgetIfSpent();
   } finally {

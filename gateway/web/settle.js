@@ -78,7 +78,7 @@ async function settleTypedHere(log, { shown, result, stored, refused }) {
  * @param {import("./log.js").TestLog} log @param {{url: string, shown: string | null} & Listener} options
  * @returns {Promise<void>}
  */
-function settleByResume(log, { url, shown, result, stored }) {
+function settleByResume(log, { url, shown, result, stored, refused }) {
   const { session } = log;
   return new Promise((resolve) => {
     const sender = { connection: /** @type {any} */ (null), sent: 0, sentHolds: 0, finishSent: false };
@@ -105,7 +105,9 @@ function settleByResume(log, { url, shown, result, stored }) {
         sendLog(sender, log);
       } else if ((message.t === "error" && message.code !== "conflict") || message.t === "resumed") {
         // With `retry` it may work later, and when its own user is back; else the server will never have it.
-        done(message.t === "error" && typeof message.retry !== "number" && message.code !== "foreign");
+        const never = message.t === "error" && typeof message.retry !== "number" && message.code !== "foreign";
+        done(never);
+        if (never) refused(session, message.message);
       }
     };
     const connection = new Connection({

@@ -223,6 +223,38 @@ async def test_a_finished_test_survives_a_reload_without_the_server(visit: Visit
     assert await visitor.logs() == []
 
 
+@pytest.mark.parametrize("where", ["at its own address", "elsewhere"])
+async def test_a_kept_result_that_the_server_will_never_take_is_not_said_to_be_kept(
+    visit: Visit, own_server: Server, where: str
+) -> None:
+    """Its log goes; that is said where it shows, and by the way anywhere else."""
+    damage = """
+    for (const name of Object.keys(localStorage).filter((name) => /^typegate\\.log\\..*\\.test$/.test(name))) {
+      const kept = JSON.parse(localStorage.getItem(name));
+      kept.started.ticket = "AAAA";
+      localStorage.setItem(name, JSON.stringify(kept));
+    }
+    """
+    visitor = await visit(settings=TEXT, server=own_server, may_lose_server=True)
+    await visitor.type(TEXT["text"][:9])
+    own_server.kill()
+    await visitor.type(TEXT["text"][9:])
+    await visitor.state("unsent")
+    [session] = await visitor.logs()
+    context = visitor.page.context
+    await visitor.page.close()
+    await asyncio.to_thread(own_server.start)
+    await context.add_init_script(damage)
+    path = f"#/result/{session}" if where == "at its own address" else ""
+    again = await visit(context=context, server=own_server, ready=False, path=path)
+    if path:
+        await again.state("failed")
+        assert (await again.page.inner_text(".state")).startswith("Not saved: ticket and receipt")
+    else:
+        await again.notice("cannot be saved")
+    assert await again.logs() == []
+
+
 async def test_events_that_were_lost_are_sent_again(visit: Visit) -> None:
     """The server answers a gap with the number that it expects; the page goes on from there."""
     lossy = """
