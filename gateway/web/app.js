@@ -379,14 +379,17 @@ async function openResult(id) {
   }
   resultView.session = "";
   root.replaceChildren(h("p", { class: "quiet loading", role: "status" }, "Loading …"));
+  const { hash } = location;
   try {
     const replay = await replayOf(id);
+    if (location.hash !== hash) return; // another one is looked at by now, or a test was typed
     const started = { ...replay.result, ...replay };
     const scorer = scorerOf(started);
     scorer.feed(replay.events);
     resultView.show({ session: id, result: replay.result, scorer, started, events: replay.events, state: "stored", fresh: true });
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
+    if (location.hash !== hash) return;
     root.replaceChildren(
       h("p", { class: "message", role: "status" }, `This result cannot be shown. ${error.message} `, h("a", { href: "#/" }, "Type a test"), " or see your ", h("a", { href: "#/history" }, "history"), "."),
     );

@@ -1,10 +1,11 @@
 """What a finished test shows, and the history."""
 
+import asyncio
 import json
 
-from playwright.async_api import WebSocketRoute, expect
+from playwright.async_api import Route, WebSocketRoute, expect
 
-from tests.gateway.web.conftest import Visit, Visitor, whole
+from tests.gateway.web.conftest import PATIENCE_S, Visit, Visitor, whole
 
 TEXT = {"mode": "text", "text": "one two three four five six seven"}
 
@@ -185,6 +186,38 @@ async def test_history_lists_results_and_opens_an_old_one(visit: Visit) -> None:
     await visitor.page.reload()
     await visitor.page.wait_for_selector("#result:not([hidden]) .replay")
     assert await visitor.figure("wpm") == whole(oldest["wpm"])
+
+
+async def test_an_old_result_that_comes_late_does_not_take_the_place_of_the_one_that_shows(visit: Visit) -> None:
+    """It was opened, left while it was loading, and a test was typed: that one's result stays."""
+    visitor = await finished(visit)
+    page = visitor.page
+    old = visitor.got("result")[0]["session"]
+    await page.keyboard.press("Tab")
+    await visitor.ready()
+    await visitor.type(TEXT["text"])
+    await visitor.state("stored")
+    asked, may_go = asyncio.Event(), asyncio.Event()
+
+    async def slow(route: Route) -> None:
+        asked.set()
+        await may_go.wait()
+        await route.continue_()
+
+    await page.route(f"**/v1/results/{old}/replay", slow)
+    await page.click("#nav-history")
+    await page.click(f".results tbody a[href$='{old}']")
+    async with asyncio.timeout(PATIENCE_S):
+        await asked.wait()
+    await page.click("#nav-test")
+    await visitor.ready()
+    await visitor.type(TEXT["text"])
+    await visitor.state("stored")
+    async with page.expect_event("requestfinished", lambda request: request.url.endswith(f"{old}/replay")):
+        may_go.set()
+    await page.evaluate("() => fetch('/v1/languages').then((answer) => answer.json())")  # what came before is shown
+    assert await visitor.figure("acc") == "100%"
+    assert old not in page.url
 
 
 async def test_history_shows_one_kind_of_test_alone(visit: Visit) -> None:
