@@ -61,7 +61,8 @@ def speed2(chars: float, seconds: float) -> float:
 
 def speeds(chars: Iterable[int], minutes: Iterable[float]) -> list[int]:
     """`whole` of `speed` for each of a series, without the calls: a result has three of an entry a second."""
-    return [int((n / WORD_CHARS / m + 0.5) // 1) for n, m in zip(chars, minutes, strict=True)]
+    # none is negative, so `int` alone goes down
+    return [int(n / WORD_CHARS / m + 0.5) for n, m in zip(chars, minutes, strict=True)]
 
 
 def accuracy(correct: int, wrong: int) -> float:
