@@ -355,7 +355,9 @@ class Scorer(_OfEachWord):
         if key == " ":
             self._space(t)
             return
-        given = self._listed()
+        given = self._input
+        if given is None:
+            given = self._listed()
         last = given[-1] if given else ""
         if last and not (key.isascii() and last.isascii()) and continues(last, key):
             key = normalize("NFC", last + key)
@@ -466,8 +468,8 @@ class Scorer(_OfEachWord):
             self._settle()
 
     def _note_still(self, t: float) -> None:
-        """Keep the figures as the last press left them, before the first delete after it."""
-        if t > self._press_ms > self._still_ms:
+        """Keep the figures as the last press left them, before the first delete after it; a timed test needs none."""
+        if self._limit is None and t > self._press_ms > self._still_ms:
             self._still = self._row()
             self._still_ms = self._press_ms
 
