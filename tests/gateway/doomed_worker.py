@@ -1,4 +1,4 @@
-"""A worker that kills itself after a step of a batch: the subject of `test_worker_faults`.
+"""A worker that kills itself after a step of a batch: the subject of `test_worker_death`.
 
     python -m tests.gateway.doomed_worker STEP AFTER
 
