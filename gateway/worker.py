@@ -27,7 +27,7 @@ from gateway.notices import BusNotices
 from gateway.opening import CannotStart, admin_port, bus_over, measuring_lag, owned, refreshing, url_of
 from gateway.stores import catalogue_of, store_of
 from gateway.webhook import Webhook
-from gateway.worker_metrics import WorkerMetrics
+from gateway.worker_metrics import WorkerMetrics, partitions_ahead
 from persistence.catalogue import Catalogue, CatalogueError
 from persistence.catalogue.texts import Texts
 from persistence.errors import StoreError
@@ -119,7 +119,9 @@ class WorkerProcess:
             self._admin = await enter(admin_port(settings.admin, metrics, self.health, worker=True))
         await enter(owned(refreshing(bench.catalogue, bench.texts), name="refresh the catalogue"))
         await enter(owned(measuring_lag(metrics), name="measure the loop's lag"))
-        await enter(owned(_keeping_up(await enter(Upkeep(settings.mysql))), name="upkeep"))
+        upkeep = await enter(Upkeep(settings.mysql))
+        metrics.ask(lambda: partitions_ahead(upkeep.ahead))
+        await enter(owned(_keeping_up(upkeep), name="upkeep"))
 
 
 class Rewind:

@@ -1,7 +1,7 @@
 """What operators see of a worker."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -16,7 +16,7 @@ from persistence.workers.worker import WorkerFacts
 from session.race_record import RaceRecord
 from session.result import Result
 
-__all__ = ["WorkerMetrics"]
+__all__ = ["WorkerMetrics", "partitions_ahead"]
 
 BATCH_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 STEP_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
@@ -120,6 +120,16 @@ class WorkerMetrics(Exposition, Meter):
         self._posts.labels(outcome).inc()
         if outcome == "dead":
             self.dead("webhook")
+
+
+def partitions_ahead(by_shard: Mapping[str, int]) -> Iterable[Metric]:
+    """What `Upkeep.ahead` says."""
+    ahead = GaugeMetricFamily(
+        "typegate_partitions_ahead", "Partitions that a shard has beyond the present one", labels=["shard"]
+    )
+    for shard, count in by_shard.items():
+        ahead.add_metric([shard], count)
+    return [ahead]
 
 
 def _feed(facts: FeedFacts) -> Iterable[Metric]:

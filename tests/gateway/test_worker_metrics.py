@@ -1,6 +1,6 @@
 """A worker's figures as Prometheus reads them."""
 
-from gateway.worker_metrics import WorkerMetrics
+from gateway.worker_metrics import WorkerMetrics, partitions_ahead
 from persistence.results import Outcome, Written
 from persistence.workers.feed import FeedFacts
 from persistence.workers.worker import WorkerFacts
@@ -62,6 +62,11 @@ async def test_what_alarms_compare_is_shown_before_there_is_any() -> None:
     lines = (await WorkerMetrics().scrape()).decode().splitlines()
     for outcome in ("delivered", "failed", "dead"):
         assert f'typegate_webhook_posts_total{{outcome="{outcome}"}} 0.0' in lines
+
+
+def test_partitions_ahead_are_shown_by_shard() -> None:
+    (ahead,) = partitions_ahead({"a": 3, "b": 0})
+    assert [(sample.labels["shard"], sample.value) for sample in ahead.samples] == [("a", 3), ("b", 0)]
 
 
 async def test_a_clock_that_was_set_back_gives_no_negative_time() -> None:

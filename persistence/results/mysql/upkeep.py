@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -43,6 +43,7 @@ class Upkeep:
         self._clock_ms = clock_ms
         self._pools: dict[str, Pool] = {}
         self._shard_map: ShardMap
+        self._ahead: dict[str, int] = {}
 
     async def __aenter__(self) -> Self:
         self._shard_map = self._options.shard_map()
@@ -89,23 +90,37 @@ class Upkeep:
 
         return await self._each(job)
 
+    @property
+    def ahead(self) -> Mapping[str, int]:
+        """How many partitions each shard has beyond the present one, as of when it could last be asked."""
+        return self._ahead
+
     async def scheduled(self) -> None:
         """What is to be done from time to time, by any process and any number of them: one is at it, the others pass.
 
         Raises nothing: what could not be done is logged, and done the next time.
         """
         for name in self._pools:
-            try:
-                new = await self._on(name, self._ensure)
-                if new:
-                    log.info("made partitions of results", shard=name, partitions=new)
-                await self._on(name, self._delete_old_bests)
-                await self._on(name, self._delete_old_races)
-                await self._on(name, self._delete_old_words)
-            except StoreError as error:
-                log.warning("a shard's upkeep is put off", shard=name, why=str(error))
-            except Exception:
-                log.exception("a shard's upkeep failed", shard=name)
+            for work in (self._keep_up, self._count_ahead):
+                try:
+                    await self._on(name, work)
+                except StoreError as error:
+                    log.warning("a shard's upkeep is put off", shard=name, why=str(error))
+                except Exception:
+                    log.exception("a shard's upkeep failed", shard=name)
+
+    async def _keep_up(self, connection: Connection, name: str) -> None:
+        new = await self._ensure(connection, name)
+        if new:
+            log.info("made partitions of results", shard=name, partitions=new)
+        await self._delete_old_bests(connection, name)
+        await self._delete_old_races(connection, name)
+        await self._delete_old_words(connection, name)
+
+    async def _count_ahead(self, connection: Connection, name: str) -> None:
+        today = self._clock_ms() // DAY_MS
+        ends = [one.until for one in await partitions(connection) if one.until is not None and one.until > today]
+        self._ahead[name] = max(0, len(ends) - 1)
 
     async def _ensure(self, connection: Connection, name: str) -> list[str]:
         state, _ = await learn(connection, name)

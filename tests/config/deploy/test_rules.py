@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from gateway.metrics import Metrics, SpoolFigures
-from gateway.worker_metrics import WorkerMetrics
+from gateway.worker_metrics import WorkerMetrics, partitions_ahead
 from loadtest.servers.process import cache_folder
 from persistence.workers.feed import FeedFacts
 from persistence.workers.worker import WorkerFacts
@@ -85,6 +85,7 @@ async def test_rules_are_about_figures_that_there_are() -> None:
     known = {line.split()[2] for line in shown.splitlines() if line.startswith("# TYPE")}
     known |= {name + suffix for name in known for suffix in ("_bucket", "_count", "_sum", "_total")}
     known |= {"typegate_cache_requests_total", "typegate_redis_away"}  # of what stands in front of the store
+    known |= {metric.name for metric in partitions_ahead({})}
     known |= {"typegate_process_up"}  # of the parent of several processes
     for rule in rules():
         for name in re.findall(r"\btypegate[a-z0-9_:]+", re.sub(r'"[^"]*"', "", rule["expr"])):

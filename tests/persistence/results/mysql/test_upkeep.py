@@ -70,6 +70,27 @@ async def test_partitions_are_kept_ahead_by_whoever_comes_first(options: MysqlOp
         assert await upkeep.ensure_partitions() == {"a": [], "b": []}
 
 
+async def test_how_many_partitions_are_ahead_is_known_where_they_cannot_be_made_too(options: MysqlOptions) -> None:
+    """Months later somebody has the lock: it is told what is left. Of a shard that was never reached nothing is."""
+    (a, _) = options.servers()
+    pool = Pool(a.dsn, options)
+    async with Upkeep(options, clock_ms=at(T0_MS)) as upkeep:
+        assert upkeep.ahead == {}
+        await upkeep.migrate()
+        await upkeep.scheduled()
+        assert upkeep.ahead == dict.fromkeys(("a", "b"), options.partitions_ahead)
+    async with pool.connection(60_000) as connection, locked(connection, "partitions", wait_s=0):
+        for months, left in ((2, 1), (3, 0), (9, 0)):
+            async with Upkeep(options, clock_ms=at(T0_MS + months * 31 * DAY_MS)) as upkeep:
+                await upkeep.scheduled()
+                assert upkeep.ahead == {"a": left, "b": options.partitions_ahead}
+    await pool.close()
+    away = patient(shards=("a 0-2047 mysql://u@127.0.0.1:1/d", options.shards[1]))
+    async with Upkeep(away, clock_ms=at(T0_MS)) as upkeep:
+        await upkeep.scheduled()
+        assert upkeep.ahead.keys() == {"b"}
+
+
 async def test_the_scheduled_run_deletes_bests_of_long_ago_alone(options: MysqlOptions) -> None:
     async with Upkeep(options, clock_ms=at(T0_MS)) as upkeep:
         await upkeep.migrate()
