@@ -2,12 +2,14 @@
 
 import asyncio
 import re
+from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.gateway.web.conftest import Server, Visit, Visitor
+from tests.gateway.web.conftest import QUICK_RACES, Server, Visit, Visitor
 from tests.gateway.web.racing import choosing, meet, ready, run, to_the_end
 from tests.gateway.web.test_page_access import CONTRASTS, MARKS
 from tests.gateway.web.test_page_offline import KEPT, version
@@ -75,7 +77,16 @@ async def test_all_text_of_a_race_has_a_contrast_of_4_5_and_fits_a_phone(
     assert await ada.page.evaluate("window.shift") < 0.05
 
 
-async def test_a_screen_reader_hears_what_matters_and_not_more(visit: Visit, track: Server) -> None:
+@pytest.fixture(name="unhurried")
+def _unhurried(tmp_path: Path) -> Iterator[Server]:
+    """A server whose countdown outlasts a page that is held up when it begins."""
+    server = Server(tmp_path, variables={**QUICK_RACES, "TYPEGATE_RACE_COUNTDOWN_MS": "7000"})
+    server.start()
+    yield server
+    server.stop()
+
+
+async def test_a_screen_reader_hears_what_matters_and_not_more(unhurried: Server, visit: Visit) -> None:
     """Who came, the last seconds, the start, the place: a sentence each, and none for the others' progress."""
     heard = """
     window.heard = [];
@@ -84,11 +95,11 @@ async def test_a_screen_reader_hears_what_matters_and_not_more(visit: Visit, tra
       if (said) window.heard.push(said);
     }).observe(document.getElementById("announcer"), { childList: true, characterData: true, subtree: true }));
     """
-    ada = await visit(server=track, path="race", ready=False, script=choosing(name="Ada") + heard)
+    ada = await visit(server=unhurried, path="race", ready=False, script=choosing(name="Ada") + heard)
     await ada.page.click("#make button[type=submit]")
     await ada.page.wait_for_selector("#lobby:not([hidden])")
-    path = ada.page.url.removeprefix(track.url)
-    zoe = await visit(server=track, path=path, ready=False, script=choosing(name="Zoë"))
+    path = ada.page.url.removeprefix(unhurried.url)
+    zoe = await visit(server=unhurried, path=path, ready=False, script=choosing(name="Zoë"))
     await ada.page.wait_for_selector(".seat:has-text('Zoë')")
     await ready(ada, zoe)
     await asyncio.gather(run(ada), run(zoe, wpm=100))
