@@ -154,6 +154,8 @@ class MemoryBoards:
                 await asyncio.sleep(0)
             kept.ranks.filled(reading.floor)
             self._fillings += 1
+            if reading.floor is not None and len(kept.ranks) < self._options.top and self._kept.get(name) is kept:
+                del self._kept[name]  # a place became free meanwhile, and who comes next was not read
         except BaseException:
             self._failures += 1
             if self._kept.get(name) is kept:

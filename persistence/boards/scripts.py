@@ -3,7 +3,8 @@
 The keys of a board, all in one slot by its name in braces:
 
     ranks, users             the sorted set of entries; for each user (8 bytes) the member that is theirs
-    about                    run: of which server's run the board is complete; filled: when (epoch ms);
+    about                    run: of which server's run the board is complete; filled: when (epoch ms), 0 where it is to
+                             be filled again, for a place became free meanwhile;
                              floor, last: score and member of the worst entry that it has had room for;
                              any: whether there are entries
     filling                  the token of whoever reads the board from the store, for as long as that one lives
@@ -219,12 +220,14 @@ if floor ~= '' then
 end
 local worst = trim(NEXT_RANKS, NEXT_USERS, tonumber(ARGV[2]))
 if worst then last, floor = worst[1], worst[2] end
+local filled = ARGV[4]
+if floor ~= '' and redis.call('ZCARD', NEXT_RANKS) < tonumber(ARGV[2]) then filled = 0 end
 redis.call('UNLINK', RANKS, USERS, ABOUT)
 if redis.call('EXISTS', NEXT_RANKS) == 1 then
   redis.call('RENAME', NEXT_RANKS, RANKS)
   redis.call('RENAME', NEXT_USERS, USERS)
 end
-redis.call('HSET', ABOUT, 'run', ARGV[3], 'filled', ARGV[4])
+redis.call('HSET', ABOUT, 'run', ARGV[3], 'filled', filled)
 mark()
 if floor ~= '' then redis.call('HSET', ABOUT, 'floor', floor, 'last', last) end
 redis.call('UNLINK', FILLING, TOUCHED)

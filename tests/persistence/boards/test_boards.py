@@ -228,6 +228,22 @@ async def test_what_is_submitted_while_a_board_is_filled_beats_what_the_filling_
         assert await users(boards) == [1, 6, 5, 3]
 
 
+async def test_a_place_that_becomes_free_while_a_board_is_filled_is_the_next_one_s(
+    store: ResultStore, open_boards: Open
+) -> None:
+    """Whom the filling has not read, for there was no room."""
+    await store.write([typed_by(user, 50 + user) for user in range(1, 8)])
+    paused = Paused(store)
+    async with open_boards(paused) as boards:
+        filling = asyncio.get_running_loop().create_task(boards.rebuild(BOARD, ALL))
+        await paused.reading.wait()
+        await typed(store, boards, copy_of(typed_by(6, 56), verdict="void", seen_live=1_000))
+        paused.go_on.set()
+        await filling
+        await agree(store, boards)
+        assert await users(boards) == [7, 5, 4, 3, 2]
+
+
 async def test_two_who_rebuild_at_once_come_to_the_same(store: ResultStore, open_boards: Open) -> None:
     await store.write([typed_by(user, 50 + user) for user in range(1, 8)])
     async with open_boards(store) as boards:
