@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from config.bus import BusOptions
 from config.gateway import NodeOptions
 from config.watch import WatchOptions
 from gateway.app import Gateway
@@ -25,6 +26,8 @@ BUSES = ("embedded", "redis", "redis-cluster")
 
 PATIENT = WatchOptions(answer_ms=60_000, silent_ms=60_000)
 """Who is there is seen, however long the machine lets one wait."""
+ANSWERED = BusOptions(answer_ms=10_000, lease_ms=15_000)
+"""So is what a server saw of a test that goes on at another one: else that may come back as it was before."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ async def places(kind: str, folder: Path, fixture: Callable[[str], Any], **secti
 async def together(folder: Path, redis: RedisOptions, *names: str, **sections: Any) -> AsyncIterator[list[Gateway]]:
     """Servers with one Redis and one ring of keys, two if nothing else is said, that hear each other."""
     redis = replace(redis, prefix=f"{uuid.uuid4().hex}:")
-    sections = {"watch": PATIENT, **sections}
+    sections = {"watch": PATIENT, "bus": ANSWERED, **sections}
     async with AsyncExitStack() as stack:
         gateways = []
         for name in names or ("a", "b"):
