@@ -55,17 +55,19 @@ _DICTIONARY = (
 )
 _SLICE = 1024
 """Events between two breaths: about 0.4 ms."""
-_NOISE_BYTES = 64
-"""Noise is carried over to bytes in pieces of this many: a longer integer would make each shift dear."""
+_NOISE_BYTES = 24
+"""Noise is taken from bytes in pieces of this many: a longer integer would make each shift dear."""
 
 _OFTEN_MS = 4096
 """Symbols and noise of shorter times are kept once met, under a MiB in all; longer ones are rare."""
 _LONG_NOISE_BYTES = 2048
 _SHIFTS = (0,) * 8 + tuple(symbol // 8 - 1 for symbol in range(8, 240))
 """Bits of noise that belong to a symbol."""
-_LEADING = tuple((symbol & 7 | 8) << shift for symbol, shift in enumerate(_SHIFTS))
-"""The bits that a symbol from 16 up stands for, in their place."""
-_MASKS = tuple((1 << shift) - 1 for shift in _SHIFTS)
+_MEANINGS = tuple(
+    (symbol if symbol < 16 else (symbol & 7 | 8) << shift, (1 << shift) - 1, shift)
+    for symbol, shift in enumerate(_SHIFTS)
+)
+"""Of each symbol: the bits that it stands for, in their place; a mask of the noise below them, and how much that is."""
 
 _T = TypeVar("_T")
 
@@ -450,15 +452,12 @@ def _put_together(symbols: bytes, noise: bytes, n: int) -> Generator[None, None,
     bits = left = at = 0
     for start in range(0, n, _SLICE):
         for symbol in symbols[start : start + _SLICE]:
-            if symbol < 16:
-                append(symbol)
-                continue
-            if left < 32:
+            leading, mask, shift = _MEANINGS[symbol]
+            if left < shift:
                 bits |= int.from_bytes(noise[at : at + _NOISE_BYTES], "little") << left
                 left += 8 * _NOISE_BYTES
                 at += _NOISE_BYTES
-            shift = _SHIFTS[symbol]
-            append(_LEADING[symbol] | bits & _MASKS[symbol])
+            append(leading | bits & mask)
             bits >>= shift
             left -= shift
         yield
