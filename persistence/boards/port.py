@@ -80,7 +80,8 @@ class Boards(Protocol):
     - **Idempotent, in any order.** `submit` may be repeated. Only a better best takes the place of another; but where a
       session turned out not to count, what is left to its user takes its place.
     - **Complete or not used.** A board that may lack something (it was never filled, the server of it was started anew
-      or another took its place) is filled from the store, and answers come from the store meanwhile.
+      or another took its place) is filled from the store, and answers come from the store meanwhile. What is shared is
+      not filled from a server of the store that may be behind.
     - **Bounded.** `top` entries a board; days and weeks are kept for as long again as they last.
     - **Never in the way of reading.** While boards cannot be asked the store is, down to the thousandth place; what
       lies deeper, and `submit`, raise a retriable `StoreError`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 from persistence.boards.entries import Entry, entry_of
 from persistence.boards.port import BoardPage, Ranked
@@ -20,7 +21,8 @@ class Filling:
     """The best `top` entries of a board, read in parts."""
 
     def __init__(self, store: ResultStore, board: Board, period: Period, top: int) -> None:
-        self._ranking = store.ranking(board, period)
+        self._behind: list[bool] = []
+        self._ranking = store.ranking(board, period, behind=partial(self._behind.append, True))
         self._top = top
         self.read = 0
         self.floor: Entry | None = None
@@ -42,6 +44,11 @@ class Filling:
                 part = []
         if part:
             yield part
+
+    def check(self) -> None:
+        """Raise a retriable `StoreError` where a part came from a server that may lack what was stored last."""
+        if self._behind:
+            raise StoreError("a shard's primary is away, and its replica may not have all bests", retriable=True)
 
 
 async def page(store: ResultStore, board: Board, period: Period, top: int, *, offset: int, count: int) -> BoardPage:

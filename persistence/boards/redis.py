@@ -301,6 +301,7 @@ class RedisBoards:
             await self._go_on(name, token, run, *parts)
             if progressed is not None:
                 progressed(filling.read)
+        filling.check()  # it would be short of them for hours; those that are there stay meanwhile
         until_ms = kept_until_ms(name[1])
         size = await self._ask_own(
             self._call(

@@ -199,10 +199,13 @@ class ResultStore(Protocol):
         """A user's bests of this day (days since 1970-01-01), of its week and of all time, by board."""
         ...
 
-    def ranking(self, board: Board, period: Period) -> AsyncIterator[PersonalBest]:
+    def ranking(
+        self, board: Board, period: Period, *, behind: Callable[[], None] | None = None
+    ) -> AsyncIterator[PersonalBest]:
         """Every user's best on a board in a period, the best first; read in pages, so that one may stop anywhere.
 
         What is written meanwhile may or may not be in it; nobody comes twice unless their best changes meanwhile.
+        `behind` as of `guests_of`.
         """
         ...
 

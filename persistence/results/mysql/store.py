@@ -496,9 +496,11 @@ class MysqlResults:
 
         return await self._read(self._reader(bucket_of_user(user)), job)
 
-    async def ranking(self, board: Board, period: Period) -> AsyncIterator[PersonalBest]:
+    async def ranking(
+        self, board: Board, period: Period, *, behind: Callable[[], None] | None = None
+    ) -> AsyncIterator[PersonalBest]:
         """Every user's best on a board in a period, the best first: the shards' rankings merged."""
-        rankings = [self._ranking(shard, board, period) for shard in self._shards.values()]
+        rankings = [self._ranking(shard, board, period, behind) for shard in self._shards.values()]
         heads = {ranking: first for ranking in rankings if (first := await anext(ranking, None)) is not None}
         while heads:
             ranking = max(heads, key=lambda one: heads[one].order)
@@ -507,7 +509,9 @@ class MysqlResults:
             if following is not None:
                 heads[ranking] = following
 
-    async def _ranking(self, shard: Shard, board: Board, period: Period) -> AsyncIterator[PersonalBest]:
+    async def _ranking(
+        self, shard: Shard, board: Board, period: Period, behind: Callable[[], None] | None
+    ) -> AsyncIterator[PersonalBest]:
         last: PersonalBest | None = None
         while True:
 
@@ -515,7 +519,7 @@ class MysqlResults:
                 rows = await connection.ask(bests.ranking_page(board, period, last, _RANKED_AT_ONCE))  # noqa: B023
                 return [bests.best_of(row) for row in rows]
 
-            page = await self._read(shard, job)
+            page = await self._read(shard, job, behind=behind)
             for best in page:
                 # while a bucket moves, its users are in two shards
                 if self._reader(bucket_of_user(best.place.user)) is shard:

@@ -321,7 +321,9 @@ class SqliteResults:
         """A user's bests of this day, of its week and of all time."""
         return await self._read(lambda connection: bests.of_user(connection, user, day))
 
-    async def ranking(self, board: Board, period: Period) -> AsyncIterator[PersonalBest]:
+    async def ranking(
+        self, board: Board, period: Period, *, behind: Callable[[], None] | None = None
+    ) -> AsyncIterator[PersonalBest]:
         """Every user's best on a board in a period, the best first."""
         last: PersonalBest | None = None
         while True:

@@ -282,7 +282,8 @@ async def test_ping_answers(boards: Boards) -> None:
 
 
 class Paused(SqliteResults):
-    """The store's ranking, read to its end and then held until it may go on, or failing; without who is forgotten."""
+    """The store's ranking, read to its end and then held until it may go on, or failing, or of a server that may be
+    `behind`; without who is forgotten."""
 
     def __init__(self, store: ResultStore) -> None:
         self._inner = store
@@ -290,10 +291,15 @@ class Paused(SqliteResults):
         self.go_on = asyncio.Event()
         self.fault: StoreError | None = None
         self.forgotten: set[int] = set()
+        self.behind = False
 
-    async def ranking(self, board: Board, period: Period) -> AsyncIterator[PersonalBest]:
+    async def ranking(
+        self, board: Board, period: Period, *, behind: Callable[[], None] | None = None
+    ) -> AsyncIterator[PersonalBest]:
         if self.fault is not None:
             raise self.fault
+        if self.behind and behind is not None:
+            behind()
         found = [best async for best in self._inner.ranking(board, period) if best.place.user not in self.forgotten]
         self.reading.set()
         await self.go_on.wait()

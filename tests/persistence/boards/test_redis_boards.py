@@ -98,6 +98,22 @@ async def test_who_dies_while_filling_leaves_it_to_others(store: ResultStore, wh
         assert await second.rebuild(BOARD, ALL) == 1
 
 
+async def test_no_board_is_filled_from_a_server_that_may_be_behind(store: ResultStore, where: RedisOptions) -> None:
+    """It would miss the last bests for hours, long after the primary is back. The old board stays meanwhile."""
+    await store.write([typed_by(1, 80)])
+    paused = Paused(store)
+    paused.go_on.set()
+    async with boards_in(where, paused) as boards:
+        await boards.rebuild(BOARD, ALL)
+        paused.behind = True
+        with pytest.raises(StoreError, match="primary is away"):
+            await boards.rebuild(BOARD, ALL)
+        page = await boards.page(BOARD, ALL, offset=0, count=100)
+        assert ([entry.best.place.user for entry in page.entries], page.size) == ([1], 1)
+        paused.behind = False
+        assert await boards.rebuild(BOARD, ALL) == 1
+
+
 async def test_below_the_last_place_redis_is_not_told(store: ResultStore, where: RedisOptions) -> None:
     options = replace(OPTIONS, top=2, floor_ms=60_000)
     async with boards_in(where, store, options) as boards:

@@ -10,7 +10,7 @@ import pytest
 
 from loadtest.servers.mariadb import MariaDb
 from persistence.errors import StoreError
-from persistence.results import Outcome, Written
+from persistence.results import Board, Outcome, Period, Span, Written
 from persistence.results.mysql import MysqlResults
 from session.identity import bucket_of_user
 from session.result import Result
@@ -149,6 +149,9 @@ async def test_a_replica_answers_while_its_primary_is_away(own: Own) -> None:
         assert await store.public_of(USER_A, behind=partial(behind.append, "public")) == []
         assert await store.guests_of(USER_B, behind=partial(behind.append, "the other shard's")) == (GUEST_A,)
         assert behind == ["guests", "public"]
+        board, period = Board("time", 15, "en"), Period(Span.ALL, 0)
+        _ = [best async for best in store.ranking(board, period, behind=partial(behind.append, "ranking"))]
+        assert behind == ["guests", "public", "ranking"]
         theirs = await store.by_user(USER_B, guests=await store.guests_of(USER_B))
         assert theirs.results == (guests_own,), "what an account has of a guest in that shard is read, too"
         with pytest.raises(StoreError) as raised:
