@@ -202,6 +202,11 @@ def _tell(settings: "Settings") -> None:
     """Say to the servers, over Redis, that there was a change; they see it a little later where that cannot be."""
     if not settings.redis.enabled:
         return
+    if not settings.mysql.content:  # with a Redis there may be several servers
+        folder = settings.node.data
+        click.echo(
+            f"Without a content database ([mysql]) it holds on servers with the data folder {folder} alone.", err=True
+        )
     from gateway.bans import CHANNEL, TOLD_TIMES
     from gateway.opening import bus_over
     from persistence.errors import StoreError

@@ -65,6 +65,22 @@ def test_a_ban_that_cannot_be_says_why(ban: Commands, words: list[str], why: str
     assert "0 bans." in ban("list").output
 
 
+def test_of_several_servers_without_a_common_database_it_is_said_which_know_it(
+    ban: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has bans of its own then; who believes that all have it lets somebody in."""
+    alone = ban("add", "17", "--reason", "x")
+    assert "content database" not in alone.output
+    monkeypatch.setenv("TYPEGATE_REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("TYPEGATE_REDIS_CALL_MS", "100")
+    for words in (["add", "18", "--reason", "x"], ["remove", "18"]):
+        said = ban(*words)
+        assert said.exit_code == 0, said.output
+        assert (
+            f"Without a content database ([mysql]) it holds on servers with the data folder {tmp_path}" in said.output
+        )
+
+
 def test_check_reads_them(ban: Commands, tmp_path: Path) -> None:
     """A file that is none shows before the server is started."""
     ban("add", "17", "--reason", "x")
