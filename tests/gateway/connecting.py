@@ -9,12 +9,13 @@ import orjson
 from config.edge import EdgeOptions
 from config.gateway import AdminOptions, NodeOptions
 from config.settings import Settings
+from tests.gateway.running import PATIENCE_S
 
 
 def settings(folder: Path, **sections: object) -> Settings:
     """Embedded defaults on a free port, without an admin port."""
     given: dict[str, Any] = {
-        "server": EdgeOptions(port=0),
+        "server": EdgeOptions(port=0, head_limit_s=PATIENCE_S),
         "node": NodeOptions(name="node-1", data=folder),
         "admin": AdminOptions(enabled=False),
     }

@@ -23,10 +23,10 @@ PATIENCE_S = 120.0
 
 
 def settings(folder: Path, **sections: Any) -> Settings:
-    """The defaults on free ports."""
+    """The defaults on free ports, and time for clients that a busy machine does not let run."""
     return Settings(
         **{
-            "server": EdgeOptions(port=0),
+            "server": EdgeOptions(port=0, head_limit_s=PATIENCE_S),
             "node": NodeOptions(name="node-1", data=folder),
             "admin": AdminOptions(port=0, worker_port=0),
             **sections,
