@@ -104,7 +104,7 @@ function startTest({ keepFocus = false, special = null } = {}) {
   client.start(sharing.with(special ?? startOptions()));
   if (!keepFocus) testView.focus();
   clearTimeout(offlineTimer);
-  if (!client.online) offlineTimer = window.setTimeout(sayOffline, client.connection.attempt ? 0 : CONNECT_MS);
+  offlineTimer = client.online ? 0 : window.setTimeout(sayOffline, client.connection.attempt ? 0 : CONNECT_MS);
 }
 
 /** @param {import("./log.js").TestLog} log */
@@ -231,8 +231,11 @@ function raceAgainst(session) {
 
 /** @param {"online" | "offline" | "refused"} state @param {{sentence?: string}} detail */
 function onConnection(state, { sentence = "" }) {
-  clearTimeout(offlineTimer);
-  offlineTimer = 0;
+  const wait = state === "offline" && testView.log?.n ? QUIET_MS : 0;
+  if (!wait) {
+    clearTimeout(offlineTimer);
+    offlineTimer = 0;
+  }
   if (state === "online") {
     if (saidOffline) notice.tell("");
     saidOffline = false;
@@ -246,11 +249,12 @@ function onConnection(state, { sentence = "" }) {
     notice.tell(sentence, { label: "Reload", action: () => location.reload() });
   } else {
     if (resultView.state.dataset.state === "sent") resultView.setState("unsent");
-    offlineTimer = window.setTimeout(sayOffline, testView.log?.n ? QUIET_MS : 0);
+    offlineTimer ||= window.setTimeout(sayOffline, wait); // from the loss on, however often it is tried meanwhile
   }
 }
 
 function sayOffline() {
+  offlineTimer = 0;
   if (notice.lasting && !saidOffline) return; // something else was said that still holds
   saidOffline = true;
   notice.tell(whileOffline(), client.log?.n ? null : { label: "Try now", action: () => client.connection.comeBack() });

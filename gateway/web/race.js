@@ -498,8 +498,11 @@ function onFailed({ message }, lost) {
 
 /** @param {"online" | "offline" | "refused"} state @param {{sentence?: string}} detail */
 function onConnection(state, { sentence = "" }) {
-  clearTimeout(offlineTimer);
-  offlineTimer = 0;
+  const wait = state === "offline" && typing.open ? QUIET_MS : 0;
+  if (!wait) {
+    clearTimeout(offlineTimer);
+    offlineTimer = 0;
+  }
   if (state === "online") {
     if (notice.lasting) notice.tell("");
     clock.connected();
@@ -509,11 +512,12 @@ function onConnection(state, { sentence = "" }) {
     notice.tell(sentence, { label: "Reload", action: () => location.reload() });
   } else {
     if (resultView.state.dataset.state === "sent") resultView.setState("unsent");
-    offlineTimer = window.setTimeout(sayOffline, typing.open ? QUIET_MS : 0);
+    offlineTimer ||= window.setTimeout(sayOffline, wait); // from the loss on, however often it is tried meanwhile
   }
 }
 
 function sayOffline() {
+  offlineTimer = 0;
   const offline = navigator.onLine ? "Connection lost." : "You are offline.";
   const { state } = room;
   const button = { label: "Try now", action: () => client.connection.comeBack() };

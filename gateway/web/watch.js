@@ -48,6 +48,7 @@ const connection = new Connection({
     opened: () => watch(session || asked),
     ready: (ready) => {
       clearTimeout(lostTimer);
+      lostTimer = 0;
       if (ready.token) keepToken(ready.token, ready.user);
     },
     message: onMessage,
@@ -55,8 +56,7 @@ const connection = new Connection({
       view.stop();
       if (session) patientUntil = performance.now() + PATIENCE_MS;
       clearTimeout(retryTimer);
-      clearTimeout(lostTimer);
-      if (!over) lostTimer = window.setTimeout(() => tell("Connection lost. This page comes back by itself."), QUIET_MS);
+      if (!over) lostTimer ||= window.setTimeout(() => tell("Connection lost. This page comes back by itself."), QUIET_MS);
     },
     refused: (_, sentence) => tell(sentence),
   },

@@ -44,6 +44,29 @@ async def test_a_server_killed_in_mid_test_loses_nothing(visit: Visit, own_serve
     assert await _history(visitor) == 1
 
 
+async def test_a_loss_is_said_however_soon_the_tries_to_come_back_fail(visit: Visit) -> None:
+    """What is quiet is counted from the loss, and not anew from each try."""
+    soon = "Math.random = () => 0.02;"  # no try is farther from the next than 400 ms
+    visitor = await visit(settings=TEXT, path="v1/languages", ready=False, script=soon)
+    lines: list[WebSocketRoute] = []
+    lost = False
+
+    async def connected(line: WebSocketRoute) -> None:
+        if lost:
+            await line.close(code=4000)
+        else:
+            lines.append(line)
+            line.connect_to_server()
+
+    await visitor.page.context.route_web_socket("**/ws", connected)
+    await visitor.page.goto(visitor.url)
+    await visitor.ready()
+    await visitor.type(TEXT["text"][:9])
+    lost = True
+    await lines[0].close(code=4000)
+    await visitor.notice("Connection lost")
+
+
 async def _history(visitor: Visitor) -> int:
     await visitor.page.click("#nav-history")
     await visitor.page.wait_for_selector(".results tbody tr")
