@@ -41,11 +41,14 @@ export class Notice {
 
   /** One that stays until it is taken back by "". @param {string} sentence @param {{label: string, action: () => void} | null} [button] */
   tell(sentence, button = null) {
+    const stands = !this.timer && sentence === this.lasting && button?.label === this.offered?.label;
     clearTimeout(this.timer);
     this.timer = 0;
     this.lasting = sentence;
     this.offered = button;
-    this.line.replaceChildren(sentence, ...(button ? [" ", h("button", { type: "button", onclick: button.action }, button.label)] : []));
+    if (stands) return; // who listens hears it once, and the button keeps the focus
+    const act = () => this.offered?.action();
+    this.line.replaceChildren(sentence, ...(button ? [" ", h("button", { type: "button", onclick: act }, button.label)] : []));
   }
 
   /** Back to what lasts. */

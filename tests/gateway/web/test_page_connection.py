@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import WebSocketRoute
 
 from tests.gateway.running import command
-from tests.gateway.web.conftest import Server, Visit, Visitor
+from tests.gateway.web.conftest import PATIENCE_S, Server, Visit, Visitor
 from tests.gateway.web.holding import Held
 
 TEXT = {"mode": "text", "text": "what you typed is never lost, and that is a promise"}
@@ -65,6 +65,28 @@ async def test_a_loss_is_said_however_soon_the_tries_to_come_back_fail(visit: Vi
     lost = True
     await lines[0].close(code=4000)
     await visitor.notice("Connection lost")
+
+
+async def test_what_is_said_again_at_each_try_is_heard_once_and_its_button_keeps_the_focus(visit: Visit) -> None:
+    visitor = await visit(settings=TEN, path="v1/languages", ready=False, script="Math.random = () => 0.02;")
+    page = visitor.page
+    tried = asyncio.Event()
+
+    async def connected(line: WebSocketRoute) -> None:
+        await line.close(code=4000)
+        tried.set()
+
+    await page.context.route_web_socket("**/ws", connected)
+    await page.goto(visitor.url)
+    await visitor.notice("No connection")
+    await page.focus("#notice button")
+    await page.evaluate("() => (window.said.notice.length = 0)")
+    async with asyncio.timeout(PATIENCE_S):
+        for _ in range(4):  # what the first of these came to is said by then
+            tried.clear()
+            await tried.wait()
+    assert await page.evaluate("() => document.activeElement.matches('#notice button')")
+    assert await page.evaluate("() => window.said.notice") == []
 
 
 async def _history(visitor: Visitor) -> int:
