@@ -87,7 +87,8 @@ export class OptionsBar {
       h("option", { value: "" }, "any category"),
       ...categories.map((/** @type {string} */ name) => h("option", { value: name }, name)),
     );
-    if (!list.some((/** @type {any} */ { language }) => language === settings.language)) change({ language: list[0].language });
+    const has = (/** @type {string} */ tag) => list.some((/** @type {any} */ { language }) => language === tag);
+    if (!has(settings.language)) change({ language: has("en") ? "en" : list[0].language });
     if (!categories.includes(settings.category)) change({ category: "" });
     this.offerQuotes();
     this.fill();

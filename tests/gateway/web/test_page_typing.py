@@ -333,6 +333,15 @@ async def test_handling_a_key_adds_no_nodes(visit: Visit) -> None:
     assert changes <= 2  # a batch of words added ahead
 
 
+async def test_a_language_that_is_not_there_any_more_becomes_english_not_the_first_listed(visit: Visit) -> None:
+    visitor = await visit(settings={"mode": "words", "count": 10, "language": "xx"}, ready=False)
+    await visitor.page.wait_for_selector("select[name=language] option[value=ar]", state="attached")
+    await visitor.page.click("#notice button:has-text('New test')")
+    await visitor.ready()
+    assert visitor.got("started")[-1]["language"] == "en"
+    assert await visitor.page.input_value("select[name=language]") == "en"
+
+
 async def test_a_language_without_quotes_offers_none(visit: Visit) -> None:
     visitor = await visit(settings={"mode": "quote"})
     await visitor.page.select_option("select[name=language]", "hi")
