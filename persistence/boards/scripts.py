@@ -4,7 +4,8 @@ The keys of a board, all in one slot by its name in braces:
 
     ranks, users             the sorted set of entries; for each user (8 bytes) the member that is theirs
     about                    run: of which server's run the board is complete; filled: when (epoch ms), 0 where it is to
-                             be filled again, for a place became free meanwhile;
+                             be filled again, for a place became free and who comes next is not known here: whoever was
+                             told of it may be about to end, or to rest from a filling that was another one's;
                              floor, last: score and member of the worst entry that it has had room for;
                              any: whether there are entries
     filling                  the token of whoever reads the board from the store, for as long as that one lives
@@ -114,6 +115,7 @@ if live then
     last, floor = worst[1], tonumber(worst[2])
     redis.call('HSET', ABOUT, 'floor', worst[2], 'last', last)
   end
+  if holes == 1 then redis.call('HSET', ABOUT, 'filled', 0) end
   mark()
 end
 local places = {}
@@ -161,7 +163,9 @@ if redis.call('EXISTS', FILLING) == 1 then
   redis.call('SADD', TOUCHED, ARGV[1])
   remove(NEXT_RANKS, NEXT_USERS, ARGV[1])
 end
-return gone and floor and 1 or 0
+if not gone or not floor then return 0 end
+redis.call('HSET', ABOUT, 'filled', 0)
+return 1
 """
 )
 

@@ -86,6 +86,24 @@ async def test_what_one_process_submits_all_see(store: ResultStore, where: Redis
         assert await shown(first) == await shown(second) == [2, 1]
 
 
+async def test_a_place_that_becomes_free_while_its_teller_rests_from_another_s_filling_is_not_forgotten(
+    store: ResultStore, where: RedisOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The board itself says that it is to be filled again, until it is."""
+    monkeypatch.setattr("persistence.boards.redis._AGAIN_S", 0.5)
+    await store.write([typed_by(user, 50 + user) for user in range(1, 8)])
+    paused = Paused(store)
+    async with boards_in(where, paused) as first, boards_in(where, store) as second:
+        filling = asyncio.get_running_loop().create_task(first.rebuild(BOARD, ALL))
+        await paused.reading.wait()
+        for _ in range(20):
+            await shown(second)  # it would fill the board, and learns that another does
+        paused.go_on.set()
+        await filling
+        await second.submit(await store.write([copy_of(typed_by(6, 56), verdict="void", seen_live=1_000)]))
+        await until(second, [7, 5, 4, 3, 2])
+
+
 async def test_who_dies_while_filling_leaves_it_to_others(store: ResultStore, where: RedisOptions) -> None:
     await store.write([typed_by(1, 80)])
     paused = Paused(store)
