@@ -8,8 +8,11 @@ from loadtest.servers.process import ServerProcess, unused_port
 
 PROGRAM = """
 import socket, sys, time
-listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-print("listening", flush=True)
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.bind(("127.0.0.1", int(sys.argv[1])))
+print("listening", flush=True)  # it is ready, and may be stopped, as soon as one can connect
+listener.listen()
 while True:
     listener.accept()[0].sendall(b"hello")
 """
