@@ -19,6 +19,7 @@ from gateway.auth import Authenticator, Identity, Unauthorised
 from gateway.jwks import Renewed, SubjectsFile, Unreadable
 from session.receipt import KeyRing, Purpose
 from tests.gateway.issuer import NOW_MS, Issuer, issuing, jwk, private_pem, public_pem, rsa, token
+from tests.listening import listening
 
 RING = KeyRing([(1, b"k" * 32)])
 SECRET = b"a secret of thirty-two bytes, ok!"
@@ -490,11 +491,10 @@ async def test_an_issuer_that_speaks_nonsense_is_asked_again(nonsense: bytes, to
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answers.pop(0))
         await writer.drain()
-        writer.close()
 
     issuer = Issuer()
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        issuer.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with listening(answer) as port:
+        issuer.url = f"http://127.0.0.1:{port}/"
         async with at_issuer(issuer, guests=False, jwks_retry_s=0, jwks_timeout_s=60) as authenticator:
             jwks = authenticator._jwks
             assert jwks is not None

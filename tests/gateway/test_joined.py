@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.joined import fetch, join
 from gateway.metrics import Metrics
+from tests.listening import listening
 
 
 async def test_each_process_s_figures_bear_its_number() -> None:
@@ -41,20 +42,18 @@ async def test_who_does_not_answer_or_says_something_else_is_told_from_who_does(
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(said)
-        writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    whole = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 7\r\n\r\nnot now"
-    said = whole
-    assert await fetch(url, "/readyz", limit_s=60) == (503, b"not now")
-    for length in (40, len(whole) - 1):  # its process was killed amid the answer
-        said = whole[:length]
-        with pytest.raises(ValueError, match="breaks off"):
+    async with listening(answer) as port:
+        url = f"http://127.0.0.1:{port}/"
+        whole = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 7\r\n\r\nnot now"
+        said = whole
+        assert await fetch(url, "/readyz", limit_s=60) == (503, b"not now")
+        for length in (40, len(whole) - 1):  # its process was killed amid the answer
+            said = whole[:length]
+            with pytest.raises(ValueError, match="breaks off"):
+                await fetch(url, "/readyz", limit_s=60)
+        said = b"220 mail.example ESMTP\r\n"
+        with pytest.raises(ValueError, match="no HTTP"):
             await fetch(url, "/readyz", limit_s=60)
-    said = b"220 mail.example ESMTP\r\n"
-    with pytest.raises(ValueError, match="no HTTP"):
-        await fetch(url, "/readyz", limit_s=60)
-    server.close()
     with pytest.raises(OSError, match=r"onnect"):
         await fetch(url, "/readyz", limit_s=60)

@@ -7,7 +7,7 @@ import ssl
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from persistence.bans import Ban, SqliteBans, read_who
 from tests.config.deploy.nodes import GRACE_S, Amid, clean, cluster, stored_somewhere, swarm_of, typed
 from tests.gateway.running import command, serving
 from tests.gateway.typing_client import Closed, TypingClient, client
+from tests.listening import listening
 
 PATIENCE_S = 120.0
 TYPISTS = int(os.environ.get("TYPEGATE_TEST_TYPISTS", "400"))
@@ -224,12 +225,11 @@ async def test_a_node_that_is_busy_gets_less_and_not_nothing(tmp_path: Path) -> 
 
     async def say(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"ready up 5%\n")
-        writer.close()
 
-    async with await asyncio.start_server(say, HOST, 0) as agent:
+    async with listening(say) as agent_port:
         with cluster(tmp_path) as nodes:
             for node in nodes:
-                node.agent_port = agent.sockets[0].getsockname()[1]
+                node.agent_port = agent_port
             with balanced(tmp_path, nodes) as balancer:
                 async with asyncio.timeout(PATIENCE_S):
                     facts = balancer.proxy.facts
@@ -244,23 +244,19 @@ async def test_a_store_that_is_away_is_not_asked_for_at_every_node(tmp_path: Pat
     asked: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError):
-            path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1]
-            asked.append(path)
-            status = b"200 OK" if path == b"/readyz" else b"503 Service Unavailable"
-            writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        writer.close()
+        path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1]
+        asked.append(path)
+        status = b"200 OK" if path == b"/readyz" else b"503 Service Unavailable"
+        writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
     async def say(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"ready up 100%\n")
-        writer.close()
 
     async with (
-        await asyncio.start_server(answer, HOST, 0) as server,
-        await asyncio.start_server(say, HOST, 0) as agent,
+        listening(answer) as port,
+        listening(say) as agent_port,
         httpx.AsyncClient(timeout=60, trust_env=False) as http,
     ):
-        port, agent_port = (one.sockets[0].getsockname()[1] for one in (server, agent))
         nodes = [Behind(f"node-{number}", port, agent_port) for number in range(1, 4)]
         with balanced(tmp_path, nodes, PATIENT) as balancer:
             await balancer.until(lambda states: all(state.startswith("UP") for state, _ in states.values()))
@@ -274,25 +270,21 @@ async def test_a_node_that_dies_over_a_request_is_left_for_another(tmp_path: Pat
     asked: list[tuple[str, bytes]] = []
 
     async def answer(name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError):
-            path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1]
-            if path != b"/readyz":
-                asked.append((name, path))
-            if name == "living" or path == b"/readyz":
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        writer.close()
+        path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1]
+        if path != b"/readyz":
+            asked.append((name, path))
+        if name == "living" or path == b"/readyz":
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
     async def say(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"ready up 100%\n")
-        writer.close()
 
     async with (
-        await asyncio.start_server(partial(answer, "dying"), HOST, 0) as dying,
-        await asyncio.start_server(partial(answer, "living"), HOST, 0) as living,
-        await asyncio.start_server(say, HOST, 0) as agent,
+        listening(partial(answer, "dying")) as first,
+        listening(partial(answer, "living")) as second,
+        listening(say) as agent_port,
         httpx.AsyncClient(timeout=60, trust_env=False) as http,
     ):
-        first, second, agent_port = (one.sockets[0].getsockname()[1] for one in (dying, living, agent))
         nodes = [Behind("node-1", first, agent_port), Behind("node-2", second, agent_port)]
         with balanced(tmp_path, nodes, PATIENT | ALL_AT_ONE) as balancer:
             await balancer.until(lambda states: all(state.startswith("UP") for state, _ in states.values()))

@@ -14,6 +14,7 @@ from persistence.keys import load_keys
 from persistence.redis import RedisOptions
 from tests.gateway.web.conftest import QUICK_RACES, Server, Visit
 from tests.gateway.web.racing import choosing, ready, run, table, to_the_end
+from tests.listening import listening
 
 
 @pytest.fixture(name="nodes")
@@ -42,9 +43,11 @@ async def before(*servers: Server) -> AsyncIterator[int]:
     """A balancer in small: each connection goes to the first of these that takes it; gives its port."""
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(1 << 16):
-            writer.write(data)
-        writer.close()
+        try:
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+        finally:
+            writer.close()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for server in servers:
@@ -54,10 +57,9 @@ async def before(*servers: Server) -> AsyncIterator[int]:
                 continue
             await asyncio.gather(relay(reader, back), relay(there, writer), return_exceptions=True)
             break
-        writer.close()
 
-    async with await asyncio.start_server(connected, "127.0.0.1", 0) as listening:
-        yield listening.sockets[0].getsockname()[1]
+    async with listening(connected) as port:
+        yield port
 
 
 async def test_two_pages_race_on_two_nodes_and_one_dies(nodes: tuple[Server, Server], visit: Visit) -> None:
