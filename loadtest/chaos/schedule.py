@@ -27,6 +27,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 `restart`: SIGTERM, and back; `cut`: nobody can connect; `silence`: connections stay and nothing gets through; `reset`:
 connections end as soon as anything is said; `slow` and `narrow` as they say."""
 
+_ALWAYS = (("node", "kill"), ("balancer", "kill"))  # the second is felt by all who type, wherever they are
 _EACH = {"kafka": ("kill", "pause")}  # what each part of a sort suffers at least once, where there are several
 _SHORTEST_S = 0.5
 _AMOUNTS = {"slow": (50, 1_500), "narrow": (4, 64)}
@@ -77,8 +78,8 @@ class ScheduleOptions:
 def draw(seed: int, parts: Mapping[str, str], options: ScheduleOptions) -> list[Fault]:
     """The faults of a seed for these parts (name to sort), by their beginning.
 
-    Every kind of fault and every sort of part comes at least once, however short the time, and of several brokers each
-    is killed and paused; those come first.
+    Every kind of fault and every sort of part comes at least once, however short the time; a node and the balancer are
+    killed, and of several brokers each is killed and paused. Those come first.
     """
     chance = Random(f"chaos {seed}")
     by_sort: dict[str, list[str]] = {}
@@ -117,10 +118,10 @@ def draw(seed: int, parts: Mapping[str, str], options: ScheduleOptions) -> list[
 
 
 def _each_once(pairs: Sequence[tuple[str, str]], chance: Random) -> list[tuple[str, str]]:
-    """As few of these as bring every sort of part and every kind of fault, in any order."""
+    """As few of these as bring every sort of part, every kind of fault and what is always to be, in any order."""
     shuffled = chance.sample(pairs, len(pairs))
-    sorts, kinds = set[str](), set[str]()
-    taken = []
+    taken = [pair for pair in _ALWAYS if pair in pairs]
+    sorts, kinds = {sort for sort, _ in taken}, {kind for _, kind in taken}
     for both in (True, False):  # first those that bring both at once
         for sort, kind in shuffled:
             new = sort not in sorts, kind not in kinds

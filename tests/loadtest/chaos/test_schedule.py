@@ -28,6 +28,12 @@ def test_every_kind_of_fault_and_every_sort_of_part_comes(seed: int, options: Sc
 
 
 @given(st.integers(0, 2**32))
+def test_a_node_and_the_balancer_are_always_killed(seed: int) -> None:
+    """The balancer's death is felt by all who type, on whatever nodes they are."""
+    assert {("node", "kill"), ("balancer", "kill")} <= {(fault.sort, fault.kind) for fault in draw(seed, PARTS, BRIEF)}
+
+
+@given(st.integers(0, 2**32))
 def test_of_several_brokers_each_is_killed_and_paused(seed: int) -> None:
     faults = draw(seed, PARTS, BRIEF)
     done = {(fault.part, fault.kind) for fault in faults if fault.sort == "kafka"}
