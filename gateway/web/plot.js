@@ -107,6 +107,7 @@ export class Plot {
     this.line = svg("line", { class: "at", y1: MARGIN.top, y2: MARGIN.top + inner.height, visibility: "hidden" });
     parts.push(this.line);
     this.drawing.replaceChildren(svg("svg", { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, "aria-hidden": "true", focusable: "false" }, ...parts));
+    this.mark();
   }
 
   /** @param {number[]} counts @param {(v: number) => number} x @param {number} height @param {number} width */
@@ -151,19 +152,25 @@ export class Plot {
   /** Reads one point out; −1 none. @param {number} index */
   read(index) {
     this.at = index;
-    if (!this.line || !this.x) return;
-    this.line.setAttribute("visibility", index < 0 ? "hidden" : "visible");
+    this.mark();
     if (index < 0) {
       this.reading.textContent = "";
       return;
     }
-    const { xs, xName, xTexts, lines, errors } = this.data;
-    const at = String(this.x(xs[index]));
-    this.line.setAttribute("x1", at);
-    this.line.setAttribute("x2", at);
+    const { xName, xTexts, lines, errors } = this.data;
     const values = lines.map(({ name, values: list }) => `${name} ${list[index] ?? "–"}`);
     if (errors) values.push(`${errors.name} ${errors.values[index]}`);
     this.reading.textContent = `${xName} ${xTexts[index]}: ${values.join(", ")}`;
+  }
+
+  /** Stands the line at the point that is read, where the plot is drawn already; who cannot see it need not wait for that. */
+  mark() {
+    const { line, x, at } = this;
+    if (!line || !x) return;
+    line.setAttribute("visibility", at < 0 ? "hidden" : "visible");
+    if (at < 0) return;
+    line.setAttribute("x1", String(x(this.data.xs[at])));
+    line.setAttribute("x2", String(x(this.data.xs[at])));
   }
 }
 
