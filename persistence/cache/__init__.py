@@ -5,7 +5,7 @@ A cache never answers for what is durable: when it is empty or away, the store i
 
 from persistence.cache.guests import AccountGuests
 from persistence.cache.memory import MemoryCache
-from persistence.cache.port import Cache, CacheFacts, CacheOptions
+from persistence.cache.port import Cache, CacheFacts, CacheOptions, Unkept
 from persistence.cache.public import PublicResults
 from persistence.cache.recent import RecentResults
 from persistence.cache.redis import RedisCache
@@ -21,4 +21,5 @@ __all__ = [
     "RecentResults",
     "RedisCache",
     "Row",
+    "Unkept",
 ]

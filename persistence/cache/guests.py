@@ -7,7 +7,7 @@ from struct import Struct
 
 import structlog
 
-from persistence.cache.port import Cache
+from persistence.cache.port import Cache, Unkept
 from persistence.errors import StoreError
 from persistence.results.port import Linked, ResultStore
 
@@ -38,22 +38,18 @@ class AccountGuests:
     async def _load(self, user: int) -> bytes:
         behind: list[bool] = []
         guests = await self._store.guests_of(user, behind=partial(behind.append, True))
-        if behind:
-            await self._forget(user)  # while it is being loaded: so it is not kept
-        return b"".join(map(_GUEST.pack, guests))
+        packed = b"".join(map(_GUEST.pack, guests))
+        return Unkept(packed) if behind else packed
 
     async def link(self, guest: int, account: int) -> Linked:
         """Let a guest's past be an account's. Raises `StoreError` as the store does."""
         try:
             return await self._store.link(guest, account)
         finally:  # also of one that failed: it may have been committed, and the answer lost
-            await self._forget(account)
-
-    async def _forget(self, account: int) -> None:
-        try:
-            await self._cache.drop(_key(account))
-        except StoreError as error:  # it is dropped when the cache answers again
-            log.warning("an account's guests are read from the store until the cache is back", why=str(error))
+            try:
+                await self._cache.drop(_key(account))
+            except StoreError as error:  # it is dropped when the cache answers again
+                log.warning("an account's guests are read from the store until the cache is back", why=str(error))
 
 
 def _key(user: int) -> str:

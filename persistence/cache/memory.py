@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from persistence.cache.loading import Loaders, Loading
-from persistence.cache.port import CacheFacts, CacheOptions, Load
+from persistence.cache.port import CacheFacts, CacheOptions, Load, Unkept
 from persistence.cache.rows import Row, push_row
 
 _ENTRY_BYTES = 300  # what an entry costs beside key and value: dictionary slot, object, strings' heads
@@ -95,7 +95,7 @@ class MemoryCache:
 
     async def _load(self, key: str, load: Load, ttl_ms: int, loading: Loading) -> bytes | None:
         value = await load()
-        if not loading.spoiled:
+        if not (loading.spoiled or isinstance(value, Unkept)):
             self._keep(key, value, ttl_ms)
         return value
 

@@ -10,7 +10,13 @@ from typing import Protocol, Self
 from persistence.cache.rows import Row
 
 Load = Callable[[], Awaitable[bytes | None]]
-"""Reads the truth; None says that there is nothing under this key."""
+"""Reads the truth; None says that there is nothing under this key, `Unkept` that the next one is to read it again."""
+
+
+class Unkept(bytes):
+    """A value for those who wait for it now, and for nobody later: it may not be the last word."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,8 @@ class Cache(Protocol):
     ) -> None: ...
 
     async def fetch(self, key: str, load: Load, *, ttl_ms: int) -> bytes | None:
-        """The value under `key`, read by `load` where it is not there. Raises what `load` raises."""
+        """The value under `key`, read by `load` where it is not there; kept unless that is `Unkept`. Raises what `load`
+        raises."""
         ...
 
     async def kept(self, keys: Collection[str]) -> Collection[str]:

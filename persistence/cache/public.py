@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from persistence.cache.port import Cache
+from persistence.cache.port import Cache, Unkept
 from persistence.errors import StoreError
 from persistence.results.port import ResultStore
 
@@ -43,9 +43,8 @@ class PublicResults:
     async def _load(self, user: int) -> bytes:
         behind: list[bool] = []
         sessions = await self._store.public_of(user, behind=partial(behind.append, True))
-        if behind:
-            await self._forget(user)  # while it is being loaded: so it is not kept
-        return b"".join(sessions)
+        packed = b"".join(sessions)
+        return Unkept(packed) if behind else packed
 
     async def holds(self, session: bytes) -> bool:
         """Whether a result is public, by the store's own word. Raises `StoreError` as the store does."""

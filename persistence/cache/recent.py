@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 
-from persistence.cache.port import Cache
+from persistence.cache.port import Cache, Unkept
 from persistence.cache.rows import Row, pack_rows, read_rows
-from persistence.errors import StoreError
 from persistence.results.cursor import merged
 from persistence.results.port import ResultStore
 from session.result import Result
@@ -48,10 +46,8 @@ class RecentResults:
 
     async def _load(self, user: int) -> bytes:
         page = await self._store.by_user(user, limit=RECENT)
-        if page.behind:
-            with suppress(StoreError):  # it is dropped when the cache answers again
-                await self._cache.drop(_key(user))  # while it is being loaded: so it is not kept
-        return pack_rows((result.session, result.pack()) for result in page.results)
+        packed = pack_rows((result.session, result.pack()) for result in page.results)
+        return Unkept(packed) if page.behind else packed
 
     async def stored(self, results: Sequence[Result]) -> None:
         """Take note of results that have just been stored. Raises a retriable `StoreError` as `Cache.push` does."""

@@ -27,7 +27,7 @@ from typing import NamedTuple, Self
 import structlog
 
 from persistence.cache.loading import Loaders, Loading
-from persistence.cache.port import CacheFacts, CacheOptions, Load
+from persistence.cache.port import CacheFacts, CacheOptions, Load, Unkept
 from persistence.cache.rows import Row, pack_row
 from persistence.errors import StoreError
 from persistence.redis import Answer, Call, RedisServers, Script
@@ -201,7 +201,8 @@ class RedisCache:
         except BaseException:
             await self._release(key, token)  # the next one need not wait
             raise
-        await self._fill(key, token, value, ttl_ms, turn if not loading.spoiled else None)
+        kept = not (loading.spoiled or isinstance(value, Unkept))
+        await self._fill(key, token, value, ttl_ms, turn if kept else None)
         return value
 
     async def _turn(self, key: str, token: bytes) -> _Entry | str | None:
