@@ -21,6 +21,7 @@ from loadtest.bench.moments import finishes, long_texts
 from loadtest.bench.paced import paced_load
 from loadtest.bench.rounds import Bench, Part
 from loadtest.bench.wave import handshakes
+from loadtest.ending import leave_on_sigterm
 from loadtest.report import machine, markdown, print_table, write_json
 from loadtest.served import raise_file_limit
 
@@ -126,4 +127,5 @@ def main(quick: bool, alone: bool, only: str, out: Path) -> None:
 
 
 if __name__ == "__main__":
+    leave_on_sigterm()
     main()

@@ -16,12 +16,9 @@ from __future__ import annotations
 import datetime
 import shlex
 import shutil
-import signal
 import sys
 import tempfile
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 import click
 from rich.console import Console
@@ -31,6 +28,7 @@ from loadtest.chaos.report import show, write
 from loadtest.chaos.run import ChaosOptions, run
 from loadtest.chaos.schedule import ScheduleOptions
 from loadtest.cluster.cluster import ClusterOptions, missing
+from loadtest.ending import leave_on_sigterm
 from loadtest.mixes import MIXES
 from loadtest.served import raise_file_limit
 
@@ -91,7 +89,7 @@ def main(
     except ValueError as fault:
         raise click.UsageError(str(fault)) from None
     raise_file_limit()
-    signal.signal(signal.SIGTERM, _ended)
+    leave_on_sigterm()
     console = Console()
     folder = Path(tempfile.mkdtemp(prefix="typegate-chaos-"))
     began = datetime.datetime.now().astimezone().isoformat(" ", "minutes")
@@ -116,11 +114,6 @@ def main(
         console.print(f"data and logs: {folder}", markup=False)
     if not outcome.holds:
         raise click.ClickException(f"not all holds; again: {outcome.facts['command']}")
-
-
-def _ended(number: int, _: FrameType | None) -> NoReturn:
-    """SIGTERM leaves every context, as Ctrl-C does."""
-    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,12 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import FrameType
-from typing import NoReturn
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from loadtest.ending import leave_on_sigterm
 from loadtest.servers import addresses
 from loadtest.servers.kinds import KINDS, Kind, kind_named
 
@@ -56,11 +55,6 @@ def _start(together: ThreadPoolExecutor, kinds: Mapping[str, Kind]) -> None:
             start.result()
         except (RuntimeError, OSError) as fault:
             raise click.ClickException(f"{name}: {fault}") from fault
-
-
-def _ended(number: int, _: FrameType | None) -> NoReturn:
-    """SIGTERM leaves every context, as Ctrl-C does."""
-    sys.exit(128 + number)
 
 
 def _chosen(_: click.Context, __: click.Parameter, value: str) -> list[str]:
@@ -141,5 +135,5 @@ def run(only: list[str], data: Path | None, partly: bool, command: tuple[str, ..
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _ended)
+    leave_on_sigterm()
     main(prog_name="python -m loadtest.servers")

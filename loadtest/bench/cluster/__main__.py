@@ -20,6 +20,7 @@ from loadtest.bench.cluster.takeover import takeovers
 from loadtest.bench.cluster.ticks import race_ticks
 from loadtest.bench.cluster.toll import bus_toll
 from loadtest.bench.rounds import Bench, Part
+from loadtest.ending import leave_on_sigterm
 from loadtest.report import machine, markdown, print_table, write_json
 from loadtest.served import raise_file_limit
 
@@ -118,4 +119,5 @@ def main(quick: bool, only: str, out: Path) -> None:
 
 
 if __name__ == "__main__":
+    leave_on_sigterm()
     main(prog_name="python -m loadtest.bench.cluster")

@@ -24,6 +24,7 @@ from loadtest.bench.results.live import live
 from loadtest.bench.results.plant import Plant, fill, plant, typed
 from loadtest.bench.results.reads import reads
 from loadtest.bench.rounds import Part
+from loadtest.ending import leave_on_sigterm
 from loadtest.report import machine, markdown, print_table, write_json
 from session.result import Result
 
@@ -198,4 +199,5 @@ def main(quick: bool, out: Path) -> None:
 
 
 if __name__ == "__main__":
+    leave_on_sigterm()
     main(prog_name="python -m loadtest.bench.results")

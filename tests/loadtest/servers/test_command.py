@@ -88,9 +88,9 @@ def test_a_command_that_is_not_there_is_an_error() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_up_prints_addresses_and_settings_and_stops_its_servers_when_told(number: signal.Signals) -> None:
     program = (
-        "import signal, loadtest.servers.__main__ as command, loadtest.servers.kinds as kinds\n"
+        "import loadtest.servers.__main__ as command, loadtest.servers.kinds as kinds\n"
         "kinds.KINDS['sleeper'] = 'tests.loadtest.servers.sleeper:Sleepers'\n"
-        "signal.signal(signal.SIGTERM, command._ended)\n"
+        "command.leave_on_sigterm()\n"
         "command.main(['up', '--only', 'sleeper'])\n"
     )
     process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True)
