@@ -129,6 +129,12 @@ def limits() -> str:
         ("tags of a test", f"{session.tags}"),
         ("starts of a user", f"{connection.starts_per_s:g}/s, {connection.starts_burst} at once"),
         (
+            "starts of an address",
+            f"{connection.address_starts_per_s:g}/s, {connection.address_starts_burst:,} at once"
+            if connection.address_starts_per_s
+            else "not limited unless set",
+        ),
+        (
             "bytes of a client",
             f"{connection.bytes_per_s:,}/s, {connection.burst_bytes:,} at once; "
             f"each frame counts as {FRAME_COST} more, a ping or fragment as {RARE_COST}, "

@@ -37,7 +37,7 @@ _TURN_S = 0.003
 """Time after which the others on the loop (heartbeats, health) have their turn."""
 _ABREAST = 10
 """Results that are played side by side, a step of each in turn. The processor does best what it has just done: one
-after the other takes a sixth more, and many more at a time do not fit its cache."""
+after the other takes a tenth to a fifth more, and more than these bring nothing."""
 _REFRESH_S = 1.0
 """The catalogue is not asked again sooner for what it did not have."""
 
