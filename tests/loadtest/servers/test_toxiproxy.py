@@ -7,6 +7,7 @@ import pytest
 
 from loadtest.servers.process import unused_port
 from loadtest.servers.toxiproxy import Toxiproxy, Way
+from tests.listening import listening
 
 PATIENCE_S = 30.0
 LEAST_S = 0.3
@@ -30,13 +31,8 @@ class Echo:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
         self._came.release()
-        try:
-            while data := await reader.read(65_536):
-                writer.write(data)
-        except OSError:
-            pass
-        finally:
-            writer.close()
+        while data := await reader.read(65_536):
+            writer.write(data)
 
     async def came(self, times: int) -> None:
         """Wait until so many more have come."""
@@ -54,9 +50,8 @@ def echo() -> Echo:
 @pytest.fixture
 async def way(proxy: Toxiproxy, echo: Echo, request: pytest.FixtureRequest) -> AsyncIterator[Way]:
     """A way to it."""
-    server = await asyncio.start_server(echo.serve, "127.0.0.1", 0)
-    async with server:
-        yield proxy.way(request.node.name, server.sockets[0].getsockname()[1])
+    async with listening(echo.serve) as port:
+        yield proxy.way(request.node.name, port)
 
 
 class Peer:

@@ -48,6 +48,15 @@ def typists(catalogue: EmbeddedCatalogue, mix: str = "short") -> Typists:
     return Typists(Texts(catalogue, limits=SessionLimits()), mix=mix)
 
 
+async def of_another_catalogue(folder: Path) -> tuple[NewTest, Result]:
+    """A test that this catalogue does not have yet, and a result of it that there is no reason to doubt."""
+    passage = NewTest("New", "one two three", "zoo", "easy", "en", words=3, id=4242)
+    async with EmbeddedCatalogue(folder / "other.db") as other:
+        await other.add([passage], created_at_ms=EPOCH_MS)
+        result = typists(other).finish(mode="quote", test=4242)
+    return passage, replace(result, verdict="ok", reasons=())
+
+
 def faultless(i: int) -> Result:
     """A result that there is no reason to doubt."""
     chance = Random(i)
@@ -154,11 +163,7 @@ async def test_a_bug_that_one_result_finds_is_its_own(
 
 async def test_a_test_that_was_just_imported_is_looked_for(catalogue: EmbeddedCatalogue, tmp_path: Path) -> None:
     """The catalogue is asked again before a result of an unknown test is doubted; of a test that nobody knows it is."""
-    passage = NewTest("New", "one two three", "zoo", "easy", "en", words=3, id=4242)
-    async with EmbeddedCatalogue(tmp_path / "other.db") as other:
-        await other.add([passage], created_at_ms=EPOCH_MS)
-        result = typists(other).finish(mode="quote", test=4242)
-    result = replace(result, verdict="ok", reasons=())
+    passage, result = await of_another_catalogue(tmp_path)
     meter = Counting()
 
     async def refresh() -> None:
@@ -175,10 +180,7 @@ async def test_several_results_of_a_test_that_was_just_imported_look_for_it_once
     catalogue: EmbeddedCatalogue, tmp_path: Path
 ) -> None:
     """They are played side by side, so that none knew it yet when the first had it looked for."""
-    passage = NewTest("New", "one two three", "zoo", "easy", "en", words=3, id=4242)
-    async with EmbeddedCatalogue(tmp_path / "other.db") as other:
-        await other.add([passage], created_at_ms=EPOCH_MS)
-        result = replace(typists(other).finish(mode="quote", test=4242), verdict="ok", reasons=())
+    passage, result = await of_another_catalogue(tmp_path)
     meter, asked = Counting(), 0
 
     async def refresh() -> None:
@@ -195,10 +197,7 @@ async def test_a_result_of_an_unknown_test_waits_while_the_catalogue_is_away(
     catalogue: EmbeddedCatalogue, tmp_path: Path
 ) -> None:
     """It is not doubted meanwhile, however often it is tried; a log that cannot be read needs no catalogue."""
-    passage = NewTest("New", "one two three", "zoo", "easy", "en", words=3, id=4242)
-    async with EmbeddedCatalogue(tmp_path / "other.db") as other:
-        await other.add([passage], created_at_ms=EPOCH_MS)
-        result = replace(typists(other).finish(mode="quote", test=4242), verdict="ok", reasons=())
+    passage, result = await of_another_catalogue(tmp_path)
     meter = Counting()
     asked = 0
 
@@ -225,10 +224,7 @@ async def test_results_of_several_batches_wait_for_one_look_at_the_catalogue(
     catalogue: EmbeddedCatalogue, tmp_path: Path, end: str
 ) -> None:
     """None of them is doubted for what another one is just reading."""
-    passage = NewTest("New", "one two three", "zoo", "easy", "en", words=3, id=4242)
-    async with EmbeddedCatalogue(tmp_path / "other.db") as other:
-        await other.add([passage], created_at_ms=EPOCH_MS)
-        result = replace(typists(other).finish(mode="quote", test=4242), verdict="ok", reasons=())
+    passage, result = await of_another_catalogue(tmp_path)
     begun, go_on = asyncio.Event(), asyncio.Event()
     asked = 0
 
